@@ -1,0 +1,1 @@
+"""kusciajob: a light job server that speaks the SecretFlow Kuscia job API."""
