@@ -1,0 +1,204 @@
+"""The contracts between the parts, on one page. Implementations live in store/, events/ and runtime/."""
+
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from enum import StrEnum
+from typing import Protocol
+
+from msgspec import Struct
+
+from kusciajob.model.appimage import AppImage
+from kusciajob.model.job import JobSpec
+from kusciajob.model.status import Endpoint, Job, JobEvent, JobSummary
+
+
+class Clock(Protocol):
+    """Time, so that tests can set it."""
+
+    def now(self) -> float:
+        """Seconds since the epoch, UTC."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back on the event loop after that long."""
+
+
+class JobStore(Protocol):
+    """Jobs and the gap-free log of their changes, always committed together: committing is publishing.
+
+    Every method raises StoreFailed when the medium fails; nothing of the change is kept then.
+    """
+
+    async def create(self, job: Job) -> Job:
+        """Store a new job and return it with its number and revision. JobExists: job id or a task id is taken."""
+
+    async def get(self, job_id: str) -> Job:
+        """The whole job. JobNotFound."""
+
+    async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
+        """The jobs asked for, in that order, from one read. JobNotFound names all that are missing."""
+
+    async def page(self, after: int, limit: int) -> list[JobSummary]:
+        """Up to `limit` jobs with a number above `after`, oldest first."""
+
+    async def unfinished(self) -> list[Job]:
+        """All jobs that are not finished, oldest first."""
+
+    async def missing(self, numbers: Collection[int]) -> set[int]:
+        """Those of the numbers that no stored job has."""
+
+    async def replace(self, job: Job, *, fault: str = "") -> Job:
+        """Commit a change and return the job with its new revision. A fault is logged as ERROR after the MODIFIED.
+
+        StaleJob when the stored revision is not `job.revision`; JobNotFound.
+        """
+
+    async def delete(self, job: Job) -> int:
+        """Remove the job and return the revision of its DELETED. StaleJob, JobNotFound."""
+
+    async def job_of_task(self, task_id: str) -> str:
+        """The id of the job that has this task. TaskNotFound."""
+
+    async def head(self) -> int:
+        """The newest revision; 0 in an empty log."""
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
+
+    async def wait_log(self, after: int) -> None:
+        """Return once a revision above `after` may exist; a hint that can come early, never late."""
+
+    async def truncate_log(self, through: int) -> None:
+        """Forget events up to and including that revision; the newest one is always kept."""
+
+    async def close(self) -> None:
+        """Finish what was accepted, then let go of the medium."""
+
+
+class Published(Protocol):
+    """An event in the hub, shared by all its watchers."""
+
+    @property
+    def event(self) -> JobEvent: ...
+
+    def encoded(self, encode: Callable[[JobEvent], bytes]) -> bytes:
+        """The event in a wire form, produced once per form for all watchers."""
+
+
+class WatchStream(Protocol):
+    """One watcher's place in the log."""
+
+    async def read(self, timeout: float | None = None) -> Sequence[Published]:
+        """The next events, at least one; empty after `timeout` seconds without any.
+
+        LogTruncated: the stream cannot go on without a hole. HubClosed: the server is stopping.
+        """
+
+
+class EventHub(Protocol):
+    """Tails the log once and fans out in memory. There is no publish()."""
+
+    def subscribe(self, *, after: int | None = None) -> AbstractAsyncContextManager[WatchStream]:
+        """Watch from a revision on; None: every existing job as ADDED first, then what follows."""
+
+
+class HubClosed(Exception):
+    """The hub has been closed; its streams end."""
+
+
+class PartyKey(Struct, frozen=True, order=True):
+    """Names one run of one party: never used for anything else."""
+
+    job: int
+    task: int
+    attempt: int
+    party: int
+
+    def __str__(self) -> str:
+        return f"{self.job}/{self.task}.{self.attempt}/{self.party}"
+
+
+class PartySpec(Struct, frozen=True):
+    """All that a runtime must know to run one party of one task.
+
+    `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty
+    while the addresses are yet to be allocated. `image` is None only where the runtime needs none.
+    """
+
+    key: PartyKey
+    task_id: str
+    spec: JobSpec
+    image: AppImage | None
+    endpoints: tuple[tuple[Endpoint, ...], ...] = ()
+
+
+class ExitResult(Struct, frozen=True):
+    """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame."""
+
+    succeeded: bool
+    message: str = ""
+    is_fault: bool = False
+
+
+class StartFailed(Exception):
+    """The runtime could not start a party; the text names the cause."""
+
+
+class NoCapacity(Exception):
+    """Nothing is wrong, there is no room just now; the text says what is awaited."""
+
+
+class Runtime(Protocol):
+    """Runs the parties of tasks. Every call may be repeated; a key that is known already is attached to."""
+
+    async def open(self) -> None:
+        """Get ready to serve, before any other call."""
+
+    async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
+        """Reserve the addresses of a task's parties: all or none. NoCapacity, StartFailed."""
+
+    async def attach(self, party: PartySpec) -> None:
+        """After a restart of the server: take back a party's reservations before anything else is allocated."""
+
+    async def start(self, party: PartySpec) -> None:
+        """Start the party, or attach to its run. StartFailed."""
+
+    async def wait(self, key: PartyKey) -> ExitResult:
+        """Its end. Cancelling the waiter stops nothing."""
+
+    async def stop(self, key: PartyKey) -> None:
+        """End it, by force after the grace period, and free its reservations; already gone is success."""
+
+    async def owned(self) -> Collection[int]:
+        """The job numbers of which the runtime keeps anything: programs, reservations or files."""
+
+    async def remove(self, job: int) -> None:
+        """Stop whatever runs of the job and delete what is kept of it."""
+
+    async def close(self) -> None:
+        """Let go of everything; programs go on running."""
+
+
+class OutputStream(StrEnum):
+    """What a program writes to."""
+
+    STDOUT = "stdout"
+    STDERR = "stderr"
+
+
+class OutputSource(Protocol):
+    """What programs have written; it outlives them, until their job is deleted."""
+
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
+        """Up to 64 KiB from a byte offset on; empty where there is nothing (yet)."""
+
+
+ProgressReport = Callable[[PartyKey, float], None]
+"""Where a runtime tells how far a task is, 0 to 1."""
+
+
+class ImageSource(Protocol):
+    """Where AppImages come from."""
+
+    def get(self, name: str) -> AppImage | None:
+        """The AppImage of that name; None where the runtime needs none. UnknownAppImage."""

@@ -1,0 +1,248 @@
+"""Reads a job from a file: a CreateJobRequest as JSON or YAML, or Kuscia's KusciaJob custom resource as YAML.
+
+Field names may be written as in the proto (`task_id`), in camelCase (`taskId`) or as in the CRD (`taskID`). Whether the
+job makes sense is for the server to say; here only form counts: known fields of the right type.
+"""
+
+import re
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from kusciajob.model.errors import JobError
+from kusciajob.model.job import shown
+from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
+
+# What the server receives at most; YAML has a lower limit of its own.
+MAX_JOB_FILE_BYTES = 256 * 1024 * 1024
+
+_API_GROUP = "kuscia.secretflow/"
+
+
+class JobFileError(JobError):
+    """A job file cannot be used; the message names the file, the place and what would be right."""
+
+
+def read_job_file(path: Path) -> dict[str, Any]:
+    """The job as a CreateJobRequest in proto JSON form with the proto's field names; raises JobFileError."""
+    try:
+        text = read_text(path, limit_bytes=MAX_JOB_FILE_BYTES)
+    except InvalidYaml as error:
+        raise JobFileError(f"{path}: {error}") from None
+    return parse_job(text, source=str(path))
+
+
+def parse_job(text: str, *, source: str) -> dict[str, Any]:
+    """Like read_job_file, for a text; `source` is what messages call it."""
+    try:
+        document = _parse_document(text)
+        if not isinstance(document, dict):
+            raise _Unfit("", "it holds no job: a CreateJobRequest or a KusciaJob is expected")
+        if "kind" in document or "apiVersion" in document:
+            return _from_custom_resource(document)
+        request: dict[str, Any] = _read(document, _REQUEST, "")
+        return request
+    except _Unfit as error:
+        raise JobFileError(f"{source}: {error}") from None
+    except InvalidYaml as error:
+        raise JobFileError(f"{source}: {error}") from None
+
+
+class _Unfit(Exception):
+    """A value that is not what its place needs."""
+
+    def __init__(self, place: str, problem: str) -> None:
+        super().__init__(f"{place}: {problem}" if place else problem)
+
+
+def _parse_document(text: str) -> object:
+    if text.lstrip().startswith("{"):
+        try:
+            return msgspec.json.decode(text)
+        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
+            json_problem = str(error)
+        # A YAML flow mapping begins with a brace, too, but who writes one most likely meant JSON.
+        try:
+            documents = parse_documents(text)
+        except InvalidYaml:
+            raise _Unfit("", f"it is not valid JSON: {json_problem}") from None
+    else:
+        documents = parse_documents(text)
+    if len(documents) != 1:
+        raise _Unfit("", f"it holds {len(documents)} documents: a job file holds exactly one")
+    return documents[0]
+
+
+def _from_custom_resource(document: dict[str, Any]) -> dict[str, Any]:
+    kind, version = document.get("kind"), document.get("apiVersion")
+    if kind != "KusciaJob":
+        raise _Unfit("kind", f'it is {_described(kind)}: "KusciaJob" is expected')
+    if not isinstance(version, str) or not version.startswith(_API_GROUP):
+        raise _Unfit("apiVersion", f'it is {_described(version)}: "{_API_GROUP}v1alpha1" is expected')
+    metadata, spec = document.get("metadata"), document.get("spec")
+    if not isinstance(metadata, dict) or not metadata.get("name"):
+        raise _Unfit("metadata.name", "it is missing: it becomes the job_id")
+    if not isinstance(spec, dict):
+        raise _Unfit("spec", f"it is {_described(spec)}: a mapping with initiator and tasks is expected")
+    return {"job_id": _text(metadata["name"], "metadata.name"), **_read(spec, _SPEC, "spec")}
+
+
+def _read(value: Any, form: Any, place: str) -> Any:
+    """The value in its form: a mapping of fields, a list of one form, or what a reading function makes of it."""
+    if isinstance(form, dict):
+        return _read_fields(value, form, place)
+    if isinstance(form, list):
+        if not isinstance(value, list):
+            raise _Unfit(place, f"it is {_described(value)}: a list is expected")
+        return [_read(item, form[0], f"{place}[{index}]") for index, item in enumerate(value)]
+    return form(value, place)
+
+
+def _read_fields(value: Any, fields: Mapping[str, Any], place: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _Unfit(place, f"it is {_described(value)}: a mapping is expected")
+    names = {_plain(name): name for name in fields}
+    result: dict[str, Any] = {}
+    for key, item in value.items():
+        name = names.get(_plain(key))
+        if name is None:
+            close = get_close_matches(_plain(key), names, n=1)
+            meant = f"did you mean {names[close[0]]}?" if close else f"known are {', '.join(fields)}"
+            raise _Unfit(place, f"field {shown(key)} is unknown: {meant}")
+        if name in result:
+            raise _Unfit(place, f"field {name} stands twice, in two spellings")
+        if item is not None and fields[name] is not None:
+            result[name] = _read(item, fields[name], f"{place}.{key}" if place else key)
+    return result
+
+
+def _plain(name: str) -> str:
+    plain = name.replace("_", "").lower()
+    return _CUSTOM_RESOURCE_NAMES.get(plain, plain)
+
+
+def _text(value: Any, place: str) -> str:
+    if not isinstance(value, str):
+        hint = "JSON goes into a block string (|)" if isinstance(value, dict | list) else "put it in quotes"
+        raise _Unfit(place, f"it is {_described(value)}: text is expected; {hint}")
+    return value
+
+
+def _flag(value: Any, place: str) -> bool:
+    if not isinstance(value, bool):
+        raise _Unfit(place, f"it is {_described(value)}: true or false is expected")
+    return value
+
+
+def _quantity(value: Any, place: str) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise _Unfit(place, f'it is {_described(value)}: a quantity such as 2, "500m" or "4Gi" is expected')
+    return str(value)
+
+
+def _int32(value: Any, place: str) -> int:
+    return _integer(value, place, -(2**31), 2**31 - 1)
+
+
+def _uint64(value: Any, place: str) -> int:
+    return _integer(value, place, 0, 2**64 - 1)
+
+
+def _integer(value: Any, place: str, lowest: int, highest: int) -> int:
+    # The proto JSON mapping allows numbers as strings, too.
+    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
+        raise _Unfit(place, f"it is {_described(value)}: a whole number from {lowest} to {highest} is expected")
+    return value
+
+
+def _text_map(value: Any, place: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise _Unfit(place, f"it is {_described(value)}: a mapping of text to text is expected")
+    return {key: _text(item, f"{place}.{key}") for key, item in value.items()}
+
+
+def _resources(value: Any, place: str) -> dict[str, str]:
+    """The flat form of the API, and the CRD's limits and requests: a limit counts before a request."""
+    found = _read(value, _RESOURCES, place)
+    return {**found.pop("requests", {}), **found.pop("limits", {}), **found}
+
+
+def _kubernetes_resources(value: Any, place: str) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise _Unfit(place, f"it is {_described(value)}: a mapping with cpu and memory is expected")
+    return {name: _quantity(value[name], f"{place}.{name}") for name in ("cpu", "memory") if name in value}
+
+
+def _described(value: Any) -> str:
+    match value:
+        case None:
+            return "missing"
+        case bool():
+            return str(value).lower()
+        case str():
+            return f"the text {shown(value)}"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    return f"the number {value}"
+
+
+# Fields of the CRD that mean the same under a name of their own.
+_CUSTOM_RESOURCE_NAMES = {
+    "lifecycleseconds": "tasktimeoutseconds",
+    "retryintervalseconds": "resourcereallocationintervalseconds",
+}
+
+# None: known and without effect here.
+_RESOURCES = {
+    "cpu": _quantity,
+    "memory": _quantity,
+    "bandwidth": _quantity,
+    "limits": _kubernetes_resources,
+    "requests": _kubernetes_resources,
+    "claims": None,
+}
+_PARTY = {
+    "domain_id": _text,
+    "role": _text,
+    "resources": _resources,
+    "bandwidth_limits": [{"destination_id": _text, "limit_kbps": _uint64}],
+}
+_TASK = {
+    "app_image": _text,
+    "parties": [_PARTY],
+    "alias": _text,
+    "task_id": _text,
+    "dependencies": [_text],
+    "task_input_config": _text,
+    "priority": _int32,
+    "schedule_config": {
+        "task_timeout_seconds": _int32,
+        "resource_reserved_seconds": _int32,
+        "resource_reallocation_interval_seconds": _int32,
+        "min_reserved_members": None,
+    },
+    "tolerable": _flag,
+}
+_REQUEST = {
+    "header": {"custom_headers": _text_map},
+    "job_id": _text,
+    "initiator": _text,
+    "max_parallelism": _int32,
+    "tasks": [_TASK],
+    "custom_fields": _text_map,
+}
+# The API runs every job BestEffort, and so does this server.
+_SPEC = {
+    "initiator": _text,
+    "max_parallelism": _int32,
+    "tasks": [_TASK],
+    "flow_id": None,
+    "schedule_mode": None,
+}

@@ -1,0 +1,1 @@
+"""The job model: pure values and decisions; no asyncio, I/O, clock or protobuf."""

@@ -1,0 +1,61 @@
+"""What can go wrong with a job, in the terms of the model; every message names the value and what would be right."""
+
+
+class JobError(Exception):
+    """Base of all errors that a caller can act on. `str(error)` is fit for a client's eyes."""
+
+
+class InvalidJob(JobError):
+    """A request or job specification breaks a rule of the contract."""
+
+
+class InvalidAppImage(JobError):
+    """An AppImage document breaks a rule of the contract."""
+
+
+class UnknownAppImage(JobError):
+    """No AppImage of that name is registered."""
+
+
+class TemplateError(JobError):
+    """A config template refers to something that does not exist or cannot be read."""
+
+
+class JobExists(JobError):
+    """A job of that id (or a task of that task id) exists with another specification."""
+
+
+class JobNotFound(JobError):
+    """No job of that id exists; `job_ids` lists every id that was not found."""
+
+    def __init__(self, *job_ids: str) -> None:
+        self.job_ids = job_ids
+        quoted = ", ".join(f'"{job_id}"' for job_id in job_ids)
+        super().__init__(f"job {quoted} not found" if len(job_ids) == 1 else f"jobs {quoted} not found")
+
+
+class TaskNotFound(JobError):
+    """No stored job has a task of that id."""
+
+    def __init__(self, task_id: str) -> None:
+        super().__init__(f'task "{task_id}" not found: QueryJob tells the ids of a job\'s tasks')
+
+
+class InvalidTransition(JobError):
+    """The operation is not possible in the job's present state."""
+
+
+class NotAllowed(JobError):
+    """The caller may not see or act on this job."""
+
+
+class StaleJob(JobError):
+    """The job changed between read and write; read it again and repeat the change."""
+
+
+class LogTruncated(JobError):
+    """The log no longer reaches back to the wanted revision; read a snapshot instead."""
+
+
+class StoreFailed(JobError):
+    """The store could not commit or read; nothing of the change was kept."""

@@ -1,0 +1,28 @@
+"""The dependency graph of a job's tasks."""
+
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+
+from kusciajob.model.errors import InvalidJob
+
+
+def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
+    """Raise InvalidJob unless the (alias, dependencies) pairs form a graph without cycles or unknown names."""
+    aliases = {alias for alias, _ in nodes}
+    sorter: TopologicalSorter[str] = TopologicalSorter()
+    for alias, dependencies in nodes:
+        for dependency in dependencies:
+            if dependency == alias:
+                raise InvalidJob(f'task "{alias}" depends on itself: remove it from its own dependencies')
+            if dependency not in aliases:
+                known = ", ".join(sorted(aliases - {alias})[:10]) or "none"
+                raise InvalidJob(
+                    f'task "{alias}" depends on "{dependency}", which is no alias of this job; possible: {known}'
+                )
+        sorter.add(alias, *dependencies)
+    try:
+        sorter.prepare()
+    except CycleError as error:
+        # CycleError lists each node before the one that depends on it; a reader follows "depends on".
+        cycle = " -> ".join(reversed(error.args[1]))
+        raise InvalidJob(f"dependencies form a cycle: {cycle}") from None

@@ -1,0 +1,228 @@
+"""A job as it was asked for. Values are frozen and check themselves: one that breaks a rule cannot be built.
+
+Rules and limits: the job API contract (Kuscia `JobService`); names follow RFC 1123 as Kubernetes applies it.
+"""
+
+import re
+from collections.abc import Iterator
+
+from msgspec import Struct
+
+from kusciajob.model import graph
+from kusciajob.model.errors import InvalidJob
+
+MAX_TASKS = 128
+MAX_PARALLELISM = 128
+MAX_NAME_CHARACTERS = 253
+MAX_CUSTOM_KEY_CHARACTERS = 38
+MAX_CUSTOM_VALUE_CHARACTERS = 63
+DEFAULT_TASK_TIMEOUT_SECONDS = 300
+
+_LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
+_SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
+# A Kubernetes quantity: a decimal number with a binary suffix, a decimal suffix or an exponent.
+_QUANTITY = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SHOWN_CHARACTERS = 80
+
+
+def shown(value: str) -> str:
+    """The value in quotes for an error text, shortened in the middle of long input."""
+    if len(value) <= _SHOWN_CHARACTERS:
+        return ascii(value) if _CONTROL.search(value) else f'"{value}"'
+    return f"{ascii(value[: _SHOWN_CHARACTERS // 2])[:-1]}…{ascii(value[-8:])[1:]} ({len(value)} characters)"
+
+
+def check_name(field: str, value: str) -> None:
+    """Raise InvalidJob unless the value is a DNS subdomain name (RFC 1123) of 1 to 253 characters."""
+    if not value:
+        raise InvalidJob(f"{field} is required: {_NAME_RULE}")
+    if len(value) > MAX_NAME_CHARACTERS or not _SUBDOMAIN.fullmatch(value):
+        raise InvalidJob(f"{field} {shown(value)} is not valid: {_NAME_RULE}")
+
+
+_NAME_RULE = (
+    f"it must be a DNS subdomain name (RFC 1123) of 1 to {MAX_NAME_CHARACTERS} characters: lower-case letters, digits, "
+    '"-" and ".", every dot-separated label beginning and ending with a letter or digit, e.g. "psi-2024.run1"'
+)
+
+
+def _check_identity(field: str, value: str, *, required: bool) -> None:
+    if required and not value:
+        raise InvalidJob(f'{field} is required, e.g. "alice"')
+    if len(value) > MAX_NAME_CHARACTERS or _CONTROL.search(value):
+        raise InvalidJob(
+            f"{field} {shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
+        )
+
+
+class Resources(Struct, frozen=True, omit_defaults=True):
+    """What a party asks for, each a Kubernetes quantity such as "500m", "2" or "4Gi"; empty = unlimited."""
+
+    cpu: str = ""
+    memory: str = ""
+    bandwidth: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("cpu", "memory", "bandwidth"):
+            value: str = getattr(self, field)
+            if value and not _QUANTITY.fullmatch(value):
+                raise InvalidJob(
+                    f"resources.{field} {shown(value)} is not a Kubernetes quantity: "
+                    'a number with an optional suffix, e.g. "500m", "2" or "4Gi"'
+                )
+
+
+class BandwidthLimit(Struct, frozen=True):
+    """The most that a party may send to another domain, in kilobit per second."""
+
+    destination_id: str
+    limit_kbps: int
+
+    def __post_init__(self) -> None:
+        if not self.destination_id:
+            raise InvalidJob('bandwidth_limits: destination_id is required, e.g. "bob"')
+        if self.limit_kbps <= 0:
+            raise InvalidJob(
+                f'bandwidth_limits: limit_kbps {self.limit_kbps} for "{self.destination_id}" must be above 0'
+            )
+
+
+class Party(Struct, frozen=True, omit_defaults=True):
+    """One participant of a task: a domain in a role."""
+
+    domain_id: str
+    role: str = ""
+    resources: Resources | None = None
+    bandwidth_limits: tuple[BandwidthLimit, ...] = ()
+
+    def __post_init__(self) -> None:
+        _check_identity("domain_id", self.domain_id, required=True)
+        _check_identity("role", self.role, required=False)
+
+
+class ScheduleConfig(Struct, frozen=True, omit_defaults=True):
+    """How long a task may wait to be scheduled, in seconds; 0 = default."""
+
+    task_timeout_seconds: int = 0
+    resource_reserved_seconds: int = 0
+    resource_reallocation_interval_seconds: int = 0
+
+    def __post_init__(self) -> None:
+        for field in (
+            "task_timeout_seconds",
+            "resource_reserved_seconds",
+            "resource_reallocation_interval_seconds",
+        ):
+            seconds: int = getattr(self, field)
+            if seconds < 0:
+                raise InvalidJob(f"schedule_config.{field} {seconds} must be 0 (default) or above")
+
+    @property
+    def timeout_seconds(self) -> int:
+        """The longest wait until all parties are started."""
+        return self.task_timeout_seconds or DEFAULT_TASK_TIMEOUT_SECONDS
+
+
+class Task(Struct, frozen=True, omit_defaults=True):
+    """One program, run by every party at the same time."""
+
+    alias: str
+    app_image: str
+    parties: tuple[Party, ...]
+    task_id: str = ""
+    dependencies: tuple[str, ...] = ()
+    task_input_config: str = ""
+    priority: int = 0
+    schedule_config: ScheduleConfig | None = None
+    tolerable: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.alias:
+            raise InvalidJob('alias is required and must be unique in the job, e.g. "psi"')
+        if not self.app_image:
+            raise InvalidJob(f"task {shown(self.alias)}: app_image is required: the name of a registered AppImage")
+        if not self.parties:
+            raise InvalidJob(f"task {shown(self.alias)}: parties is empty: at least one party is required")
+        seen = set()
+        for party in self.parties:
+            identity = (party.domain_id, party.role)
+            if identity in seen:
+                raise InvalidJob(
+                    f"task {shown(self.alias)}: party {shown(party.domain_id)} with role {shown(party.role)} "
+                    "is listed twice: domain_id and role together must be unique in a task"
+                )
+            seen.add(identity)
+        if self.task_id:
+            check_name(f"task {shown(self.alias)}: task_id", self.task_id)
+
+
+class JobSpec(Struct, frozen=True, omit_defaults=True):
+    """A whole job: a graph of tasks. Equal specs are the same request."""
+
+    job_id: str
+    initiator: str
+    tasks: tuple[Task, ...]
+    max_parallelism: int = 1
+    custom_fields: dict[str, str] = {}
+
+    def __post_init__(self) -> None:
+        check_name("job_id", self.job_id)
+        _check_identity("initiator", self.initiator, required=True)
+        if not 1 <= self.max_parallelism <= MAX_PARALLELISM:
+            raise InvalidJob(
+                f"max_parallelism {self.max_parallelism} is out of range: "
+                f"1 to {MAX_PARALLELISM} (0 or less in a request means 1)"
+            )
+        if not 1 <= len(self.tasks) <= MAX_TASKS:
+            raise InvalidJob(f"tasks has {len(self.tasks)} entries: 1 to {MAX_TASKS} are possible")
+        self._check_task_names()
+        graph.check([(task.alias, task.dependencies) for task in self.tasks])
+        tolerable = {task.alias for task in self.tasks if task.tolerable}
+        for task in self.tasks:
+            for dependency in task.dependencies:
+                if dependency in tolerable:
+                    raise InvalidJob(
+                        f"task {shown(task.alias)} depends on {shown(dependency)}, which is tolerable: "
+                        "a tolerable task may not be depended on"
+                    )
+        self._check_custom_fields()
+
+    def _check_task_names(self) -> None:
+        aliases: set[str] = set()
+        task_ids: set[str] = set()
+        for task in self.tasks:
+            if task.alias in aliases:
+                raise InvalidJob(f"alias {shown(task.alias)} is used twice: an alias must be unique in the job")
+            aliases.add(task.alias)
+            if task.task_id:
+                if task.task_id in task_ids:
+                    raise InvalidJob(f"task_id {shown(task.task_id)} is used twice: it must be unique in the job")
+                task_ids.add(task.task_id)
+
+    def _check_custom_fields(self) -> None:
+        for key, value in self.custom_fields.items():
+            if len(key) > MAX_CUSTOM_KEY_CHARACTERS:
+                raise InvalidJob(
+                    f"custom_fields key {shown(key)} has {len(key)} characters: "
+                    f"at most {MAX_CUSTOM_KEY_CHARACTERS} are possible"
+                )
+            if len(value) > MAX_CUSTOM_VALUE_CHARACTERS:
+                raise InvalidJob(
+                    f"custom_fields[{shown(key)}] has {len(value)} characters: "
+                    f"at most {MAX_CUSTOM_VALUE_CHARACTERS} are possible"
+                )
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of all parties, in order of first appearance."""
+        return tuple(dict.fromkeys(party.domain_id for task in self.tasks for party in task.parties))
+
+
+def task_ids(spec: JobSpec, suffixes: Iterator[str]) -> tuple[str, ...]:
+    """Every task's id: the one asked for, else `<job_id>-<suffix>` with the job id cut to keep 253 characters."""
+    return tuple(task.task_id or _generated_task_id(spec.job_id, next(suffixes)) for task in spec.tasks)
+
+
+def _generated_task_id(job_id: str, suffix: str) -> str:
+    return f"{job_id[: MAX_NAME_CHARACTERS - len(suffix) - 1].rstrip('-.')}-{suffix}"

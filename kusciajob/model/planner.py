@@ -1,0 +1,187 @@
+"""What a job needs next, decided from its present values alone; the scheduler carries it out."""
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kusciajob.model.status import (
+    ACTIVE,
+    Job,
+    JobState,
+    StageKind,
+    TaskState,
+    TaskStatus,
+    Unstarted,
+)
+
+ENDED_TEXT: dict[StageKind, str] = {
+    StageKind.STOP: "Job was stopped",
+    StageKind.CANCEL: "Job was cancelled",
+    StageKind.SUSPEND: "Job was suspended",
+}
+"""What a task is told that was ended by a stage."""
+
+ENDING_STAGES = frozenset(ENDED_TEXT)
+"""Stages in which everything that runs is stopped."""
+
+# Bound once: these are compared for every task of a job several times per commit.
+_PENDING, _STARTING, _FAILED = TaskState.PENDING, TaskState.STARTING, TaskState.FAILED
+_SUCCEEDED = TaskState.SUCCEEDED
+
+
+class Stop(Struct, frozen=True):
+    """A program to end, and the text that its party gets."""
+
+    task: int
+    party: int
+    reason: str
+
+
+class Plan(Struct, frozen=True):
+    """What to do next: indexes of tasks to start, highest priority first; programs to stop; tasks to give up.
+
+    A task in `expired` waited too long for room and has nothing to stop. `wake_at` is when to plan again though
+    nothing happened (seconds since the epoch).
+    """
+
+    start: tuple[int, ...] = ()
+    stop: tuple[Stop, ...] = ()
+    expired: tuple[int, ...] = ()
+    wake_at: float | None = None
+
+
+def plan(job: Job, now: float) -> Plan:
+    """Start ready tasks within max_parallelism, stop what runs for nothing, give up what waited too long."""
+    ending = ENDED_TEXT.get(job.status.stage.kind, "")
+    active = 0
+    stop: list[Stop] = []
+    expired: list[int] = []
+    wake_at: float | None = None
+    for index, task in enumerate(job.status.tasks):
+        if task.phase.state not in ACTIVE:
+            continue
+        active += 1
+        if reason := ending or _partner_failure(task):
+            stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
+        elif (due := deadline(job, index)) is None:
+            continue
+        elif due > now:
+            wake_at = due if wake_at is None else min(wake_at, due)
+        elif is_unplaced(task):
+            expired.append(index)
+        else:
+            reason = expiry_text(job, index)
+            stop += [Stop(index, position, reason) for position in _positions(task, {_STARTING})]
+    return Plan(_start(job, active), tuple(stop), tuple(expired), wake_at)
+
+
+def deadline(job: Job, index: int) -> float | None:
+    """When an admitted task is given up (seconds since the epoch) unless all its parties have started; None = never."""
+    schedule = job.spec.tasks[index].schedule_config
+    phase = job.status.tasks[index].phase
+    if schedule is None or not isinstance(phase, Unstarted) or phase.state != _STARTING:
+        return None
+    return phase.since + schedule.timeout_seconds
+
+
+def expiry_text(job: Job, index: int) -> str:
+    """What a task is told that was given up because it could not be scheduled."""
+    schedule = job.spec.tasks[index].schedule_config
+    seconds = schedule.timeout_seconds if schedule else 0
+    task = job.status.tasks[index]
+    late = [party.domain_id for party in task.parties if party.state in (_PENDING, _STARTING)]
+    waited = f": {task.message}" if task.message else ""
+    return (
+        f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): "
+        f"not started: {', '.join(late)}{waited}"
+    )
+
+
+def is_unplaced(task: TaskStatus) -> bool:
+    """Whether the task is admitted and its parties have no addresses yet."""
+    return task.phase.state == _STARTING and all(party.state is _PENDING for party in task.parties)
+
+
+def has_ready(job: Job) -> bool:
+    """Whether a task could start now or later without anything else ending first."""
+    return bool(_ready(job))
+
+
+def explain_waiting(job: Job) -> tuple[TaskStatus, ...]:
+    """The tasks, each Pending one with the reason why it waits; the same tuple where nothing changes."""
+    status = job.status
+    states = {task.alias: task.phase.state for task in status.tasks}
+    never = _never_succeeding(job, states)
+    idle = ""
+    if status.phase.state == JobState.AWAITING_APPROVAL:
+        idle = "waiting for approval"
+    elif status.phase.state == JobState.APPROVAL_REJECT:
+        idle = "never started: the job was rejected"
+    changed: dict[int, TaskStatus] = {}
+    for index, (task, spec) in enumerate(zip(status.tasks, job.spec.tasks, strict=True)):
+        if task.phase.state != _PENDING:
+            continue
+        message = idle
+        if not idle and spec.dependencies:
+            message = _waiting_text(dict.fromkeys(spec.dependencies), states, never)
+        if task.message != message:
+            changed[index] = replace(task, message=message)
+    if not changed:
+        return status.tasks
+    return tuple(changed.get(index, task) for index, task in enumerate(status.tasks))
+
+
+def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: set[str]) -> str:
+    broken = [alias for alias in dependencies if alias in never] if never else ()
+    if broken:
+        return "never started: " + "; ".join(
+            f'dependency "{alias}" ' + ("failed" if states[alias] == _FAILED else "can never run") for alias in broken
+        )
+    missing = [f'"{alias}"' for alias in dependencies if states[alias] != _SUCCEEDED]
+    return f"waiting for {', '.join(missing)}" if missing else ""
+
+
+def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:
+    """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a job that can be restarted."""
+    if job.status.stage.kind is StageKind.SUSPEND:
+        return set()
+    never = {alias for alias, state in states.items() if state == _FAILED}
+    grown = bool(never)
+    while grown:
+        hanging = {
+            task.alias
+            for task in job.spec.tasks
+            if states[task.alias] == _PENDING and task.alias not in never and not never.isdisjoint(task.dependencies)
+        }
+        never |= hanging
+        grown = bool(hanging)
+    return never
+
+
+def _start(job: Job, active: int) -> tuple[int, ...]:
+    status = job.status
+    free = job.spec.max_parallelism - active
+    if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in (JobState.PENDING, JobState.RUNNING):
+        return ()
+    # The sort is stable: ties keep the order of declaration.
+    ready = sorted(_ready(job), key=lambda index: -job.spec.tasks[index].priority)
+    return tuple(ready[:free])
+
+
+def _ready(job: Job) -> list[int]:
+    tasks, specs = job.status.tasks, job.spec.tasks
+    pending = [index for index, task in enumerate(tasks) if task.phase.state == _PENDING]
+    if not pending:
+        return []
+    succeeded = {task.alias for task in tasks if task.phase.state == _SUCCEEDED}
+    return [index for index in pending if succeeded.issuperset(specs[index].dependencies)]
+
+
+def _partner_failure(task: TaskStatus) -> str:
+    for party in task.parties:
+        if party.state is _FAILED:
+            return f"stopped because party {party.domain_id} failed"
+    return ""
+
+
+def _positions(task: TaskStatus, states: frozenset[TaskState] | set[TaskState]) -> list[int]:
+    return [position for position, party in enumerate(task.parties) if party.state in states]

@@ -1,0 +1,221 @@
+"""A job as the server sees it: states with the times that belong to them, and what a watcher is told.
+
+All times are seconds since the epoch (UTC).
+"""
+
+from enum import StrEnum
+from typing import Literal
+
+from msgspec import Struct
+
+from kusciajob.model.job import JobSpec
+
+
+class JobState(StrEnum):
+    """Kuscia's job states, as they appear on the wire."""
+
+    PENDING = "Pending"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    APPROVAL_REJECT = "ApprovalReject"
+    CANCELLED = "Cancelled"
+    SUSPENDED = "Suspended"
+
+
+class TaskState(StrEnum):
+    """States of a task or party. Starting (being scheduled) is shown as Pending on the wire."""
+
+    PENDING = "Pending"
+    STARTING = "Starting"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+
+
+# Looking a state up is several times faster than StrEnum's call; plans and commits do it all the time.
+_JOB_STATES = {state.value: state for state in JobState}
+_TASK_STATES = {state.value: state for state in TaskState}
+
+ACTIVE = frozenset({TaskState.STARTING, TaskState.RUNNING})
+UNFINISHED = frozenset({JobState.AWAITING_APPROVAL, JobState.PENDING, JobState.RUNNING})
+
+
+class Unstarted(Struct, frozen=True, tag=True):
+    """Not started yet; `since` is when this state began."""
+
+    state: Literal["Pending", "AwaitingApproval", "Starting"]
+    since: float
+
+    started_at = None
+    ended_at = None
+
+
+class Started(Struct, frozen=True, tag=True):
+    """Started and not ended."""
+
+    state: Literal["Running", "Suspended"]
+    started_at: float
+
+    ended_at = None
+
+
+class Ended(Struct, frozen=True, tag=True):
+    """Over, with its end; without a start where it never ran."""
+
+    state: Literal["Succeeded", "Failed", "Cancelled", "ApprovalReject"]
+    started_at: float | None
+    ended_at: float
+
+
+Phase = Unstarted | Started | Ended
+
+
+class Endpoint(Struct, frozen=True):
+    """An address at which a party's program listens: `host:port` for a named port."""
+
+    port_name: str
+    scope: str
+    protocol: str
+    address: str
+
+
+class PartyStatus(Struct, frozen=True, omit_defaults=True):
+    """Where one party of a task stands."""
+
+    domain_id: str
+    role: str = ""
+    state: TaskState = TaskState.PENDING
+    message: str = ""
+    endpoints: tuple[Endpoint, ...] = ()
+
+
+class TaskStatus(Struct, frozen=True, omit_defaults=True):
+    """Where one task stands. `attempt` counts its starts; `progress` runs from 0 to 1."""
+
+    task_id: str
+    alias: str
+    phase: Phase
+    parties: tuple[PartyStatus, ...]
+    created_at: float
+    message: str = ""
+    attempt: int = 0
+    progress: float = 0.0
+
+    @property
+    def state(self) -> TaskState:
+        return _TASK_STATES[self.phase.state]
+
+
+class StageKind(StrEnum):
+    """What the job was last told to do."""
+
+    CREATE = "Create"
+    START = "Start"
+    STOP = "Stop"
+    SUSPEND = "Suspend"
+    RESTART = "Restart"
+    CANCEL = "Cancel"
+
+
+class Stage(Struct, frozen=True, omit_defaults=True):
+    """The last command, who gave it and why."""
+
+    kind: StageKind
+    by: str = ""
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """The form known from Kuscia."""
+        return f"Party: {self.by} execute the cmd: {self.kind}. Reason: {self.reason}"
+
+
+class Approval(Struct, frozen=True):
+    """A domain's answer to a job that needs approval."""
+
+    domain_id: str
+    accepted: bool
+    reason: str = ""
+
+
+class JobStatus(Struct, frozen=True, omit_defaults=True):
+    """Where a job stands; everything that a watcher sees."""
+
+    phase: Phase
+    created_at: float
+    tasks: tuple[TaskStatus, ...]
+    stage: Stage
+    message: str = ""
+    awaited: tuple[str, ...] = ()
+    """Domains whose approval is required."""
+    approvals: tuple[Approval, ...] = ()
+
+    @property
+    def state(self) -> JobState:
+        return _JOB_STATES[self.phase.state]
+
+    @property
+    def is_unfinished(self) -> bool:
+        """Whether the scheduler still has, or may get, something to do for it."""
+        return self.state in UNFINISHED
+
+    @property
+    def domains(self) -> tuple[str, ...]:
+        """The domains of all parties, in order of first appearance."""
+        return tuple(dict.fromkeys(party.domain_id for task in self.tasks for party in task.parties))
+
+
+class Job(Struct, frozen=True):
+    """A stored job. `number` is the revision at which it was created: unique for ever, never used again."""
+
+    spec: JobSpec
+    status: JobStatus
+    number: int = 0
+    revision: int = 0
+
+    @property
+    def job_id(self) -> str:
+        return self.spec.job_id
+
+    @property
+    def summary(self) -> "JobSummary":
+        return JobSummary(
+            job_id=self.spec.job_id,
+            initiator=self.spec.initiator,
+            number=self.number,
+            revision=self.revision,
+            status=self.status,
+        )
+
+
+class JobSummary(Struct, frozen=True):
+    """A job without its specification: what status queries and watchers need."""
+
+    job_id: str
+    initiator: str
+    number: int
+    revision: int
+    status: JobStatus
+
+    def is_visible_to(self, domain: str) -> bool:
+        """Whether the domain is the initiator or a party."""
+        return domain == self.initiator or domain in self.status.domains
+
+
+class EventType(StrEnum):
+    """What an entry of the log tells."""
+
+    ADDED = "ADDED"
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    ERROR = "ERROR"
+
+
+class JobEvent(Struct, frozen=True):
+    """One entry of the log; revisions have no gaps. `job` is the job after the change (DELETED: its last status)."""
+
+    revision: int
+    type: EventType
+    job: JobSummary

@@ -1,0 +1,124 @@
+"""Reads YAML that somebody else wrote: bounded in size, depth and expansion, refusing what is ambiguous.
+
+Only the JSON-like core of YAML is read: strings, numbers, true/false, null, lists and mappings, with anchors and merge
+keys as long as what they expand to stays small. Unlike YAML 1.1, `on`, `no`, `12:30`, `0644` and dates are strings.
+"""
+
+import re
+from collections.abc import Hashable, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from kusciajob.model.errors import JobError
+from kusciajob.model.job import shown
+
+try:
+    from yaml import CSafeLoader as _SafeLoader
+except ImportError:  # PyYAML built without libyaml
+    from yaml import SafeLoader as _SafeLoader  # type: ignore[assignment]
+
+MAX_YAML_BYTES = 4 * 1024 * 1024
+MAX_DEPTH = 64
+MAX_NODES = 200_000
+
+_TAG = "tag:yaml.org,2002:"
+
+
+class InvalidYaml(JobError):
+    """The text or file cannot be read as YAML; the message has the line and column where there is one."""
+
+
+def read_text(path: Path, *, limit_bytes: int = MAX_YAML_BYTES) -> str:
+    """The UTF-8 text of a file; raises InvalidYaml when it cannot be read, is longer than the limit or not UTF-8."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(limit_bytes + 1)
+    except OSError as error:
+        raise InvalidYaml(f"it cannot be read: {error.strerror}") from None
+    if len(content) > limit_bytes:
+        raise InvalidYaml(f"it is larger than {limit_bytes} bytes")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise InvalidYaml(f"it is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from None
+
+
+def parse_documents(text: str) -> list[Any]:
+    """The documents of a YAML text as plain dicts, lists, strings, numbers, booleans and None; empty ones are left out.
+
+    Raises InvalidYaml on anything else, on duplicate keys, and past the limits of this module.
+    """
+    if len(text) > MAX_YAML_BYTES:
+        raise InvalidYaml(f"it is longer than {MAX_YAML_BYTES} characters")
+    try:
+        # The limits are checked on the flat event stream first: composing nodes recurses and constructing may expand.
+        _check_limits(yaml.parse(text, Loader=_Loader))
+        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+    except yaml.MarkedYAMLError as error:
+        problem = "; ".join(part for part in (error.context, error.problem) if part)
+        raise InvalidYaml(f"{_place(error.problem_mark or error.context_mark)}{problem}") from None
+    except (yaml.YAMLError, UnicodeError) as error:
+        raise InvalidYaml(" ".join(str(error).split())) from None
+
+
+def _check_limits(events: Iterator[Any]) -> None:
+    nodes = 0
+    sizes: dict[str, int] = {}
+    opened: list[tuple[str | None, int]] = []
+    for event in events:
+        match event:
+            case yaml.DocumentStartEvent():
+                sizes.clear()
+            case yaml.CollectionEndEvent():
+                anchor, before = opened.pop()
+                if anchor is not None:
+                    sizes[anchor] = nodes - before
+            case yaml.AliasEvent():
+                if any(anchor == event.anchor for anchor, _ in opened):
+                    raise InvalidYaml(f"{_place(event.start_mark)}alias *{event.anchor} stands inside its own value")
+                nodes += sizes.get(event.anchor or "", 1)
+            case yaml.ScalarEvent() | yaml.CollectionStartEvent():
+                nodes += 1
+                if event.tag not in (None, "!", f"{_TAG}str"):
+                    raise InvalidYaml(f"{_place(event.start_mark)}tag {event.tag} is not possible: plain values only")
+                if isinstance(event, yaml.CollectionStartEvent):
+                    opened.append((event.anchor, nodes - 1))
+                    if len(opened) > MAX_DEPTH:
+                        raise InvalidYaml(f"{_place(event.start_mark)}nested deeper than {MAX_DEPTH} levels")
+        if nodes > MAX_NODES:
+            raise InvalidYaml(f"{_place(event.start_mark)}more than {MAX_NODES} values, with its aliases expanded")
+
+
+def _place(mark: Any) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}: " if mark else ""
+
+
+class _Loader(_SafeLoader):
+    """The safe loader with the scalar rules of JSON and without repeated keys."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                raise InvalidYaml(
+                    f"{_place(key.start_mark)}a key must be text: one like 12 or true needs quotes, "
+                    'and so does a value that begins with "{"'
+                )
+            if key.value in seen:
+                raise InvalidYaml(f"{_place(key.start_mark)}key {shown(key.value)} stands twice in one mapping")
+            seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
+
+
+_Loader.yaml_implicit_resolvers = {}
+# Lengths are bounded where converting takes more than linear time; longer digit strings stay strings.
+for _name, _pattern, _first in (
+    ("null", r"~|null|Null|NULL|", ("", *"~nN")),
+    ("bool", r"true|True|TRUE|false|False|FALSE", (*"tTfF",)),
+    ("int", r"[-+]?(?:0|[1-9][0-9]{0,18})", (*"-+0123456789",)),
+    ("float", r"[-+]?(?:\.[0-9]{1,18}|[0-9]{1,18}\.[0-9]{0,18})(?:[eE][-+]?[0-9]{1,3})?", (*"-+0123456789.",)),
+    ("merge", r"<<", ("<",)),
+):
+    _Loader.add_implicit_resolver(f"{_TAG}{_name}", re.compile(rf"(?:{_pattern})\Z"), list(_first))

@@ -1,0 +1,28 @@
+"""Waiting for something to become true: the only place where tests sleep."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+POLL_SECONDS = 0.01
+
+T = TypeVar("T")
+
+
+async def eventually(predicate: Callable[[], T], *, timeout_seconds: float = 10.0) -> T:
+    """The predicate's first truthy value; AssertionError when there is none in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s, last value {value!r}"
+        await asyncio.sleep(POLL_SECONDS)
+    return value
+
+
+def eventually_sync(predicate: Callable[[], T], *, timeout_seconds: float = 10.0) -> T:
+    """The same without an event loop."""
+    deadline = time.monotonic() + timeout_seconds
+    while not (value := predicate()):
+        assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s, last value {value!r}"
+        time.sleep(POLL_SECONDS)
+    return value

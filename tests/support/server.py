@@ -1,0 +1,152 @@
+"""The real server in a subprocess, on a data directory below the test's own."""
+
+import asyncio
+import os
+import re
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
+from tests.support.polling import eventually
+
+START_SECONDS = 20
+STOP_SECONDS = 20
+_CHANNEL_OPTIONS = (
+    ("grpc.use_local_subchannel_pool", 1),
+    ("grpc.initial_reconnect_backoff_ms", 20),
+    ("grpc.max_reconnect_backoff_ms", 200),
+    ("grpc.max_receive_message_length", -1),
+    ("grpc.max_send_message_length", -1),
+)
+_READY = re.compile(r"serving gRPC on ([\w.:\[\]-]+)")
+
+
+def clean_environment() -> dict[str, str]:
+    """This process's environment without settings of kusciajob and terminals."""
+    foreign = ("KUSCIAJOB_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "PYTHONASYNCIODEBUG")
+    return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
+
+
+class RunningServer:
+    """One server process after the other on the same data directory and, from the first start on, the same port."""
+
+    def __init__(self, directory: Path, settings: dict[str, object]) -> None:
+        self.data_dir = directory / "data"
+        self.log = directory / "server.log"
+        self.address = "127.0.0.1:0"
+        self._settings = settings
+        self._process: asyncio.subprocess.Process | None = None
+        self._channel: grpc.aio.Channel | None = None
+
+    @property
+    def process(self) -> asyncio.subprocess.Process:
+        """The present process, or the last one."""
+        assert self._process is not None, "the server was never started"
+        return self._process
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """A channel to the server; it connects again by itself after a restart."""
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self.address, options=_CHANNEL_OPTIONS)
+        return self._channel
+
+    @property
+    def stub(self) -> job_pb2_grpc.JobServiceStub:
+        """JobService over that channel."""
+        return job_pb2_grpc.JobServiceStub(self.channel)
+
+    @property
+    def is_running(self) -> bool:
+        return self._process is not None and self._process.returncode is None
+
+    async def start(self) -> None:
+        """Start a process and return once it serves; AssertionError with its log when it ends instead."""
+        settings = {"data_dir": self.data_dir, "grpc_port": self.address.rpartition(":")[2]} | self._settings
+        flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        earlier_log_bytes = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "kusciajob", "serve", *flags, stderr=log, env=clean_environment()
+            )
+
+        def find_ready_line() -> re.Match[str] | None:
+            text = self.log.read_bytes()[earlier_log_bytes:].decode()
+            assert self.is_running, f"the server ended with exit code {self.process.returncode}:\n{text}"
+            return _READY.search(text)
+
+        ready = await eventually(find_ready_line, timeout_seconds=START_SECONDS)
+        assert ready is not None
+        self.address = ready[1]
+
+    async def stop(self) -> int:
+        """End it by SIGTERM; the exit code."""
+        self.process.terminate()
+        return await self._wait()
+
+    async def kill(self) -> None:
+        """End it by SIGKILL."""
+        self.process.kill()
+        await self._wait()
+
+    async def restart(self) -> None:
+        """Start it again; a running one is stopped in order first."""
+        if self.is_running:
+            await self.stop()
+        await self.start()
+
+    def left_processes(self) -> list[int]:
+        """Whatever else runs on the data directory: the shim, and the parties' programs."""
+        own = self.process.pid if self.is_running else 0
+        return [pid for pid in _processes_on(self.data_dir) if pid != own]
+
+    async def close(self) -> None:
+        """Leave nothing behind; AssertionError when a running server does not stop in order."""
+        if self._channel is not None:
+            await self._channel.close(None)
+        exit_code = await self.stop() if self.is_running else 0
+        for pid in self.left_processes():
+            os.kill(pid, signal.SIGKILL)
+        assert exit_code == 0, f"the server stopped with exit code {exit_code}:\n{self.log.read_text()}"
+
+    async def _wait(self) -> int:
+        try:
+            async with asyncio.timeout(STOP_SECONDS):
+                return await self.process.wait()
+        except TimeoutError:
+            self.process.kill()
+            await self.process.wait()
+            raise AssertionError(f"the server did not stop within {STOP_SECONDS} s:\n{self.log.read_text()}") from None
+
+
+@asynccontextmanager
+async def running_server(directory: Path, **settings: object) -> AsyncIterator[RunningServer]:
+    """A server with these settings, by the names of kusciajob.config; its data is in `<directory>/data`."""
+    server = RunningServer(directory, settings)
+    try:
+        await server.start()
+        yield server
+    finally:
+        await server.close()
+
+
+def _processes_on(directory: Path) -> list[int]:
+    """The processes that work below the directory or have it on their command line."""
+    found = []
+    wanted = os.fsencode(directory)
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdecimal() or int(entry.name) == os.getpid():
+            continue
+        try:
+            places = [os.fsencode(os.readlink(entry / "cwd")), *(entry / "cmdline").read_bytes().split(b"\0")]
+        except OSError:  # it has ended
+            continue
+        if any(place == wanted or place.startswith(wanted + b"/") for place in places):
+            found.append(int(entry.name))
+    return found

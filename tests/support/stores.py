@@ -1,0 +1,103 @@
+"""Stores that misbehave: they stand in front of a real one and decide when a call may pass."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from kusciajob.contracts import JobStore
+from kusciajob.model.errors import StoreFailed
+from kusciajob.model.status import Job, JobEvent, JobSummary
+
+
+class GuardedStore:
+    """Passes every call on once `_admit` let it through."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+
+    async def _admit(self, method: str) -> None:
+        """Return to let the call through, raise to fail it, wait to hold it."""
+
+    async def create(self, job: Job) -> Job:
+        await self._admit("create")
+        return await self._store.create(job)
+
+    async def get(self, job_id: str) -> Job:
+        await self._admit("get")
+        return await self._store.get(job_id)
+
+    async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
+        await self._admit("summaries")
+        return await self._store.summaries(job_ids)
+
+    async def page(self, after: int, limit: int) -> list[JobSummary]:
+        await self._admit("page")
+        return await self._store.page(after, limit)
+
+    async def unfinished(self) -> list[Job]:
+        await self._admit("unfinished")
+        return await self._store.unfinished()
+
+    async def missing(self, numbers: Collection[int]) -> set[int]:
+        await self._admit("missing")
+        return await self._store.missing(numbers)
+
+    async def replace(self, job: Job, *, fault: str = "") -> Job:
+        await self._admit("replace")
+        return await self._store.replace(job, fault=fault)
+
+    async def delete(self, job: Job) -> int:
+        await self._admit("delete")
+        return await self._store.delete(job)
+
+    async def job_of_task(self, task_id: str) -> str:
+        await self._admit("job_of_task")
+        return await self._store.job_of_task(task_id)
+
+    async def head(self) -> int:
+        await self._admit("head")
+        return await self._store.head()
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        await self._admit("read_log")
+        return await self._store.read_log(after, limit)
+
+    async def wait_log(self, after: int) -> None:
+        await self._admit("wait_log")
+        await self._store.wait_log(after)
+
+    async def truncate_log(self, through: int) -> None:
+        await self._admit("truncate_log")
+        await self._store.truncate_log(through)
+
+    async def close(self) -> None:
+        await self._store.close()
+
+
+class FaultyStore(GuardedStore):
+    """Fails the methods named in `failing`, and the `fail_at`-th call (1 = the next one) of any."""
+
+    def __init__(self, store: JobStore) -> None:
+        super().__init__(store)
+        self.failing: set[str] = set()
+        self.fail_at = 0
+
+    async def _admit(self, method: str) -> None:
+        self.fail_at -= 1
+        if method in self.failing or self.fail_at == 0:
+            raise StoreFailed(f"the test lets {method} fail")
+
+
+class SlowStore(GuardedStore):
+    """Holds calls of the methods in `held` until `release`."""
+
+    def __init__(self, store: JobStore, *held: str) -> None:
+        super().__init__(store)
+        self._held = held
+        self._released = asyncio.Event()
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def _admit(self, method: str) -> None:
+        if method in self._held:
+            await self._released.wait()

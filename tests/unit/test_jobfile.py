@@ -1,0 +1,201 @@
+"""Job files: every form that people have becomes one request; what does not fit is named with file and place."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kusciajob.jobfile import JobFileError, parse_job, read_job_file
+from tests.support import kuscia_documents
+
+REQUEST: dict[str, Any] = {
+    "header": {"custom_headers": {"a": "b"}},
+    "job_id": "job-1",
+    "initiator": "alice",
+    "max_parallelism": 2,
+    "tasks": [
+        {
+            "app_image": "psi",
+            "parties": [
+                {
+                    "domain_id": "alice",
+                    "role": "host",
+                    "resources": {"cpu": "500m", "memory": "1Gi", "bandwidth": "10Mi"},
+                    "bandwidth_limits": [{"destination_id": "bob", "limit_kbps": 100}],
+                },
+            ],
+            "alias": "psi",
+            "task_id": "job-1-psi",
+            "dependencies": [],
+            "task_input_config": '{"a": "\\ud83d\\ude00"}',
+            "priority": -1,
+            "schedule_config": {
+                "task_timeout_seconds": 60,
+                "resource_reserved_seconds": 30,
+                "resource_reallocation_interval_seconds": 15,
+            },
+            "tolerable": True,
+        }
+    ],
+    "custom_fields": {"project": "x"},
+}
+
+
+def camel(value: Any, *, is_map: bool = False) -> Any:
+    if isinstance(value, dict):
+        return {
+            key if is_map else "".join(part.title() if at else part for at, part in enumerate(key.split("_"))): camel(
+                item, is_map=key in ("custom_fields", "custom_headers")
+            )
+            for key, item in value.items()
+        }
+    return [camel(item) for item in value] if isinstance(value, list) else value
+
+
+def yaml_job(tasks: str) -> str:
+    return f"job_id: j\ninitiator: alice\ntasks:\n{tasks}"
+
+
+@pytest.mark.parametrize("change", [lambda request: request, camel], ids=["snake", "camel"])
+@pytest.mark.parametrize("indent", [None, 2])
+def test_a_request_as_json(change: Any, indent: int | None) -> None:
+    assert parse_job(json.dumps(change(REQUEST), indent=indent), source="job.json") == REQUEST
+
+
+def test_a_request_as_yaml() -> None:
+    text = yaml_job("""\
+- alias: psi
+  app_image: psi
+  priority: "100"
+  task_input_config: |
+    {"rows": 3}
+  parties:
+  - {domain_id: alice, resources: {cpu: 2, memory: 0.5}, role: null}
+""")
+    assert parse_job(text, source="job.yaml")["tasks"] == [
+        {
+            "alias": "psi",
+            "app_image": "psi",
+            "priority": 100,
+            "task_input_config": '{"rows": 3}\n',
+            "parties": [{"domain_id": "alice", "resources": {"cpu": "2", "memory": "0.5"}}],
+        }
+    ]
+
+
+def test_a_kuscia_job() -> None:
+    assert parse_job(kuscia_documents.KUSCIA_JOB, source="job.yaml") == {
+        "job_id": "job-best-effort-linear",
+        "initiator": "alice",
+        "max_parallelism": 2,
+        "tasks": [
+            {
+                "alias": "job-psi",
+                "task_id": "job-psi-1",
+                "priority": 100,
+                "task_input_config": '{"sf_input_ids":["alice-table","bob-table"]}',
+                "app_image": "secretflow-image",
+                "schedule_config": {
+                    "task_timeout_seconds": 60,
+                    "resource_reserved_seconds": 30,
+                    "resource_reallocation_interval_seconds": 15,
+                },
+                "parties": [
+                    {
+                        "domain_id": "alice",
+                        "role": "host",
+                        "resources": {"cpu": "2", "memory": "4Gi"},
+                        "bandwidth_limits": [{"destination_id": "bob", "limit_kbps": 1000}],
+                    },
+                    {"domain_id": "bob"},
+                ],
+            },
+            {
+                "alias": "job-split",
+                "dependencies": ["job-psi"],
+                "tolerable": True,
+                "task_input_config": "",
+                "app_image": "secretflow-image",
+                "parties": [{"domain_id": "alice", "resources": {"cpu": "500m"}}],
+            },
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "it holds 0 documents: a job file holds exactly one"),
+        ("a: 1\n---\nb: 2\n", "it holds 2 documents"),
+        ("- 1", "it holds no job: a CreateJobRequest or a KusciaJob is expected"),
+        ('{"job_id": "x",', "it is not valid JSON: Input data was truncated"),
+        ("job_id: [", "line 2, column 1"),
+        ("job_id: 12", "job_id: it is the number 12: text is expected; put it in quotes"),
+        ("job_id: true", "job_id: it is true: text is expected"),
+        ("jobid: x\njob_id: y", "field job_id stands twice, in two spellings"),
+        ("initator: x", 'field "initator" is unknown: did you mean initiator?'),
+        ("zzz: x", 'field "zzz" is unknown: known are header, job_id, initiator'),
+        ("max_parallelism: many", 'max_parallelism: it is the text "many": a whole number from -2147483648'),
+        ("max_parallelism: 2147483648", "it is the number 2147483648: a whole number"),
+        ("max_parallelism: 1.5", "it is the number 1.5: a whole number"),
+        ("max_parallelism: true", "it is true: a whole number"),
+        ("custom_fields: x", "custom_fields: it is the text"),
+        ("custom_fields: {a: 1}", "custom_fields.a: it is the number 1: text is expected"),
+        ("tasks: {}", "tasks: it is a mapping: a list is expected"),
+        (yaml_job("- null"), "tasks[0]: it is missing: a mapping is expected"),
+        (yaml_job("- {task_input_config: {a: 1}}"), "tasks[0].task_input_config: it is a mapping: text is"),
+        (yaml_job("- {}\n- {tolerable: yes}"), 'tasks[1].tolerable: it is the text "yes": true or false'),
+        (yaml_job("- {parties: [{domainID: [a]}]}"), "tasks[0].parties[0].domainID: it is a list: text is expected"),
+        (yaml_job("- {parties: [{resources: {cpu: [1]}}]}"), "parties[0].resources.cpu: it is a list: a quantity"),
+        (yaml_job("- {parties: [{resources: {limits: 1}}]}"), "limits: it is the number 1: a mapping"),
+        (yaml_job("- {parties: [{bandwidth_limits: [{limit_kbps: -1}]}]}"), "limits[0].limit_kbps: it is the"),
+        ("apiVersion: kuscia.secretflow/v1alpha1\nkind: KusciaTask", 'kind: it is the text "KusciaTask": "Ku'),
+        ("apiVersion: kuscia.secretflow/v1alpha1", 'kind: it is missing: "KusciaJob" is expected'),
+        ("kind: KusciaJob\napiVersion: v1", 'apiVersion: it is the text "v1": "kuscia.secretflow/v1alpha1"'),
+        ("kind: KusciaJob\napiVersion: kuscia.secretflow/v1", "metadata.name: it is missing: it becomes the job_id"),
+        (
+            "kind: KusciaJob\napiVersion: kuscia.secretflow/v1\nmetadata: {name: a}",
+            "spec: it is missing: a mapping with initiator and tasks is expected",
+        ),
+        (
+            "kind: KusciaJob\napiVersion: kuscia.secretflow/v1\nmetadata: {name: a}\nspec: {tasks: [{alias: 1}]}",
+            "spec.tasks[0].alias: it is the number 1",
+        ),
+        ("[" * 100_000, "nested deeper than 64 levels"),
+        ('{"a":' * 100_000, "it is not valid JSON"),
+    ],
+    ids=lambda value: value[:40],
+)  # fmt: skip
+def test_what_does_not_fit_is_named_with_its_place(text: str, problem: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        parse_job(text, source="my-job.yaml")
+    assert str(caught.value).startswith("my-job.yaml: ")
+    assert problem in str(caught.value)
+
+
+def test_files(tmp_path: Path) -> None:
+    file = tmp_path / "job.json"
+    file.write_text(json.dumps(REQUEST))
+    assert read_job_file(file) == REQUEST
+    with pytest.raises(JobFileError, match=r"none\.yaml: it cannot be read: No such file or directory"):
+        read_job_file(tmp_path / "none.yaml")
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+        lambda inner: (
+            st.lists(inner)
+            | st.dictionaries(st.sampled_from(["tasks", "parties", "job_id", "resources", "spec", "kind", "x"]), inner)
+        ),
+    )
+)
+def test_any_document_is_read_or_refused(document: object) -> None:
+    try:
+        request = parse_job(json.dumps(document), source="job.json")
+    except JobFileError:
+        return
+    assert request.keys() <= REQUEST.keys()
