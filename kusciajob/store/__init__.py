@@ -1,0 +1,1 @@
+"""Where jobs and the log of their changes live."""

@@ -1,0 +1,50 @@
+"""The database file: how it is opened, and which schema it has."""
+
+import sqlite3
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+CACHE_KIBIBYTES = 8192
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+class NewerSchema(Exception):
+    """The database was written by a newer version of the program."""
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """A connection on which a commit is durable once it returns. Transactions are begun and ended by SQL."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_LIMIT_BYTES}")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def migrations() -> list[str]:
+    """The scripts that lead from an empty database to the newest schema, in order."""
+    files = (file for file in resources.files(__package__).joinpath("schema").iterdir() if file.name.endswith(".sql"))
+    return [file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name)]
+
+
+def migrate(connection: sqlite3.Connection, scripts: Sequence[str]) -> None:
+    """Bring the database to the newest schema, each step as a whole. NewerSchema: it is beyond the last script."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(scripts):
+        raise NewerSchema(
+            f"its schema has version {version}, this program knows versions up to {len(scripts)}: "
+            "run the newer program, or use another data directory"
+        )
+    for number, script in enumerate(scripts[version:], version + 1):
+        try:
+            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+        except sqlite3.Error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            raise

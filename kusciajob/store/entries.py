@@ -1,0 +1,42 @@
+"""What every store puts in its log and answers when it refuses, whatever its medium."""
+
+from msgspec.structs import replace
+
+from kusciajob.model.errors import JobExists, LogTruncated, StaleJob
+from kusciajob.model.job import shown
+from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
+
+
+def entry(kind: EventType, job: Job, *, revision: int, status: JobStatus) -> JobEvent:
+    """The log entry for a change of the job; the revision in its summary is the entry's own."""
+    summary = JobSummary(
+        job_id=job.spec.job_id,
+        initiator=job.spec.initiator,
+        number=job.number,
+        revision=revision,
+        status=status,
+    )
+    return JobEvent(revision, kind, summary)
+
+
+def with_fault(status: JobStatus, fault: str) -> JobStatus:
+    """The status that an ERROR shows: its message is never empty."""
+    return status if status.message else replace(status, message=fault)
+
+
+def job_exists(job_id: str) -> JobExists:
+    return JobExists(f"job {shown(job_id)} already exists")
+
+
+def task_exists(task_id: str, holder: str) -> JobExists:
+    return JobExists(f"task {shown(task_id)} already exists: it belongs to job {shown(holder)}")
+
+
+def stale_job(job: Job, stored_revision: int) -> StaleJob:
+    return StaleJob(
+        f"job {shown(job.job_id)} is at revision {stored_revision}, the change was made to revision {job.revision}"
+    )
+
+
+def log_truncated(after: int, oldest: int) -> LogTruncated:
+    return LogTruncated(f"the log begins at revision {oldest}: what followed revision {after} is no longer kept")

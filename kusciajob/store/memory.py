@@ -1,0 +1,145 @@
+"""Jobs in memory, gone with the process: for tests and trials."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+from msgspec.structs import replace
+
+from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
+from kusciajob.model.job import JobSpec
+from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
+from kusciajob.store import entries
+
+
+class MemoryStore:
+    """A JobStore without a medium. No call gives way to another before it is done."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, Job] = {}
+        """By job id, oldest first."""
+        self._task_holders: dict[str, str] = {}
+        self._log: list[JobEvent] = []
+        self._news = asyncio.Event()
+        self._closed = False
+
+    async def create(self, job: Job) -> Job:
+        self._check_open()
+        if job.job_id in self._jobs:
+            raise entries.job_exists(job.job_id)
+        holders: dict[str, str] = {}
+        for task in job.status.tasks:
+            holder = self._task_holders.get(task.task_id) or holders.get(task.task_id)
+            if holder:
+                raise entries.task_exists(task.task_id, holder)
+            holders[task.task_id] = job.job_id
+        number = self._head + 1
+        created = replace(job, number=number, revision=number)
+        self._jobs[job.job_id] = replace(created, spec=_copy(job.spec))
+        self._task_holders |= holders
+        self._append(EventType.ADDED, created, job.status)
+        return created
+
+    async def get(self, job_id: str) -> Job:
+        self._check_open()
+        if job_id not in self._jobs:
+            raise JobNotFound(job_id)
+        return self._given_out(self._jobs[job_id])
+
+    async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
+        self._check_open()
+        missing = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in self._jobs]
+        if missing:
+            raise JobNotFound(*missing)
+        return [self._jobs[job_id].summary for job_id in job_ids]
+
+    async def page(self, after: int, limit: int) -> list[JobSummary]:
+        self._check_open()
+        return [job.summary for job in self._jobs.values() if job.number > after][:limit]
+
+    async def unfinished(self) -> list[Job]:
+        self._check_open()
+        return [self._given_out(job) for job in self._jobs.values() if job.status.is_unfinished]
+
+    async def missing(self, numbers: Collection[int]) -> set[int]:
+        self._check_open()
+        return set(numbers).difference(job.number for job in self._jobs.values())
+
+    async def replace(self, job: Job, *, fault: str = "") -> Job:
+        stored = self._stored(job)
+        self._append(EventType.MODIFIED, job, job.status)
+        if fault:
+            self._append(EventType.ERROR, job, entries.with_fault(job.status, fault))
+        self._jobs[job.job_id] = replace(stored, status=job.status, revision=self._head)
+        return replace(job, revision=self._head)
+
+    async def delete(self, job: Job) -> int:
+        self._stored(job)
+        del self._jobs[job.job_id]
+        for task in job.status.tasks:
+            del self._task_holders[task.task_id]
+        self._append(EventType.DELETED, job, job.status)
+        return self._head
+
+    async def job_of_task(self, task_id: str) -> str:
+        self._check_open()
+        if task_id not in self._task_holders:
+            raise TaskNotFound(task_id)
+        return self._task_holders[task_id]
+
+    async def head(self) -> int:
+        return self._head
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        self._check_open()
+        if after >= self._head:
+            return ()
+        start = after + 1 - self._log[0].revision
+        if start < 0:
+            raise entries.log_truncated(after, self._log[0].revision)
+        return self._log[start : start + limit]
+
+    async def wait_log(self, after: int) -> None:
+        if after >= self._head and not self._closed:
+            await self._news.wait()
+
+    async def truncate_log(self, through: int) -> None:
+        self._check_open()
+        self._log = [event for event in self._log if event.revision > min(through, self._head - 1)]
+
+    async def close(self) -> None:
+        self._closed = True
+        self._wake_waiters()
+
+    @property
+    def _head(self) -> int:
+        return self._log[-1].revision if self._log else 0
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreFailed("the job store is closed")
+
+    def _stored(self, job: Job) -> Job:
+        """The job as it is stored, if it is the one that the caller knows. StaleJob, JobNotFound."""
+        self._check_open()
+        stored = self._jobs.get(job.job_id)
+        if stored is None or stored.number != job.number:
+            raise JobNotFound(job.job_id)
+        if stored.revision != job.revision:
+            raise entries.stale_job(job, stored.revision)
+        return stored
+
+    def _given_out(self, job: Job) -> Job:
+        return replace(job, spec=_copy(job.spec))
+
+    def _append(self, kind: EventType, job: Job, status: JobStatus) -> None:
+        self._log.append(entries.entry(kind, job, revision=self._head + 1, status=status))
+        self._wake_waiters()
+
+    def _wake_waiters(self) -> None:
+        self._news.set()
+        self._news.clear()
+
+
+def _copy(spec: JobSpec) -> JobSpec:
+    """The one part of a job that can be changed in place is its custom fields; nobody shares the stored ones."""
+    return replace(spec, custom_fields=dict(spec.custom_fields))

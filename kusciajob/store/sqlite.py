@@ -1,0 +1,230 @@
+"""Jobs in one SQLite file. One thread writes: it commits whatever calls have gathered as one transaction."""
+
+import asyncio
+import contextlib
+import sqlite3
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from queue import SimpleQueue
+from threading import Thread
+from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+
+from msgspec import MsgspecError
+
+from kusciajob.model.errors import InvalidJob, StoreFailed
+from kusciajob.model.status import Job, JobEvent, JobSummary
+from kusciajob.store import database, sql
+
+LINGER_SECONDS = 0.002
+"""The longest wait for more calls to share a commit: a commit costs about as much as serving ten calls."""
+TAIL_EVENTS = 500
+"""So many of the newest events are kept in memory."""
+TRUNCATED_AT_ONCE = 1000
+"""So many events are forgotten in one transaction, that other calls do not wait long."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class _Call(NamedTuple):
+    """A change, and the one who waits for it; when that one is cancelled, the change is committed all the same."""
+
+    change: Callable[[sql.Transaction], Any]
+    result: asyncio.Future[Any]
+
+
+class SqliteStore:
+    """A JobStore in a file. Used on one event loop; another process must not write to the file meanwhile.
+
+    Reads are done on the event loop's thread: they take tens of microseconds per job.
+    """
+
+    def __init__(self, path: Path, reading: sqlite3.Connection) -> None:
+        self._path = path
+        self._reading = reading
+        self._loop = asyncio.get_running_loop()
+        # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
+        self._head = sql.head(reading)
+        self._tail: deque[JobEvent] = deque(maxlen=TAIL_EVENTS)
+        self._news = asyncio.Event()
+        self._closing = False
+        # Calls gather here while the writer is busy or lingers.
+        self._gathered: list[_Call] = []
+        self._expected = 1
+        self._is_writing = False
+        self._linger: asyncio.TimerHandle | None = None
+        self._batches: SimpleQueue[list[_Call] | None] = SimpleQueue()
+        self._writer = Thread(target=self._write, name="store-writer", daemon=True)
+        self._writer.start()
+
+    @classmethod
+    async def open(cls, path: Path) -> Self:
+        """Open the file, creating it or bringing it to the newest schema. StoreFailed names the file and the cause."""
+        try:
+            connection = database.connect(path)
+            try:
+                database.migrate(connection, database.migrations())
+                return cls(path, connection)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, database.NewerSchema) as error:
+            raise StoreFailed(f"cannot open the job store {path}: {_cause(error)}") from error
+
+    async def create(self, job: Job) -> Job:
+        return await self._change(lambda transaction: transaction.create(job))
+
+    async def get(self, job_id: str) -> Job:
+        return self._read(sql.get, job_id)
+
+    async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
+        return self._read(sql.summaries, job_ids)
+
+    async def page(self, after: int, limit: int) -> list[JobSummary]:
+        return self._read(sql.page, after, limit)
+
+    async def unfinished(self) -> list[Job]:
+        return self._read(sql.unfinished)
+
+    async def missing(self, numbers: Collection[int]) -> set[int]:
+        return self._read(sql.missing, numbers)
+
+    async def replace(self, job: Job, *, fault: str = "") -> Job:
+        return await self._change(lambda transaction: transaction.replace(job, fault=fault))
+
+    async def delete(self, job: Job) -> int:
+        return await self._change(lambda transaction: transaction.delete(job))
+
+    async def job_of_task(self, task_id: str) -> str:
+        return self._read(sql.job_of_task, task_id)
+
+    async def head(self) -> int:
+        return self._head
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        if after >= self._head:
+            return ()
+        tail = self._tail
+        if tail and after + 1 >= tail[0].revision:
+            start = after + 1 - tail[0].revision
+            return [tail[index] for index in range(start, min(start + limit, len(tail)))]
+        return self._read(sql.read_log, after, limit)
+
+    async def wait_log(self, after: int) -> None:
+        if after >= self._head and not self._closing:
+            await self._news.wait()
+
+    async def truncate_log(self, through: int) -> None:
+        step = partial(sql.Transaction.truncate_log, through=through, limit=TRUNCATED_AT_ONCE)
+        done = False
+        while not done:
+            forgotten, done = await self._change(step)
+            while self._tail and self._tail[0].revision <= forgotten:
+                self._tail.popleft()
+
+    async def close(self) -> None:
+        self._closing = True
+        self._hand_over()
+        self._batches.put(None)
+        await asyncio.to_thread(self._writer.join)
+        self._reading.close()
+        self._wake_waiters()
+
+    def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return query(self._reading, *args, **kwargs)
+        except (sqlite3.Error, MsgspecError, InvalidJob) as error:
+            raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
+
+    async def _change(self, change: Callable[[sql.Transaction], T]) -> T:
+        if self._closing:
+            raise StoreFailed("the job store is closed")
+        call = _Call(change, self._loop.create_future())
+        self._gathered.append(call)
+        self._hand_over_when_due()
+        result: T = await call.result
+        return result
+
+    def _hand_over_when_due(self) -> None:
+        if self._is_writing or not self._gathered:
+            return
+        if len(self._gathered) >= self._expected:
+            self._hand_over()
+        elif self._linger is None:
+            self._linger = self._loop.call_later(LINGER_SECONDS, self._hand_over)
+
+    def _hand_over(self) -> None:
+        if self._linger is not None:
+            self._linger.cancel()
+            self._linger = None
+        if self._gathered:
+            self._is_writing = True
+            self._batches.put(self._gathered)
+            self._gathered = []
+
+    def _settle(self, batch: list[_Call], results: list[Any], events: list[JobEvent]) -> None:
+        """On the event loop, once a batch is committed or has failed."""
+        if events:
+            self._tail.extend(events)
+            self._head = events[-1].revision
+            self._wake_waiters()
+        for call, result in zip(batch, results, strict=True):
+            if call.result.done():  # cancelled
+                continue
+            if isinstance(result, Exception):
+                call.result.set_exception(result)
+            else:
+                call.result.set_result(result)
+        # Those just answered are likely to call again at once. A lone caller is thus never made to wait.
+        self._expected = len(batch) + len(self._gathered)
+        self._is_writing = False
+        self._hand_over_when_due()
+
+    def _wake_waiters(self) -> None:
+        self._news.set()
+        self._news.clear()
+
+    def _write(self) -> None:
+        """The writer's thread. After a failure the connection is given up, so that nothing of it can linger."""
+        connection: sqlite3.Connection | None = None
+        while (batch := self._batches.get()) is not None:
+            results: list[Any]
+            events: list[JobEvent] = []
+            try:
+                connection = connection or database.connect(self._path)
+                results, events = _commit(connection, batch)
+            except Exception as error:  # whatever it is, the callers must hear of it
+                results = [StoreFailed(f"the job store cannot commit: {_cause(error)}") for _ in batch]
+                _let_go(connection)
+                connection = None
+            self._loop.call_soon_threadsafe(self._settle, batch, results, events)
+        _let_go(connection)
+
+
+def _commit(connection: sqlite3.Connection, batch: list[_Call]) -> tuple[list[Any], list[JobEvent]]:
+    """Each call's result or the error it is refused with, and the new events."""
+    connection.execute("BEGIN IMMEDIATE")
+    transaction = sql.Transaction(connection)
+    results: list[Any] = []
+    for call in batch:
+        try:
+            results.append(call.change(transaction))
+        except sqlite3.Error:
+            raise
+        except Exception as error:
+            results.append(error)
+    connection.execute("COMMIT")
+    return results, transaction.events
+
+
+def _let_go(connection: sqlite3.Connection | None) -> None:
+    if connection is not None:
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
+
+
+def _cause(error: Exception) -> str:
+    name = getattr(error, "sqlite_errorname", "")
+    return f"{error} ({name})" if name else str(error)
