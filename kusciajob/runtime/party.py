@@ -1,0 +1,146 @@
+"""A party as a process sees itself: its directory, environment, config files and command line."""
+
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from kusciajob.contracts import OutputStream, PartySpec, StartFailed
+from kusciajob.model import cluster, template
+from kusciajob.model.appimage import Container
+from kusciajob.model.errors import TemplateError
+from kusciajob.model.job import Party
+from kusciajob.model.status import Endpoint
+
+OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
+BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Program(Struct, frozen=True):
+    """What to execute. `argv[0]` is an absolute path."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: Path
+
+
+def container_of(party: PartySpec, index: int) -> Container:
+    """What the party at that index of the task runs. StartFailed when that cannot be one process."""
+    task = party.spec.tasks[party.key.task]
+    if party.image is None:
+        raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
+    deploy = party.image.template_for(task.parties[index].role)
+    if len(deploy.containers) != 1:
+        raise StartFailed(
+            f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
+            "the process runtime runs one per party"
+        )
+    return deploy.containers[0]
+
+
+def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str) -> Program:
+    """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
+    container = container_of(party, party.key.party)
+    own = party.spec.tasks[party.key.task].parties[party.key.party]
+    domain_directory = domains / directory_name(own.domain_id)
+    root, temporary = directory / "root", directory / "tmp"
+    cwd = _below(root, container.working_dir)
+    env = {
+        "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
+        "LANG": "C.UTF-8",
+        "HOME": str(root),
+        "TMPDIR": str(temporary),
+        "KUSCIAJOB_DOMAIN_DIR": str(domain_directory),
+        **{variable.name: variable.value for variable in container.env},
+        **_task_variables(party, own),
+    }
+    values = {**env, "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config}
+    try:
+        for each in (root, temporary, domain_directory, cwd):
+            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _write_config_files(party, container, root, values)
+    except OSError as error:
+        raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
+    except TemplateError as error:
+        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    words = (*container.command, *container.args)
+    return Program(argv=(_find(words[0], cwd, env["PATH"]), *words[1:]), env=env, cwd=cwd)
+
+
+def directory_name(domain_id: str) -> str:
+    """The domain id as one harmless path component; the usual ones stay as they are."""
+    name = quote(domain_id, safe="")
+    return name.replace(".", "%2E") if name.strip(".") == "" else name
+
+
+def endpoints_of(container: Container, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
+    """One address per port of the container, in its order."""
+    return tuple(
+        Endpoint(port.name, port.scope, port.protocol, f"{host}:{number}")
+        for port, number in zip(container.ports, ports, strict=True)
+    )
+
+
+def port_of(endpoint: Endpoint) -> int:
+    """The port number of an address."""
+    return int(endpoint.address.rpartition(":")[2])
+
+
+def _task_variables(party: PartySpec, own: Party) -> dict[str, str]:
+    endpoints = party.endpoints[party.key.party]
+    variables = {
+        "TASK_ID": party.task_id,
+        "KUSCIA_DOMAIN_ID": own.domain_id,
+        "TASK_CLUSTER_DEFINE": _cluster_define(party),
+        "ALLOCATED_PORTS": cluster.allocated_ports(
+            [
+                cluster.AllocatedPort(endpoint.port_name, port_of(endpoint), endpoint.scope, endpoint.protocol)
+                for endpoint in endpoints
+            ]
+        ),
+    }
+    for endpoint in endpoints:
+        variables[cluster.port_variable(endpoint.port_name)] = str(port_of(endpoint))
+    return variables
+
+
+def _cluster_define(party: PartySpec) -> str:
+    parties = [
+        cluster.ClusterParty(
+            member.domain_id,
+            member.role,
+            tuple(
+                cluster.Service(endpoint.port_name, (endpoint.address,))
+                for endpoint in endpoints
+                if endpoint.scope != "Local"
+            ),
+        )
+        for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
+    ]
+    return cluster.cluster_define(parties, self_party=party.key.party)
+
+
+def _write_config_files(party: PartySpec, container: Container, root: Path, values: Mapping[str, str]) -> None:
+    templates = party.image.config_templates if party.image else {}
+    for mount in container.config_volume_mounts:
+        file = _below(root, mount.mount_path)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        text = template.render(templates[mount.sub_path], values, file_name=mount.sub_path)
+        file.write_text(text, encoding="utf-8")
+
+
+def _below(root: Path, absolute: str) -> Path:
+    """The AppImage's absolute path inside the party's root; `..` is refused when an AppImage is built."""
+    return root / absolute.lstrip("/")
+
+
+def _find(program: str, cwd: Path, path: str) -> str:
+    if "/" in program:
+        return str(cwd / program)
+    found = shutil.which(program, path=path)
+    if found is None:
+        raise StartFailed(f'command "{program}" was not found on PATH {path} (setting path puts directories before it)')
+    return str(Path(found).absolute())

@@ -1,0 +1,61 @@
+"""The ports that parties listen on: every one is given to one party at a time."""
+
+import socket
+from collections.abc import Iterable
+
+from kusciajob.contracts import NoCapacity, PartyKey
+
+
+class PortPool:
+    """Hands out ports of a range in rotation, so that one given back is not used again soon."""
+
+    def __init__(self, ports: range) -> None:
+        self._ports = ports
+        self._next = 0
+        self._owners: dict[int, PartyKey] = {}
+
+    def allocate(self, wanted: dict[PartyKey, int]) -> dict[PartyKey, list[int]]:
+        """So many ports for each party: all or none. NoCapacity when too few are free."""
+        given: dict[PartyKey, list[int]] = {}
+        try:
+            for key, count in wanted.items():
+                given[key] = []
+                for _ in range(count):
+                    port = self._take()
+                    self._owners[port] = key
+                    given[key].append(port)
+        except NoCapacity:
+            self.release(given)
+            raise
+        return given
+
+    def reserve(self, key: PartyKey, ports: Iterable[int]) -> None:
+        """Note that a party has these ports already."""
+        self._owners.update(dict.fromkeys(ports, key))
+
+    def release(self, keys: Iterable[PartyKey]) -> None:
+        """Take back whatever these parties have."""
+        gone = set(keys)
+        self._owners = {port: owner for port, owner in self._owners.items() if owner not in gone}
+
+    def _take(self) -> int:
+        for offset in range(len(self._ports)):
+            index = (self._next + offset) % len(self._ports)
+            port = self._ports[index]
+            if port not in self._owners and _is_free(port):
+                self._next = index + 1
+                return port
+        raise NoCapacity(
+            f"waiting for a free port: all of {self._ports[0]} to {self._ports[-1]} are in use "
+            "(settings first_port, last_port)"
+        )
+
+
+def _is_free(port: int) -> bool:
+    """Whether nobody on this machine listens there; without SO_REUSEADDR a lingering connection counts as well."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        try:
+            probe.bind(("", port))
+        except OSError:
+            return False
+    return True

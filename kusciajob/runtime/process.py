@@ -1,0 +1,196 @@
+"""Runs every party as a process group on this machine, by way of the shim, which outlives the server."""
+
+import asyncio
+import contextlib
+import logging
+import shutil
+import signal
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from kusciajob.contracts import ExitResult, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.model.status import Endpoint
+from kusciajob.runtime import party as layout
+from kusciajob.runtime.ports import PortPool
+from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
+
+logger = logging.getLogger(__name__)
+
+TAIL_LINES = 5
+TAIL_BYTES = 2048
+READ_BYTES = 64 * 1024
+
+
+class ProcessRuntime:
+    """See Runtime and OutputSource. What it keeps of a party is below `<directory>/runs/<party key>`."""
+
+    def __init__(
+        self,
+        *,
+        directory: Path,
+        domains: Path,
+        path: str,
+        ports: range,
+        stop_grace_seconds: float,
+        host: str = "127.0.0.1",
+    ) -> None:
+        self._runs = directory.absolute() / "runs"
+        self._domains = domains.absolute()
+        self._path = path
+        self._host = host
+        self._stop_grace_seconds = stop_grace_seconds
+        self._ports = PortPool(ports)
+        self._shim = ShimClient(directory)
+        self._connecting = asyncio.Lock()
+        self._is_connected = False
+        self._started: dict[PartyKey, Path] = {}
+
+    async def open(self) -> None:
+        self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
+        containers = [layout.container_of(party, party.key.party) for party in parties]
+        wanted = {party.key: len(container.ports) for party, container in zip(parties, containers, strict=True)}
+        given = self._ports.allocate(wanted)
+        return [
+            layout.endpoints_of(container, given[party.key], self._host)
+            for party, container in zip(parties, containers, strict=True)
+        ]
+
+    async def attach(self, party: PartySpec) -> None:
+        self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
+        directory = self._runs / str(party.key)
+        state = await (await self._connected()).recover(str(party.key), directory)
+        if state.state != "unknown":
+            self._started[party.key] = directory
+
+    async def start(self, party: PartySpec) -> None:
+        if party.key in self._started:
+            return
+        directory = self._runs / str(party.key)
+        program = await asyncio.to_thread(layout.prepare, party, directory, domains=self._domains, path=self._path)
+        self._started[party.key] = directory
+        try:
+            shim = await self._connected()
+            await shim.start(str(party.key), argv=program.argv, env=program.env, cwd=program.cwd, directory=directory)
+        except ShimError as error:
+            self._release(party.key)
+            raise StartFailed(str(error)) from None
+
+    async def wait(self, key: PartyKey) -> ExitResult:
+        directory = self._started.get(key)
+        if directory is None:
+            self._release(key)
+            return ExitResult(
+                succeeded=False,
+                message="lost: nothing is known of its process any more; its directory was removed",
+                is_fault=True,
+            )
+        try:
+            ended = await self._shim.wait(str(key))
+        except ShimError as error:
+            self._release(key)
+            return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
+        result = await asyncio.to_thread(_judge, ended, directory)
+        self._release(key)
+        return result
+
+    async def stop(self, key: PartyKey) -> None:
+        if key in self._started:
+            shim = await self._connected()
+            await shim.stop(str(key), grace_seconds=self._stop_grace_seconds)
+        self._ports.release([key])
+
+    async def owned(self) -> Collection[int]:
+        return await asyncio.to_thread(_numbers, self._runs)
+
+    async def remove(self, job: int) -> None:
+        directory = self._runs / str(job)
+        await asyncio.gather(*(self._end(path) for path in await asyncio.to_thread(_unended, directory)))
+        for key in [key for key in self._started if key.job == job]:
+            self._release(key)
+        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
+        """See OutputSource."""
+        return await asyncio.to_thread(_read, self._runs / str(key) / layout.OUTPUT_FILES[stream], offset)
+
+    async def close(self) -> None:
+        if self._is_connected:
+            await self._shim.close()
+
+    async def _connected(self) -> ShimClient:
+        """The shim is started when it is first needed."""
+        async with self._connecting:
+            if not self._is_connected:
+                await self._shim.connect()
+                self._is_connected = True
+        return self._shim
+
+    async def _end(self, directory: Path) -> None:
+        """Whatever runs in a party's directory, this server's or an earlier one's."""
+        key = "/".join(directory.parts[-3:])
+        shim = await self._connected()
+        await shim.recover(key, directory)
+        await shim.stop(key, grace_seconds=self._stop_grace_seconds)
+        shim.forget(key)
+
+    def _release(self, key: PartyKey) -> None:
+        self._ports.release([key])
+        if self._started.pop(key, None) is not None:
+            self._shim.forget(str(key))
+
+
+def _judge(ended: PartyExit, directory: Path) -> ExitResult:
+    """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
+    temporary = directory / "tmp"
+    with contextlib.suppress(OSError):
+        temporary.rmdir()  # mostly empty
+    shutil.rmtree(temporary, ignore_errors=True)
+    if ended.lost:
+        text = "lost: its process was found dead or without supervision after the shim had died"
+        return ExitResult(succeeded=False, message=text, is_fault=True)
+    if ended.code == 0:
+        return ExitResult(succeeded=True)
+    if ended.signal is not None:
+        text = f"killed by signal {ended.signal} ({_signal_name(ended.signal)})"
+    else:
+        text = f"exit code {ended.code}"
+    tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
+    return ExitResult(succeeded=False, message=f"{text}: {tail}" if tail else text)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "real-time signal"
+
+
+def _tail(file: Path) -> str:
+    """The last lines of a program's output, at most 2 KiB."""
+    try:
+        with file.open("rb") as stream:
+            stream.seek(max(0, file.stat().st_size - TAIL_BYTES))
+            text = stream.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-TAIL_LINES:])
+
+
+def _read(file: Path, offset: int) -> bytes:
+    try:
+        with file.open("rb") as stream:
+            stream.seek(offset)
+            return stream.read(READ_BYTES)
+    except FileNotFoundError:
+        return b""
+
+
+def _numbers(runs: Path) -> set[int]:
+    return {int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()}
+
+
+def _unended(job: Path) -> list[Path]:
+    """The party directories below a job's that have no record of an exit."""
+    return [path for path in job.glob("*/*") if path.is_dir() and not (path / "exit.json").exists()]

@@ -1,0 +1,19 @@
+"""The daemon that owns the party processes of one data directory and outlives the server.
+
+It imports the standard library and itself only, so that it starts in milliseconds. It speaks JSON lines, one object
+each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
+"text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
+
+    hello                                               protocol version and pid
+    start    key argv env cwd dir [output_limit_bytes]  spawns the party, or answers its state if it ever was
+    stop     key grace_seconds                          answered when nothing of the party is left
+    recover  key dir                                    state: running, exited, lost (with exit) or unknown
+    list                                                the running parties
+
+A party's `dir` gets stdout.log (created first: where it is missing nothing was ever spawned), stderr.log, party.json
+(who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.
+"""
+
+PROTOCOL_VERSION = 1
+EXIT_LOCKED = 3
+MAX_REQUEST_BYTES = 8 << 20

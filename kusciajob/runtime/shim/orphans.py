@@ -1,0 +1,59 @@
+"""Kills what a killed shim left running."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from kusciajob.runtime.shim.processes import TICK_SECONDS, ProcessStat, list_processes, read_marker, send_signal
+from kusciajob.runtime.shim.records import log, read_bytes
+
+KILL_SECONDS = 5.0
+POLL_SECONDS = 0.005
+
+
+def read_boot_id() -> str:
+    return read_bytes("/proc/sys/kernel/random/boot_id").decode().strip()
+
+
+class Orphans:
+    """Processes of parties that this shim did not spawn."""
+
+    def __init__(self) -> None:
+        self.boot_id = read_boot_id()
+        self._keys: set[str] | None = None
+
+    def kill(self, key: str, spawned: dict[str, Any]) -> None:
+        """Returns when nothing of the party described by party.json is left, or says in the log that it is."""
+        if self._keys is None:
+            # Once is enough: a key that has no process now gets one from this shim only.
+            self._keys = {marker for pid in list_processes() if (marker := read_marker(pid))}
+        leader = self._find_leader(spawned)
+        if leader is None and key not in self._keys:
+            return
+        deadline = time.monotonic() + KILL_SECONDS
+        known: dict[int, float] = {}
+        while time.monotonic() < deadline:
+            is_left = False
+            for pid in list_processes():
+                stat = ProcessStat.of(pid)
+                if stat is None or stat.is_dead:
+                    continue
+                # A dying process no longer shows its environment, so the ones seen are remembered.
+                if known.get(pid) == stat.start_seconds or stat.session == leader or read_marker(pid) == key:
+                    known[pid] = stat.start_seconds
+                    is_left = True
+                    send_signal(os.kill, pid, signal.SIGKILL)
+            if not is_left:
+                return
+            time.sleep(POLL_SECONDS)
+        log(f"party {key}: processes of a killed shim are still there after {KILL_SECONDS:g} s")
+
+    def _find_leader(self, spawned: dict[str, Any]) -> int | None:
+        """The recorded main process, if that very process is still there."""
+        match spawned:
+            case {"pid": int(pid), "boot_id": self.boot_id, "spawned_between": [float(before), float(after)]}:
+                stat = ProcessStat.of(pid)
+                if stat and before - TICK_SECONDS <= stat.start_seconds <= after + TICK_SECONDS:
+                    return pid
+        return None

@@ -1,0 +1,279 @@
+"""Starts parties, ends them with all they started, and records how they ended."""
+
+import contextlib
+import math
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from kusciajob.runtime.shim.orphans import Orphans
+from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, read_marker, send_signal
+from kusciajob.runtime.shim.records import (
+    describe_exit,
+    limit_output,
+    log,
+    read_record,
+    write_exit,
+    write_record,
+)
+from kusciajob.runtime.shim.spawning import RequestError, spawn
+
+CHECK_SECONDS = 1.0
+OUTPUT_NAMES = ("stdout.log", "stderr.log")
+
+
+class Party:
+    """One spawned party: its main process, and when the rest of its group is to be killed."""
+
+    def __init__(self, key: str, directory: str, output_limit_bytes: int | None) -> None:
+        self.key = key
+        self.directory = directory
+        self.output_limit_bytes = output_limit_bytes
+        self.pid = 0
+        self.code = 0
+        self.started_at = time.time()
+        self.started_boottime = time.clock_gettime(time.CLOCK_BOOTTIME)
+        self.kill_at = math.inf
+        self.is_group_over = False
+        self.is_stopped = False
+
+    def describe(self) -> dict[str, Any]:
+        return {"state": "running", "pid": self.pid, "started_at": self.started_at}
+
+    def describe_exit(self) -> dict[str, Any]:
+        # Not by the wall clock: one that is set back must not end a party before it began.
+        ended_at = self.started_at + time.clock_gettime(time.CLOCK_BOOTTIME) - self.started_boottime
+        return describe_exit(
+            self.key, code=self.code, started_at=self.started_at, ended_at=ended_at, stopped=self.is_stopped
+        )
+
+    def limit_output(self) -> None:
+        if self.output_limit_bytes is not None:
+            for name in OUTPUT_NAMES:
+                with contextlib.suppress(FileNotFoundError):
+                    limit_output(f"{self.directory}/{name}", self.output_limit_bytes)
+
+
+def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
+    return {"state": "lost" if record.get("lost") else "exited", "exit": record}
+
+
+class Parties:
+    """The running parties. Each ends with exit.json written, then `on_exit`, and nothing it started left alive."""
+
+    def __init__(self, on_exit: Callable[[dict[str, Any]], None]) -> None:
+        self._on_exit = on_exit
+        self._orphans = Orphans()
+        self.running: dict[str, Party] = {}
+        self._leaders: dict[int, Party] = {}  # main process alive
+        self._terminating: dict[str, Party] = {}  # to be killed when their grace period is over
+        self._limited: dict[str, Party] = {}  # with a limit of output
+        self._draining: dict[int, Party] = {}  # main process reaped, something of the party may be left
+        self._strays: dict[int, str] = {}  # adopted processes, by the party that started them
+        self._unwritten: dict[str, tuple[str, dict[str, Any]]] = {}  # exits the disk had no room for
+        self._check_at = 0.0
+
+    @property
+    def is_idle(self) -> bool:
+        return not self.running and not self._unwritten
+
+    def start(
+        self,
+        key: str,
+        *,
+        argv: list[str],
+        env: dict[str, str],
+        cwd: str,
+        directory: str,
+        output_limit_bytes: int | None,
+    ) -> dict[str, Any]:
+        """Spawns the party unless it is or was already spawned; answers its state."""
+        if key in self.running or key in self._unwritten or os.path.exists(f"{directory}/exit.json"):
+            return self.recover(key, directory)
+        opened: list[int] = []
+        try:
+            for name in OUTPUT_NAMES:
+                # stdout.log is the claim: whoever finds it there must not spawn again.
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if opened else os.O_EXCL)
+                opened.append(os.open(f"{directory}/{name}", flags, 0o600))
+            party = Party(key, directory, output_limit_bytes)
+            party.pid = spawn(argv, {**env, MARKER: key}, cwd=cwd, stdout=opened[0], stderr=opened[1])
+        except FileExistsError:
+            return self.recover(key, directory)
+        except (OSError, ValueError, RequestError) as error:
+            for _, name in zip(opened, OUTPUT_NAMES, strict=False):
+                os.unlink(f"{directory}/{name}")
+            if isinstance(error, OSError):
+                text = f"output file {error.filename}: {error.strerror}"
+                raise RequestError(error.errno or 0, text) from None
+            raise
+        finally:
+            for fd in opened:
+                os.close(fd)
+        self.running[key] = self._leaders[party.pid] = party
+        if output_limit_bytes is not None:
+            self._limited[key] = party
+        self._record_start(party)
+        return party.describe()
+
+    def _record_start(self, party: Party) -> None:
+        # One write behind the spawn is enough: until then the marker in the environment finds the process.
+        record = {
+            "key": party.key,
+            "pid": party.pid,
+            "boot_id": self._orphans.boot_id,
+            "spawned_between": [party.started_boottime, time.clock_gettime(time.CLOCK_BOOTTIME)],
+            "started_at": party.started_at,
+        }
+        try:
+            write_record(f"{party.directory}/party.json", record)
+        except OSError as error:
+            log(f"party {party.key}: party.json not written: {error}")
+
+    def stop(self, key: str, grace_seconds: float) -> bool:
+        """Ends the party's group in order, by force after the grace period. False when it is not running."""
+        party = self.running.get(key)
+        if party is None:
+            return False
+        deadline = time.monotonic() + grace_seconds
+        party.kill_at = min(party.kill_at, deadline)
+        self._terminating[key] = party
+        if party.pid in self._leaders:
+            party.is_stopped = True
+            send_signal(os.killpg, party.pid, signal.SIGTERM)
+            # A stopped process would sleep through the grace period.
+            send_signal(os.killpg, party.pid, signal.SIGCONT)
+        return True
+
+    # Ending: reap -> settle -> finish
+
+    def reap(self) -> None:
+        """Takes the exit codes of ended children and finishes the parties of which nothing is left."""
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                break
+            if pid == 0:
+                break
+            self._strays.pop(pid, None)
+            if party := self._leaders.pop(pid, None):
+                party.code = os.waitstatus_to_exitcode(status)
+                self._draining[pid] = party
+                if not party.is_stopped:
+                    party.kill_at = 0.0
+        if self._draining:
+            self._settle()
+
+    def _settle(self) -> None:
+        # This process is the subreaper: whatever a dead main process left becomes our child at once, and a daemon it
+        # started does when its own parent ends. So nothing of the party is left when none of our children is its own.
+        now = time.monotonic()
+        ending = {party.key for party in self._draining.values() if self._is_over(party, now)}
+        left = set()
+        for pid, key in self._list_strays():
+            party = self.running.get(key) if key else None
+            if party is None and key is None and self._leaders:
+                continue  # it tells no owner: it may belong to a party that still runs
+            if (party is None or party.key in ending) and send_signal(os.kill, pid, signal.SIGKILL):
+                left.add(key)
+        for party in list(self._draining.values()):
+            if party.key in ending and left.isdisjoint((party.key, None)):
+                self._finish(party)
+
+    def _is_over(self, party: Party, now: float) -> bool:
+        """Kills the party's group when that is due; True when it has no members from then on."""
+        # A group that was killed or is empty gets no new members, and its number may go to another: ask it once.
+        if not party.is_group_over:
+            is_due = party.kill_at <= now
+            has_members = send_signal(os.killpg, party.pid, signal.SIGKILL if is_due else 0)
+            party.is_group_over = is_due or not has_members
+        return party.is_group_over
+
+    def _list_strays(self) -> Iterator[tuple[int, str | None]]:
+        """Adopted processes with the key of their party, None where neither session nor environment tells."""
+        for pid in list_children():
+            if pid in self._leaders:
+                continue
+            key = self._strays.get(pid) or self._find_owner(pid)
+            if key is not None:
+                self._strays[pid] = key  # a dying process no longer shows its environment
+            yield pid, key
+
+    def _find_owner(self, pid: int) -> str | None:
+        if stat := ProcessStat.of(pid):
+            party = self._leaders.get(stat.session) or self._draining.get(stat.session)
+            if party is not None:
+                return party.key
+        return read_marker(pid)
+
+    def _finish(self, party: Party) -> None:
+        del self._draining[party.pid], self.running[party.key]
+        self._terminating.pop(party.key, None)
+        self._limited.pop(party.key, None)
+        try:
+            party.limit_output()
+        except OSError as error:
+            log(f"party {party.key}: output not limited: {error}")
+        self._write_exit(party.directory, party.describe_exit())
+
+    def _write_exit(self, directory: str, record: dict[str, Any]) -> None:
+        try:
+            write_exit(directory, record)
+        except FileNotFoundError:
+            log(f"party {record['key']}: directory {directory} is gone, its exit is not recorded")
+        except OSError as error:
+            # Kept and tried again: this process is now the only one that knows.
+            log(f"party {record['key']}: exit.json not written: {error}")
+            self._unwritten[record["key"]] = directory, record
+        self._on_exit(record)
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """The monotonic time of the next `tick`; None when nothing is due."""
+        due = [party.kill_at for party in self._terminating.values()]
+        if self._limited or self._unwritten:
+            due.append(self._check_at)
+        return min(due, default=None)
+
+    def tick(self) -> None:
+        """Kills what has outlived its grace period; every second limits outputs and retries unwritten exits."""
+        now = time.monotonic()
+        for party in list(self._terminating.values()):
+            if party.kill_at <= now:
+                del self._terminating[party.key]
+                self._is_over(party, now)
+        if self._draining:
+            self._settle()
+        if now >= self._check_at:
+            self._check_at = now + CHECK_SECONDS
+            for party in self._limited.values():
+                party.limit_output()
+            for key, (directory, record) in list(self._unwritten.items()):
+                with contextlib.suppress(OSError):
+                    if os.path.isdir(directory):
+                        write_exit(directory, record)
+                    del self._unwritten[key]
+
+    # After a killed shim
+
+    def recover(self, key: str, directory: str) -> dict[str, Any]:
+        """The party's state. One that a killed shim left behind is killed and recorded as lost."""
+        if party := self.running.get(key):
+            return party.describe()
+        if key in self._unwritten:
+            return describe_ended(self._unwritten[key][1])
+        if record := read_record(f"{directory}/exit.json"):
+            return describe_ended(record)
+        if not os.path.exists(f"{directory}/stdout.log"):
+            return {"state": "unknown"}
+        spawned = read_record(f"{directory}/party.json") or {}
+        self._orphans.kill(key, spawned)
+        now = time.time()
+        started_at = min(float(spawned.get("started_at") or now), now)
+        record = describe_exit(key, code=None, started_at=started_at, ended_at=now, lost=True)
+        self._write_exit(directory, record)
+        return describe_ended(record)

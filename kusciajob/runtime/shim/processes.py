@@ -1,0 +1,63 @@
+"""Facts about processes, from /proc."""
+
+import ctypes
+import os
+from collections.abc import Callable, Iterator
+
+from kusciajob.runtime.shim.records import log, read_bytes
+
+MARKER = "KUSCIAJOB_PARTY"
+PR_SET_CHILD_SUBREAPER = 36
+TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
+
+
+class ProcessStat:
+    """One reading of /proc/<pid>/stat; `ProcessStat.of` answers None for a process that is gone."""
+
+    def __init__(self, fields: list[bytes]) -> None:
+        self.is_dead = fields[0] in (b"Z", b"X")
+        self.parent = int(fields[1])
+        self.session = int(fields[3])
+        self.start_seconds = int(fields[19]) * TICK_SECONDS  # since boot
+
+    @classmethod
+    def of(cls, pid: int) -> "ProcessStat | None":
+        # The program's name may hold blanks and parentheses, so the fields are counted behind the last one.
+        fields = read_bytes(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+        return cls(fields) if fields else None
+
+
+def list_processes() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def list_children() -> list[int]:
+    """The pids of this process's children; reads every process where the kernel keeps no list of children."""
+    path = f"/proc/self/task/{os.getpid()}/children"
+    if pids := read_bytes(path):
+        return [int(pid) for pid in pids.split()]
+    if os.path.exists(path):
+        return []
+    return [pid for pid in list_processes() if (stat := ProcessStat.of(pid)) and stat.parent == os.getpid()]
+
+
+def read_marker(pid: int) -> str | None:
+    """The key of the party that a process was started for, by its environment."""
+    found = (b"\0" + read_bytes(f"/proc/{pid}/environ")).partition(f"\0{MARKER}=".encode())[2]
+    return found.partition(b"\0")[0].decode(errors="replace") or None
+
+
+def send_signal(kill: Callable[[int, int], None], pid: int, number: int) -> bool:
+    """True when something got the signal: not what is gone, nor what has become another user's."""
+    try:
+        kill(pid, number)
+    except (ProcessLookupError, PermissionError):
+        return False
+    return True
+
+
+def become_subreaper() -> None:
+    """From now on whatever a descendant leaves behind becomes a child of this process."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        log(f"programs that daemonise cannot be followed: {os.strerror(ctypes.get_errno())}")

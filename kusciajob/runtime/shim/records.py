@@ -1,0 +1,105 @@
+"""The files of a party and of the shim."""
+
+import contextlib
+import ctypes
+import json
+import os
+import time
+from typing import Any
+
+MAX_LOG_BYTES = 1 << 20
+BLOCK_BYTES = 4096
+READ_BYTES = 64 << 10
+FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
+
+
+def log(text: str) -> None:
+    """Writes one line to stderr, the shim's log file; starts the file anew when it has grown too large."""
+    line = f"{time.strftime('%Y-%m-%dT%H:%M:%S%z')} shim[{os.getpid()}] {' '.join(text.split())}\n"
+    with contextlib.suppress(OSError):
+        if os.fstat(2).st_size > MAX_LOG_BYTES:
+            os.ftruncate(2, 0)
+        os.write(2, line.encode(errors="backslashreplace"))
+
+
+def read_bytes(path: str) -> bytes:
+    """The content of a file, empty when it cannot be read."""
+    chunks = []
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            # Files below /proc give a page at a time.
+            while chunk := os.read(fd, READ_BYTES):
+                chunks.append(chunk)
+        finally:
+            os.close(fd)
+    except OSError:
+        return b""
+    return b"".join(chunks)
+
+
+def read_record(path: str) -> dict[str, Any] | None:
+    """A JSON object written by a shim; None when it is missing or was cut off."""
+    try:
+        record = json.loads(read_bytes(path))
+    except ValueError:
+        return None
+    return record if isinstance(record, dict) else None
+
+
+def write_record(path: str, record: dict[str, Any]) -> None:
+    """Raises OSError. Not synced: a power loss ends the party too."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    try:
+        # No O_TRUNC: ext4 would start writing to the disk when the file is closed.
+        os.ftruncate(fd, os.write(fd, json.dumps(record).encode()))
+    finally:
+        os.close(fd)
+
+
+def write_exit(directory: str, record: dict[str, Any]) -> None:
+    """Raises OSError. Readers see the complete exit.json or none."""
+    # party.json becomes exit.json: creating a file is the dearest thing the shim does, and a full disk forbids it.
+    write_record(f"{directory}/party.json", record)
+    os.rename(f"{directory}/party.json", f"{directory}/exit.json")
+
+
+def describe_exit(
+    key: str,
+    *,
+    code: int | None,
+    started_at: float,
+    ended_at: float,
+    stopped: bool = False,
+    lost: bool = False,
+) -> dict[str, Any]:
+    """The exit record; a negative code is the number of the signal that ended the program."""
+    is_signal = code is not None and code < 0
+    return {
+        "key": key,
+        "code": None if is_signal else code,
+        "signal": -code if code is not None and is_signal else None,
+        "started_at": started_at,
+        "ended_at": ended_at,
+        "stopped": stopped,
+        "lost": lost,
+    }
+
+
+def limit_output(path: str, limit_bytes: int) -> None:
+    """Frees the oldest output once a file holds more than the limit; the newest half of the limit stays.
+
+    The freed part becomes a hole, so offsets stay valid: a reader starts at lseek(SEEK_DATA), or sees NULs before it.
+    Where the file system has no holes the file is emptied and goes on from its beginning.
+    """
+    fd = os.open(path, os.O_WRONLY)
+    try:
+        stat = os.fstat(fd)
+        if stat.st_blocks * 512 <= limit_bytes + BLOCK_BYTES:
+            return
+        freed = (stat.st_size - limit_bytes // 2) // BLOCK_BYTES * BLOCK_BYTES
+        hole = ctypes.c_int64(0), ctypes.c_int64(freed)
+        if freed > 0 and ctypes.CDLL(None).fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, *hole) != 0:
+            os.ftruncate(fd, 0)
+    finally:
+        os.close(fd)

@@ -1,0 +1,147 @@
+"""A runtime without processes: every task ends as its input config scripts it. For client developers and benchmarks."""
+
+import asyncio
+from collections.abc import Collection, Sequence
+
+import msgspec
+from msgspec import Struct
+
+from kusciajob.contracts import Clock, ExitResult, OutputStream, PartyKey, PartySpec, ProgressReport, StartFailed
+from kusciajob.model.status import Endpoint
+
+
+class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
+    """How one party's program ends."""
+
+    exit_code: int = 0
+    message: str = ""
+    seconds: float | None = None
+    """Instead of the task's."""
+
+
+class TaskScript(Struct, frozen=True):
+    """What task_input_config may hold, as JSON; other members are ignored. Default: succeed at once.
+
+    `seconds` is how long each party runs, `parties` maps domain ids to what they do instead, `progress` lists values
+    (0 to 1) reported at equal distances over the run, `start_error` makes the start itself fail with that text.
+    """
+
+    seconds: float = 0.0
+    exit_code: int = 0
+    message: str = ""
+    parties: dict[str, PartyScript] = {}
+    progress: tuple[float, ...] = ()
+    start_error: str = ""
+
+
+_NOTHING_SCRIPTED = TaskScript()
+
+
+def read_script(config: str) -> TaskScript:
+    """The script in a task's input config; text that is no JSON object scripts nothing. StartFailed on a bad script."""
+    if not config.lstrip().startswith("{"):
+        return _NOTHING_SCRIPTED
+    try:
+        return msgspec.json.decode(config, type=TaskScript)
+    except msgspec.ValidationError as error:
+        raise StartFailed(f"task_input_config is no script for the simulated runtime: {error}") from None
+    except msgspec.DecodeError:
+        return _NOTHING_SCRIPTED
+
+
+class _Run:
+    def __init__(self, result: asyncio.Future[ExitResult]) -> None:
+        self.result = result
+        self.timers: list[asyncio.TimerHandle] = []
+
+    def end(self, result: ExitResult) -> None:
+        for timer in self.timers:
+            timer.cancel()
+        if not self.result.done():
+            self.result.set_result(result)
+
+
+class SimulatedRuntime:
+    """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again."""
+
+    def __init__(self, *, clock: Clock, on_progress: ProgressReport) -> None:
+        self._clock = clock
+        self._on_progress = on_progress
+        self._runs: dict[PartyKey, _Run] = {}
+
+    async def open(self) -> None:
+        pass
+
+    async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
+        return [()] * len(parties)
+
+    async def attach(self, party: PartySpec) -> None:
+        await self.start(party)
+
+    async def start(self, party: PartySpec) -> None:
+        if party.key in self._runs:
+            return
+        task = party.spec.tasks[party.key.task]
+        script = read_script(task.task_input_config) if task.task_input_config else _NOTHING_SCRIPTED
+        if script.start_error:
+            raise StartFailed(script.start_error)
+        own = script.parties.get(task.parties[party.key.party].domain_id, PartyScript(script.exit_code, script.message))
+        seconds = script.seconds if own.seconds is None else own.seconds
+        run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
+        result = ExitResult(succeeded=own.exit_code == 0, message=_message(own))
+        if seconds <= 0:
+            run.end(result)
+            return
+        run.timers.append(self._clock.call_later(seconds, lambda: run.end(result)))
+        if party.key.party == 0:
+            self._script_progress(run, party.key, script.progress, seconds)
+
+    def _script_progress(self, run: _Run, key: PartyKey, steps: Sequence[float], seconds: float) -> None:
+        for number, progress in enumerate(steps, start=1):
+            delay = seconds * number / (len(steps) + 1)
+            run.timers.append(
+                self._clock.call_later(delay, lambda progress=progress: self._on_progress(key, progress))  # type: ignore[misc]
+            )
+
+    async def wait(self, key: PartyKey) -> ExitResult:
+        run = self._runs.get(key)
+        if run is None:
+            return ExitResult(succeeded=False, message="never started here", is_fault=True)
+        result = await asyncio.shield(run.result)
+        self._runs.pop(key, None)
+        return result
+
+    async def stop(self, key: PartyKey) -> None:
+        run = self._runs.get(key)
+        if run is not None:
+            run.end(ExitResult(succeeded=False, message="terminated by SIGTERM"))
+
+    async def owned(self) -> Collection[int]:
+        return {key.job for key in self._runs}
+
+    async def remove(self, job: int) -> None:
+        for key in [key for key in self._runs if key.job == job]:
+            await self.stop(key)
+            self._runs.pop(key, None)
+
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
+        """A script writes nothing."""
+        return b""
+
+    async def close(self) -> None:
+        for run in self._runs.values():
+            for timer in run.timers:
+                timer.cancel()
+
+
+class AnyImage:
+    """The simulated runtime accepts every AppImage name."""
+
+    def get(self, name: str) -> None:
+        return None
+
+
+def _message(script: PartyScript) -> str:
+    if script.exit_code == 0:
+        return script.message
+    return f"exit code {script.exit_code}" + (f": {script.message}" if script.message else "")
