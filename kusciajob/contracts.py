@@ -60,7 +60,7 @@ class JobStore(Protocol):
         """The id of the job that has this task. TaskNotFound."""
 
     async def head(self) -> int:
-        """The newest revision; 0 in an empty log."""
+        """The newest revision, never older than what any earlier read showed; 0 in an empty log."""
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         """Up to `limit` events with a revision above `after`, in order. LogTruncated."""

@@ -81,11 +81,9 @@ class BandwidthLimit(Struct, frozen=True):
 
     def __post_init__(self) -> None:
         if not self.destination_id:
-            raise InvalidJob('bandwidth_limits: destination_id is required, e.g. "bob"')
+            raise InvalidJob('destination_id is required, e.g. "bob"')
         if self.limit_kbps <= 0:
-            raise InvalidJob(
-                f'bandwidth_limits: limit_kbps {self.limit_kbps} for "{self.destination_id}" must be above 0'
-            )
+            raise InvalidJob(f"limit_kbps {self.limit_kbps} for {shown(self.destination_id)} must be above 0")
 
 
 class Party(Struct, frozen=True, omit_defaults=True):

@@ -23,9 +23,13 @@ ENDED_TEXT: dict[StageKind, str] = {
 ENDING_STAGES = frozenset(ENDED_TEXT)
 """Stages in which everything that runs is stopped."""
 
-# Bound once: these are compared for every task of a job several times per commit.
-_PENDING, _STARTING, _FAILED = TaskState.PENDING, TaskState.STARTING, TaskState.FAILED
-_SUCCEEDED = TaskState.SUCCEEDED
+# A phase names its state as plain text; comparing that with plain text, for every task several times per commit, is
+# what keeps big jobs cheap.
+_PENDING = TaskState.PENDING.value
+_SUCCEEDED = TaskState.SUCCEEDED.value
+_STARTING = TaskState.STARTING.value
+_RUNNING = TaskState.RUNNING.value
+_ACTIVE = frozenset((_STARTING, _RUNNING))
 
 
 class Stop(Struct, frozen=True):
@@ -52,17 +56,17 @@ class Plan(Struct, frozen=True):
 def plan(job: Job, now: float) -> Plan:
     """Start ready tasks within max_parallelism, stop what runs for nothing, give up what waited too long."""
     ending = ENDED_TEXT.get(job.status.stage.kind, "")
-    active = 0
+    states = _states(job)
+    active = [index for index, state in enumerate(states) if state in _ACTIVE]
     stop: list[Stop] = []
     expired: list[int] = []
     wake_at: float | None = None
-    for index, task in enumerate(job.status.tasks):
-        if task.phase.state not in ACTIVE:
-            continue
-        active += 1
+    tasks = job.status.tasks
+    for index in active:
+        task = tasks[index]
         if reason := ending or _partner_failure(task):
             stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
-        elif (due := deadline(job, index)) is None:
+        elif states[index] == _RUNNING or (due := deadline(job, index)) is None:
             continue
         elif due > now:
             wake_at = due if wake_at is None else min(wake_at, due)
@@ -70,8 +74,9 @@ def plan(job: Job, now: float) -> Plan:
             expired.append(index)
         else:
             reason = expiry_text(job, index)
-            stop += [Stop(index, position, reason) for position in _positions(task, {_STARTING})]
-    return Plan(_start(job, active), tuple(stop), tuple(expired), wake_at)
+            stop += [Stop(index, position, reason) for position in _positions(task, {TaskState.STARTING})]
+    free = job.spec.max_parallelism - len(active)
+    return Plan(_start(job, states, free), tuple(stop), tuple(expired), wake_at)
 
 
 def deadline(job: Job, index: int) -> float | None:
@@ -88,7 +93,7 @@ def expiry_text(job: Job, index: int) -> str:
     schedule = job.spec.tasks[index].schedule_config
     seconds = schedule.timeout_seconds if schedule else 0
     task = job.status.tasks[index]
-    late = [party.domain_id for party in task.parties if party.state in (_PENDING, _STARTING)]
+    late = [party.domain_id for party in task.parties if party.state in (TaskState.PENDING, TaskState.STARTING)]
     waited = f": {task.message}" if task.message else ""
     return (
         f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): "
@@ -98,87 +103,96 @@ def expiry_text(job: Job, index: int) -> str:
 
 def is_unplaced(task: TaskStatus) -> bool:
     """Whether the task is admitted and its parties have no addresses yet."""
-    return task.phase.state == _STARTING and all(party.state is _PENDING for party in task.parties)
+    return task.phase.state == _STARTING and all(party.state is TaskState.PENDING for party in task.parties)
 
 
 def has_ready(job: Job) -> bool:
     """Whether a task could start now or later without anything else ending first."""
-    return bool(_ready(job))
+    return bool(_ready(job, _states(job)))
 
 
-def explain_waiting(job: Job) -> tuple[TaskStatus, ...]:
-    """The tasks, each Pending one with the reason why it waits; the same tuple where nothing changes."""
+def is_active(job: Job) -> bool:
+    """Whether any task is admitted and unfinished."""
+    return not _ACTIVE.isdisjoint(_states(job))
+
+
+def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStatus, ...]:
+    """The tasks, each Pending one with the reason why it waits; the same tuple where nothing changes.
+
+    When all that happened is that one task succeeded, its alias saves looking at what does not depend on it.
+    """
     status = job.status
-    states = {task.alias: task.phase.state for task in status.tasks}
+    states: dict[str, str] = {task.alias: task.phase.state for task in status.tasks}
     never = _never_succeeding(job, states)
     idle = ""
-    if status.phase.state == JobState.AWAITING_APPROVAL:
+    if status.state is JobState.AWAITING_APPROVAL:
         idle = "waiting for approval"
-    elif status.phase.state == JobState.APPROVAL_REJECT:
+    elif status.state is JobState.APPROVAL_REJECT:
         idle = "never started: the job was rejected"
-    changed: dict[int, TaskStatus] = {}
+    tasks = list(status.tasks)
+    is_changed = False
     for index, (task, spec) in enumerate(zip(status.tasks, job.spec.tasks, strict=True)):
-        if task.phase.state != _PENDING:
+        if task.phase.state != _PENDING or (succeeded and succeeded not in spec.dependencies):
             continue
         message = idle
         if not idle and spec.dependencies:
             message = _waiting_text(dict.fromkeys(spec.dependencies), states, never)
         if task.message != message:
-            changed[index] = replace(task, message=message)
-    if not changed:
-        return status.tasks
-    return tuple(changed.get(index, task) for index, task in enumerate(status.tasks))
+            tasks[index] = replace(task, message=message)
+            is_changed = True
+    return tuple(tasks) if is_changed else status.tasks
 
 
 def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: set[str]) -> str:
     broken = [alias for alias in dependencies if alias in never] if never else ()
     if broken:
         return "never started: " + "; ".join(
-            f'dependency "{alias}" ' + ("failed" if states[alias] == _FAILED else "can never run") for alias in broken
+            f'dependency "{alias}" ' + ("failed" if states[alias] == TaskState.FAILED else "can never run")
+            for alias in broken
         )
     missing = [f'"{alias}"' for alias in dependencies if states[alias] != _SUCCEEDED]
     return f"waiting for {', '.join(missing)}" if missing else ""
 
 
 def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:
-    """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a job that can be restarted."""
+    """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a suspended job."""
     if job.status.stage.kind is StageKind.SUSPEND:
         return set()
-    never = {alias for alias, state in states.items() if state == _FAILED}
-    grown = bool(never)
-    while grown:
-        hanging = {
-            task.alias
-            for task in job.spec.tasks
-            if states[task.alias] == _PENDING and task.alias not in never and not never.isdisjoint(task.dependencies)
-        }
-        never |= hanging
-        grown = bool(hanging)
+    never = {alias for alias, state in states.items() if state == TaskState.FAILED}
+    before = 0
+    while before != len(never):
+        before = len(never)
+        for task in job.spec.tasks:
+            if states[task.alias] == _PENDING and not never.isdisjoint(task.dependencies):
+                never.add(task.alias)
     return never
 
 
-def _start(job: Job, active: int) -> tuple[int, ...]:
+def _start(job: Job, states: list[str], free: int) -> tuple[int, ...]:
     status = job.status
-    free = job.spec.max_parallelism - active
     if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in (JobState.PENDING, JobState.RUNNING):
         return ()
     # The sort is stable: ties keep the order of declaration.
-    ready = sorted(_ready(job), key=lambda index: -job.spec.tasks[index].priority)
+    ready = sorted(_ready(job, states), key=lambda index: -job.spec.tasks[index].priority)
     return tuple(ready[:free])
 
 
-def _ready(job: Job) -> list[int]:
-    tasks, specs = job.status.tasks, job.spec.tasks
-    pending = [index for index, task in enumerate(tasks) if task.phase.state == _PENDING]
-    if not pending:
+def _states(job: Job) -> list[str]:
+    return [task.phase.state for task in job.status.tasks]
+
+
+def _ready(job: Job, states: list[str]) -> list[int]:
+    if _PENDING not in states:
         return []
-    succeeded = {task.alias for task in tasks if task.phase.state == _SUCCEEDED}
-    return [index for index in pending if succeeded.issuperset(specs[index].dependencies)]
+    specs = job.spec.tasks
+    missing = {spec.alias for spec, state in zip(specs, states, strict=True) if state != _SUCCEEDED}
+    pending = [index for index, state in enumerate(states) if state == _PENDING]
+    return [index for index in pending if missing.isdisjoint(specs[index].dependencies)]
 
 
 def _partner_failure(task: TaskStatus) -> str:
     for party in task.parties:
-        if party.state is _FAILED:
+        if party.state is TaskState.FAILED:
             return f"stopped because party {party.domain_id} failed"
     return ""
 

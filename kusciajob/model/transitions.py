@@ -1,7 +1,7 @@
 """What moves a party, a task and a job: tables of legal moves, and the states that follow from others.
 
-A party moves by the events of its program. A task's state follows from its parties, a job's state from its tasks and
-its stage (`settle`); no other code sets them. A move that is not in a table raises and changes nothing.
+A party moves by the events of its program. A task's state follows from its parties in the same move, a job's state from
+its tasks and its stage (`settle`); no other code sets them. A move that is not in a table raises and changes nothing.
 """
 
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from kusciajob.model import planner
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import (
-    ACTIVE,
+    UNFINISHED,
     Approval,
     Ended,
     Endpoint,
@@ -21,6 +21,7 @@ from kusciajob.model.status import (
     JobState,
     JobStatus,
     PartyStatus,
+    Phase,
     Stage,
     StageKind,
     Started,
@@ -122,38 +123,33 @@ def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple
         stage=Stage(StageKind.CREATE),
         awaited=awaited,
     )
-    return settle(Job(spec, status), now)
+    return _explain_waiting(Job(spec, status))
 
 
 def request(job: Job, operation: Operation, *, by: str, reason: str, now: float) -> Job:
-    """The job after an operation; the same object where it has no effect. InvalidTransition where it is refused."""
-    row = OPERATION_TABLE[operation]
-    state = job.status.state
-    if row[state] is Effect.NOTHING:
+    """The job after an operation; the same object where it has no effect. InvalidTransition where it is refused.
+
+    An approval is not asked for here but given with `approve`.
+    """
+    if not _applies(job, operation):
         return job
-    if row[state] is Effect.REFUSE:
-        possible = " or ".join(state for state, effect in row.items() if effect is Effect.APPLY)
-        raise InvalidTransition(f'job "{job.job_id}" is {state}: {operation} is possible only when it is {possible}')
     stage = Stage(_STAGES[operation], by, reason)
     status = replace(job.status, stage=stage, message=stage.text)
-    started_at = status.phase.started_at
     if operation is Operation.RESTART:
-        status = replace(
-            status,
-            phase=Started("Running", started_at or now),
-            tasks=tuple(task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks),
-        )
-    elif isinstance(status.phase, Ended):  # a Failed job that is cancelled ends a second time
-        status = replace(status, phase=Started("Running", started_at) if started_at else Unstarted("Pending", now))
-    return settle(replace(job, status=status), now)
+        tasks = (task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks)
+        status = replace(status, phase=_restarted(status, now), tasks=tuple(tasks))
+    else:
+        message = planner.ENDED_TEXT[stage.kind]
+        tasks = (_fail_unplaced(task, stage.kind, now, message) for task in status.tasks)
+        status = replace(status, tasks=tuple(tasks))
+    job = _explain_waiting(replace(job, status=status))
+    # A Failed job that is cancelled ends a second time.
+    return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
 
 
 def approve(job: Job, answers: Sequence[Approval], *, now: float) -> Job:
     """The job after domains accepted or rejected it. InvalidTransition unless it awaits approval."""
-    if OPERATION_TABLE[Operation.APPROVE][job.status.state] is Effect.REFUSE:
-        raise InvalidTransition(
-            f'job "{job.job_id}" is {job.status.state}: it can be approved only when it is AwaitingApproval'
-        )
+    _applies(job, Operation.APPROVE)
     given = {approval.domain_id: approval for approval in (*job.status.approvals, *answers)}
     return settle(replace(job, status=replace(job.status, approvals=tuple(given.values()))), now)
 
@@ -169,96 +165,91 @@ def admit(job: Job, task: int, *, now: float) -> Job:
 def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
     """Give every party of an admitted task its addresses; its programs may be started once this is committed."""
     status = job.status.tasks[task]
+    if status.state is not TaskState.STARTING:
+        raise InvalidTransition(f'task "{status.alias}" is {status.state}: only an admitted task can be placed')
     parties = tuple(
-        replace(moved, endpoints=own)
-        for moved, own in zip(
-            (_move(status, party, PartyEvent.PLACED) for party in status.parties), endpoints, strict=True
-        )
+        replace(party, state=_moved(status, party, PartyEvent.PLACED), endpoints=own)
+        for party, own in zip(status.parties, endpoints, strict=True)
     )
     return _with_task(job, task, replace(status, parties=parties, message=""))
 
 
-def move_party(job: Job, task: int, party: int, event: PartyEvent, *, message: str = "") -> Job:
-    """Move one party; call `settle` after the last of a batch."""
+def move_party(job: Job, task: int, party: int, event: PartyEvent, *, now: float, message: str = "") -> Job:
+    """Move one party, and its task with it; call `settle` after the last of a batch."""
     status = job.status.tasks[task]
-    moved = replace(_move(status, status.parties[party], event), message=message)
+    before = status.parties[party]
+    moved = replace(before, state=_moved(status, before, event), message=message)
     parties = (*status.parties[:party], moved, *status.parties[party + 1 :])
-    return _with_task(job, task, replace(status, parties=parties))
+    return _with_parties(job, task, parties, now)
 
 
-def fail_waiting(job: Job, task: int, message: str) -> Job:
+def fail_waiting(job: Job, task: int, message: str, *, now: float) -> Job:
     """Fail an admitted task whose parties were never placed; call `settle` afterwards."""
     status = job.status.tasks[task]
-    return _with_task(job, task, replace(status, parties=_fail_pending(status.parties, message)))
+    if not planner.is_unplaced(status):
+        raise InvalidTransition(
+            f'task "{status.alias}" is not waiting for room: its parties must be stopped one by one'
+        )
+    return _with_parties(job, task, _failed(status, message), now)
 
 
 def explain(job: Job, task: int, message: str) -> Job:
-    """Say why a task waits."""
-    return _with_task(job, task, replace(job.status.tasks[task], message=message))
+    """Say why a task waits; the same object where that is known."""
+    status = job.status.tasks[task]
+    return job if status.message == message else _with_task(job, task, replace(status, message=message))
 
 
 def report_progress(job: Job, task: int, progress: float) -> Job:
-    """Record a running task's progress, 0 to 1; ignored when it is not running or would go back."""
+    """Record a running task's progress, 0 to 1; the same job when it is not running or would go back."""
     status = job.status.tasks[task]
-    if status.state is not TaskState.RUNNING or progress <= status.progress:
+    # Written so that a NaN is ignored too.
+    if status.state is not TaskState.RUNNING or not progress > status.progress:
         return job
     return _with_task(job, task, replace(status, progress=min(progress, 1.0)))
 
 
 def settle(job: Job, now: float) -> Job:
-    """Derive the states of tasks and job from parties and stage. Repeated, it changes nothing."""
+    """Derive the job's state from its tasks, stage and approvals; the same object where it stays what it is."""
     if isinstance(job.status.phase, Ended):
         return job
-    job = _note_start(_settle_tasks(job, now), now)
+    job = _note_start(job, now)
     status = job.status
-    stage = status.stage.kind
-    if any(not approval.accepted for approval in status.approvals):
-        return _end(job, JobState.APPROVAL_REJECT, now)
-    if any(task.state in ACTIVE for task in status.tasks):
+    if planner.is_active(job):
         return job
-    if stage in planner.ENDING_STAGES:
-        return _end(_stop_waiting(job, now), _ENDED_STATE[stage], now)
+    if status.stage.kind in planner.ENDING_STAGES:
+        return _end_stage(job, now)
     if status.state is JobState.AWAITING_APPROVAL:
-        accepted = {approval.domain_id for approval in status.approvals}
-        if accepted.issuperset(status.awaited):
-            job = replace(job, status=replace(status, phase=Unstarted("Pending", now)))
-            return replace(job, status=replace(job.status, tasks=planner.explain_waiting(job)))
-        return job
+        return _settle_approval(job, now)
     if planner.has_ready(job):
         return job
     failed = any(
         not spec.tolerable and task.state is not TaskState.SUCCEEDED
         for spec, task in zip(job.spec.tasks, status.tasks, strict=True)
     )
-    return _end(job, JobState.FAILED if failed else JobState.SUCCEEDED, now)
+    return _end(job, JobState.FAILED, now, _failure_text(job)) if failed else _end(job, JobState.SUCCEEDED, now, "")
 
 
-def _settle_tasks(job: Job, now: float) -> Job:
-    stage = job.status.stage.kind
-    tasks = tuple(_settle_task(task, stage, now) for task in job.status.tasks)
-    job = replace(job, status=replace(job.status, tasks=tasks))
-    return replace(job, status=replace(job.status, tasks=planner.explain_waiting(job)))
+def _applies(job: Job, operation: Operation) -> bool:
+    """Whether the operation changes the job; InvalidTransition where it is refused."""
+    status, row = job.status, OPERATION_TABLE[operation]
+    state, stage = status.state, status.stage.kind
+    effect, text = row[state], f"is {state}"
+    if stage in planner.ENDING_STAGES and state in UNFINISHED:
+        # What was promised to who asked first holds, however long its programs take to end.
+        effect, text = row[_ENDED_STATE[stage]], f"is about to be {_ENDED_STATE[stage]}"
+        if operation is Operation.RESTART:
+            effect = Effect.REFUSE
+    if effect is Effect.REFUSE:
+        possible = " or ".join(state for state in JobState if row[state] is Effect.APPLY)
+        raise InvalidTransition(f'job "{job.job_id}" {text}: {operation} is possible only when it is {possible}')
+    return effect is Effect.APPLY
 
 
-def _move(task: TaskStatus, party: PartyStatus, event: PartyEvent) -> PartyStatus:
-    state = PARTY_TABLE.get((party.state, event))
-    if state is None:
-        raise InvalidTransition(
-            f'party "{party.domain_id}" of task "{task.alias}" is {party.state}: it cannot be {event}'
-        )
-    return replace(party, state=state)
-
-
-def _with_task(job: Job, index: int, task: TaskStatus) -> Job:
-    tasks = job.status.tasks
-    return replace(job, status=replace(job.status, tasks=(*tasks[:index], task, *tasks[index + 1 :])))
-
-
-def _fail_pending(parties: tuple[PartyStatus, ...], message: str) -> tuple[PartyStatus, ...]:
-    return tuple(
-        replace(party, state=TaskState.FAILED, message=message) if party.state is TaskState.PENDING else party
-        for party in parties
-    )
+def _restarted(status: JobStatus, now: float) -> Phase:
+    if _is_approved(status):
+        return Started("Running", status.phase.started_at or now)
+    # It was stopped before all had accepted it: a restart must not get round them.
+    return Unstarted("AwaitingApproval", now)
 
 
 def _reset(task: TaskStatus, now: float) -> TaskStatus:
@@ -271,47 +262,72 @@ def _reset(task: TaskStatus, now: float) -> TaskStatus:
     )
 
 
-def _settle_task(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
+def _is_approved(status: JobStatus) -> bool:
+    accepted = {approval.domain_id for approval in status.approvals if approval.accepted}
+    return accepted.issuperset(status.awaited)
+
+
+def _settle_approval(job: Job, now: float) -> Job:
+    rejection = next((approval for approval in job.status.approvals if not approval.accepted), None)
+    if rejection is not None:
+        message = f"Party: {rejection.domain_id} rejected the job. Reason: {rejection.reason}"
+        return _explain_waiting(_end(job, JobState.APPROVAL_REJECT, now, message))
+    if not _is_approved(job.status):
+        return job
+    return _explain_waiting(replace(job, status=replace(job.status, phase=Unstarted("Pending", now))))
+
+
+def _moved(task: TaskStatus, party: PartyStatus, event: PartyEvent) -> TaskState:
+    state = PARTY_TABLE.get((party.state, event))
+    if state is None:
+        raise InvalidTransition(
+            f'party "{party.domain_id}" of task "{task.alias}" is {party.state}: it cannot be {event}'
+        )
+    return state
+
+
+def _with_task(job: Job, index: int, task: TaskStatus) -> Job:
+    tasks = job.status.tasks
+    return replace(job, status=replace(job.status, tasks=(*tasks[:index], task, *tasks[index + 1 :])))
+
+
+def _with_parties(job: Job, index: int, parties: tuple[PartyStatus, ...], now: float) -> Job:
+    task = _derive(replace(job.status.tasks[index], parties=parties), job.status.stage.kind, now)
+    job = _with_task(job, index, task)
+    if not isinstance(task.phase, Ended):
+        return job
+    return _explain_waiting(job, succeeded=task.alias if task.state is TaskState.SUCCEEDED else None)
+
+
+def _explain_waiting(job: Job, *, succeeded: str | None = None) -> Job:
+    tasks = planner.explain_waiting(job, succeeded=succeeded)
+    return job if tasks is job.status.tasks else replace(job, status=replace(job.status, tasks=tasks))
+
+
+def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
     """Running once all parties are; ended once all are, or once one failed and the others are gone."""
-    if task.state not in ACTIVE:
-        return task
-    if stage in planner.ENDING_STAGES:
-        task = replace(task, parties=_fail_pending(task.parties, planner.ENDED_TEXT[stage]))
     states = {party.state for party in task.parties}
     started_at = task.phase.started_at
     if states == {TaskState.SUCCEEDED}:
         return replace(task, phase=Ended("Succeeded", started_at or now, now), message="", progress=1.0)
     if started_at is None and states <= {TaskState.RUNNING, TaskState.SUCCEEDED}:
         return replace(task, phase=Started("Running", now), message="")
-    if states & {*ACTIVE, TaskState.PENDING}:
+    if not states <= {TaskState.SUCCEEDED, TaskState.FAILED}:
         return task
-    if stage in planner.ENDING_STAGES:
-        message = planner.ENDED_TEXT[stage]
-    else:
-        message = "; ".join(
-            f"Party[{party.domain_id}]: {party.message}" for party in task.parties if party.state is TaskState.FAILED
-        )
+    message = planner.ENDED_TEXT.get(stage) or "; ".join(
+        f"Party[{party.domain_id}]: {party.message}" for party in task.parties if party.state is TaskState.FAILED
+    )
     return replace(task, phase=Ended("Failed", started_at, now), message=message)
 
 
-def _stop_waiting(job: Job, now: float) -> Job:
-    """After Stop or Cancel no task stays unfinished; after Suspend the waiting ones wait for the restart."""
-    stage = job.status.stage.kind
-    if stage is StageKind.SUSPEND:
-        return job
-    message = planner.ENDED_TEXT[stage]
-    tasks = tuple(
-        replace(
-            task,
-            phase=Ended("Failed", None, now),
-            message=message,
-            parties=_fail_pending(task.parties, message),
-        )
-        if task.state is TaskState.PENDING
-        else task
-        for task in job.status.tasks
-    )
-    return replace(job, status=replace(job.status, tasks=tasks))
+def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
+    return tuple(replace(party, state=TaskState.FAILED, message=message) for party in task.parties)
+
+
+def _fail_unplaced(task: TaskStatus, stage: StageKind, now: float, message: str) -> TaskStatus:
+    if not planner.is_unplaced(task):
+        return task
+    return _derive(replace(task, parties=_failed(task, message)), stage, now)
 
 
 def _note_start(job: Job, now: float) -> Job:
@@ -323,23 +339,27 @@ def _note_start(job: Job, now: float) -> Job:
     return replace(job, status=replace(status, phase=Started("Running", now), stage=stage))
 
 
-def _end(job: Job, state: JobState, now: float) -> Job:
+def _end_stage(job: Job, now: float) -> Job:
+    """What a stopped, cancelled or suspended job is once nothing of it runs; suspended, its waiting tasks stay so."""
     status = job.status
-    started_at = status.phase.started_at
-    if state is JobState.SUSPENDED:
-        return replace(job, status=replace(status, phase=Started("Suspended", started_at or now)))
-    message = ""
-    if status.stage.kind in planner.ENDING_STAGES:
-        message = status.stage.text
-    elif state is JobState.FAILED:
-        message = _failure_text(job)
-    elif state is JobState.APPROVAL_REJECT:
-        rejection = next(approval for approval in status.approvals if not approval.accepted)
-        message = f"Party: {rejection.domain_id} rejected the job. Reason: {rejection.reason}"
-    return replace(
-        job,
-        status=replace(status, phase=Ended(state.value, started_at, now), message=message),  # type: ignore[arg-type]
+    stage = status.stage.kind
+    if status.state is JobState.SUSPENDED and stage is StageKind.SUSPEND:
+        return job
+    if stage is StageKind.SUSPEND:
+        return replace(job, status=replace(status, phase=Started("Suspended", status.phase.started_at or now)))
+    message = planner.ENDED_TEXT[stage]
+    tasks = tuple(
+        replace(task, phase=Ended("Failed", None, now), message=message, parties=_failed(task, message))
+        if task.state is TaskState.PENDING
+        else task
+        for task in status.tasks
     )
+    return _end(replace(job, status=replace(status, tasks=tasks)), _ENDED_STATE[stage], now, status.stage.text)
+
+
+def _end(job: Job, state: JobState, now: float, message: str) -> Job:
+    phase = Ended(state.value, job.status.phase.started_at, now)  # type: ignore[arg-type]  # only called with its states
+    return replace(job, status=replace(job.status, phase=phase, message=message))
 
 
 def _failure_text(job: Job) -> str:

@@ -101,7 +101,8 @@ class SqliteStore:
         return self._read(sql.job_of_task, task_id)
 
     async def head(self) -> int:
-        return self._head
+        # Not what this thread knows: a read may show what was committed a moment ago.
+        return self._read(sql.head)
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         if after >= self._head:

@@ -285,7 +285,7 @@ async def test_a_task_leads_to_its_job(store: JobStore) -> None:
 
     assert await store.job_of_task("job-1-a") == "job-1"
     assert await store.job_of_task("mine") == "job-1"
-    with pytest.raises(JobNotFound):
+    with pytest.raises(TaskNotFound, match='task "nowhere" not found'):
         await store.job_of_task("nowhere")
 
 

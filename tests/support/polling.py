@@ -2,12 +2,21 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 POLL_SECONDS = 0.01
 
 T = TypeVar("T")
+
+
+async def eventually_true(ask: Callable[[], Awaitable[T]], *, timeout_seconds: float = 10.0) -> T:
+    """The first truthy answer of a coroutine; AssertionError when there is none in time."""
+    deadline = time.monotonic() + timeout_seconds
+    while not (value := await ask()):
+        assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s, last value {value!r}"
+        await asyncio.sleep(POLL_SECONDS)
+    return value
 
 
 async def eventually(predicate: Callable[[], T], *, timeout_seconds: float = 10.0) -> T:

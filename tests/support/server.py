@@ -24,7 +24,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
-_READY = re.compile(r"serving gRPC on ([\w.:\[\]-]+)")
+_ADDRESS = r"([\w.:\[\]-]+)"
+_READY = re.compile(f"serving gRPC on {_ADDRESS}")
+_HTTP = re.compile(f"serving HTTP on {_ADDRESS}")  # logged before gRPC
 
 
 def clean_environment() -> dict[str, str]:
@@ -34,12 +36,13 @@ def clean_environment() -> dict[str, str]:
 
 
 class RunningServer:
-    """One server process after the other on the same data directory and, from the first start on, the same port."""
+    """One server process after the other on the same data directory and, from the first start on, the same ports."""
 
     def __init__(self, directory: Path, settings: dict[str, object]) -> None:
         self.data_dir = directory / "data"
         self.log = directory / "server.log"
         self.address = "127.0.0.1:0"
+        self.http_address = "127.0.0.1:0"
         self._settings = settings
         self._process: asyncio.subprocess.Process | None = None
         self._channel: grpc.aio.Channel | None = None
@@ -68,8 +71,12 @@ class RunningServer:
 
     async def start(self) -> None:
         """Start a process and return once it serves; AssertionError with its log when it ends instead."""
-        settings = {"data_dir": self.data_dir, "grpc_port": self.address.rpartition(":")[2]} | self._settings
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in settings.items()]
+        ports = {
+            "grpc_port": self.address.rpartition(":")[2],
+            "http_port": self.http_address.rpartition(":")[2],
+        }
+        settings = {"data_dir": self.data_dir} | ports | self._settings
+        flags = [_flag(name.replace("_", "-"), value) for name, value in settings.items()]
         earlier_log_bytes = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
@@ -84,6 +91,9 @@ class RunningServer:
         ready = await eventually(find_ready_line, timeout_seconds=START_SECONDS)
         assert ready is not None
         self.address = ready[1]
+        http = _HTTP.search(ready.string)
+        if http:
+            self.http_address = http[1]
 
     async def stop(self) -> int:
         """End it by SIGTERM; the exit code."""
@@ -134,6 +144,12 @@ async def running_server(directory: Path, **settings: object) -> AsyncIterator[R
         yield server
     finally:
         await server.close()
+
+
+def _flag(name: str, value: object) -> str:
+    if isinstance(value, bool):
+        return f"--{name}" if value else f"--no-{name}"
+    return f"--{name}={value}"
 
 
 def _processes_on(directory: Path) -> list[int]:

@@ -1,0 +1,1 @@
+"""The watcher that plans and acts."""

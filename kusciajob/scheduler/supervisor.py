@@ -1,0 +1,122 @@
+"""One party of one task, from its start to its end."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from kusciajob.contracts import Clock, ExitResult, PartyKey, PartySpec, Runtime, StartFailed
+from kusciajob.model.transitions import PartyEvent
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 1.0
+
+
+class PartyReport(Struct, frozen=True):
+    """What happened to a party. `is_fault`: the server or its machine is to blame, with this text."""
+
+    key: PartyKey
+    event: PartyEvent
+    message: str = ""
+    is_fault: bool = False
+
+
+class PartySupervisor:
+    """Starts (or attaches to) a party, reports that it started and how it ended; stops it when asked.
+
+    It reports exactly one end, whatever happens, once the program is gone and its reservations are free; none after
+    `cancel`, which leaves the program running.
+    """
+
+    def __init__(
+        self,
+        party: PartySpec,
+        *,
+        runtime: Runtime,
+        clock: Clock,
+        report: Callable[[PartyReport], None],
+        is_running: bool,
+    ) -> None:
+        self._party = party
+        self._runtime = runtime
+        self._clock = clock
+        self._report = report
+        self._stop_reason: str | None = None
+        self._stopper: asyncio.Task[None] | None = None
+        name = f"party {party.key}"
+        # A task of its own, because a stop must be able to end a start that hangs.
+        self._starter = None if is_running else asyncio.create_task(runtime.start(party), name=f"{name} start")
+        self._task = asyncio.create_task(self._run(), name=name)
+
+    def stop(self, reason: str) -> None:
+        """End the program; its report carries the reason. Repeated calls keep the first, after the end it is late."""
+        if self._stop_reason is None and not self._task.done():
+            self._stop_reason = reason
+            self._stopper = asyncio.create_task(self._stop(), name=f"party {self._party.key} stop")
+
+    async def cancel(self) -> None:
+        """Stop supervising; the program is left as it is."""
+        tasks = [task for task in (self._task, self._starter, self._stopper) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _run(self) -> None:
+        try:
+            result = await self._start_and_wait()
+        except Exception as error:
+            if not isinstance(error, StartFailed):
+                logger.exception("party %s cannot be supervised any more, it is stopped", self._party.key)
+            result = ExitResult(succeeded=False, message=str(error) or repr(error), is_fault=True)
+            await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
+        if self._stopper is not None:
+            await self._stopper
+        self._report(self._end(result))
+
+    async def _start_and_wait(self) -> ExitResult:
+        if self._starter is not None:
+            # Unlike awaiting it, this tells a stopped start from a cancelled supervision.
+            await asyncio.wait([self._starter])
+            if self._starter.cancelled():
+                return ExitResult(succeeded=False)
+            self._starter.result()
+            self._report(PartyReport(self._party.key, PartyEvent.STARTED))
+        return await self._runtime.wait(self._party.key)
+
+    def _end(self, result: ExitResult) -> PartyReport:
+        key = self._party.key
+        if self._stop_reason is not None:
+            return PartyReport(key, PartyEvent.FAILED, self._stop_reason)
+        if result.succeeded:
+            return PartyReport(key, PartyEvent.SUCCEEDED, result.message, result.is_fault)
+        return PartyReport(key, PartyEvent.FAILED, result.message or "failed without a reason", result.is_fault)
+
+    async def _stop(self) -> None:
+        if self._starter is not None:
+            self._starter.cancel()
+            await asyncio.wait([self._starter])
+        await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
+
+
+async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
+    """Return once the runtime says that the party is gone and its reservations are free; try until it does."""
+    while True:
+        try:
+            await runtime.stop(key)
+        except Exception:
+            logger.exception("party %s could not be stopped, trying again", key)
+            await pause(RETRY_SECONDS, clock=clock)
+        else:
+            return
+
+
+async def pause(seconds: float, *, clock: Clock) -> None:
+    """Wait that long on the clock."""
+    over = asyncio.Event()
+    timer = clock.call_later(seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()

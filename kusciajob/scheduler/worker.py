@@ -1,0 +1,271 @@
+"""One job: folds what its parties report into it, commits, then acts on the plan. The only writer of task states."""
+
+import asyncio
+import logging
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kusciajob.contracts import (
+    Clock,
+    ImageSource,
+    JobStore,
+    NoCapacity,
+    PartyKey,
+    PartySpec,
+    Runtime,
+    StartFailed,
+)
+from kusciajob.model import planner, transitions
+from kusciajob.model.appimage import AppImage
+from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
+from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
+from kusciajob.model.transitions import PartyEvent
+from kusciajob.scheduler.room import WaitingRoom
+from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
+
+logger = logging.getLogger(__name__)
+
+STORE_RETRY_SECONDS = 1.0
+
+
+class Tools(Struct, frozen=True):
+    """What every worker works with."""
+
+    store: JobStore
+    runtime: Runtime
+    images: ImageSource
+    clock: Clock
+    room: WaitingRoom
+
+
+class _Step(Struct):
+    """A change being put together; nothing of it is done before it is committed."""
+
+    job: Job
+    faults: list[str]
+    plan: planner.Plan = planner.Plan()
+    placed: dict[int, AppImage | None] = {}
+    """Tasks that have got their addresses, with what they run."""
+    ended: list[PartyKey] = []
+    kept: list[PartyReport] = []
+    """Reports left for the next step."""
+
+
+class JobWorker:
+    """Drives one unfinished job until it is finished; `run` returns then."""
+
+    def __init__(self, job: Job, tools: Tools) -> None:
+        self._job = job
+        self._tools = tools
+        self._inbox: list[PartyReport] = []
+        self._progress: dict[PartyKey, float] = {}
+        self._supervisors: dict[PartyKey, PartySupervisor] = {}
+        self._wake = asyncio.Event()
+        self._wake.set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._fault = ""
+
+    def observe(self, event: JobEvent) -> None:
+        """Take note of a change in the log, which may be our own."""
+        if event.job.revision > self._job.revision:
+            self._job = replace(self._job, status=event.job.status, revision=event.job.revision)
+            self._wake.set()
+
+    def report_progress(self, key: PartyKey, progress: float) -> None:
+        """Take note of how far the task of a party is, 0 to 1."""
+        self._progress[key] = progress
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Return once the job is finished and nothing of it runs, or once it is deleted.
+
+        A finished job is looked at for the last time in the same instant in which this returns.
+        """
+        self._resume()
+        try:
+            while self._has_more():
+                await self._wake.wait()
+                self._wake.clear()
+                await self._advance()
+        except JobNotFound:
+            logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
+        finally:
+            self._tools.room.leave(self._job.number)
+            if self._timer is not None:
+                self._timer.cancel()
+            if self._supervisors:
+                await asyncio.gather(*(supervisor.cancel() for supervisor in self._supervisors.values()))
+
+    def _has_more(self) -> bool:
+        return self._job.status.is_unfinished or bool(self._supervisors)
+
+    def _resume(self) -> None:
+        """After a restart of the server: supervise again what the store says is started."""
+        for index, task in enumerate(self._job.status.tasks):
+            if task.state in ACTIVE:
+                for party, status in zip(party_specs(self._job, index, self._image(index)), task.parties, strict=True):
+                    if status.state in ACTIVE:
+                        self._supervise(party, is_running=status.state is TaskState.RUNNING)
+
+    async def _advance(self) -> None:
+        """One change: fold, plan, commit, act."""
+        before, seen, progress = self._job, len(self._inbox), self._progress
+        self._progress = {}
+        step = await self._prepare(before, progress)
+        if step.job.status != before.status:
+            try:
+                committed = await self._tools.store.replace(step.job, fault="; ".join(dict.fromkeys(step.faults)))
+            except (StaleJob, StoreFailed) as error:
+                await self._give_back(step)
+                self._progress = {**progress, **self._progress}
+                await self._retry(before, error)
+                return
+            self._fault = ""
+            if committed.revision > self._job.revision:
+                self._job = committed
+        self._inbox = [*step.kept, *self._inbox[seen:]]
+        if self._inbox:
+            self._wake.set()
+        self._act(step)
+
+    async def _retry(self, before: Job, error: StaleJob | StoreFailed) -> None:
+        try:
+            if isinstance(error, StoreFailed):
+                raise error
+            fresh = await self._tools.store.get(before.job_id)
+        except StoreFailed as failure:
+            logger.error("job %s: the store failed, trying again: %s", before.job_id, failure)
+            self._fault = f"the store failed for a while: {failure}"
+            self._set_timer(STORE_RETRY_SECONDS)
+            return
+        if fresh.number != before.number:
+            raise JobNotFound(before.job_id)  # deleted, and another job has taken its id
+        if fresh.revision > self._job.revision:
+            self._job = fresh
+        self._wake.set()
+
+    async def _prepare(self, job: Job, progress: dict[PartyKey, float]) -> _Step:
+        now = self._tools.clock.now()
+        step = _Step(job, [self._fault] if self._fault else [])
+        self._fold(step, progress, now)
+        self._tools.room.leave(job.number)
+        tried: set[int] = set()
+        while True:
+            step.job = settled = transitions.settle(step.job, now)
+            step.plan = planner.plan(settled, now)
+            for index in step.plan.expired:
+                text = planner.expiry_text(step.job, index)
+                step.job = transitions.fail_waiting(step.job, index, text, now=now)
+            for index in step.plan.start:
+                step.job = transitions.admit(step.job, index, now=now)
+            for index, task in enumerate(step.job.status.tasks):
+                # Once per step: a refusal that says something new each time must not keep us here.
+                if index not in tried and planner.is_unplaced(task):
+                    tried.add(index)
+                    await self._place(step, index, now)
+            if step.job is settled:
+                return step
+
+    def _fold(self, step: _Step, progress: dict[PartyKey, float], now: float) -> None:
+        """Apply all reports. A task that turns Running is left so for one commit, for all watchers to see.
+
+        Starts go first: parties are started together, and one that ends at once must not hide that all had started.
+        """
+        turned_running: set[int] = set()
+        for report in sorted(self._inbox, key=lambda report: report.event is not PartyEvent.STARTED):
+            index = report.key.task
+            if index in turned_running:
+                step.kept.append(report)
+                continue
+            step.job = transitions.move_party(
+                step.job, index, report.key.party, report.event, now=now, message=report.message
+            )
+            if report.is_fault:
+                step.faults.append(report.message)
+            if report.event is not PartyEvent.STARTED:
+                step.ended.append(report.key)
+            elif step.job.status.tasks[index].state is TaskState.RUNNING:
+                turned_running.add(index)
+        for key, value in progress.items():
+            if key.attempt == step.job.status.tasks[key.task].attempt:
+                step.job = transitions.report_progress(step.job, key.task, value)
+
+    async def _place(self, step: _Step, index: int, now: float) -> None:
+        """Reserve addresses for an admitted task, or say why it waits or fails."""
+        try:
+            image = self._tools.images.get(step.job.spec.tasks[index].app_image)
+            endpoints = await self._tools.runtime.allocate(party_specs(step.job, index, image))
+        except NoCapacity as wait:
+            # Before anything else can happen: room made while this is being committed must wake us.
+            self._tools.room.enter(step.job.number, self._wake.set)
+            step.job = transitions.explain(step.job, index, str(wait))
+        except (UnknownAppImage, StartFailed) as error:
+            step.job = transitions.fail_waiting(step.job, index, str(error), now=now)
+            step.faults.append(str(error))
+        else:
+            step.job = transitions.place(step.job, index, endpoints)
+            step.placed[index] = image
+
+    async def _give_back(self, step: _Step) -> None:
+        for index in step.placed:
+            for party in party_specs(step.job, index, None):
+                await stop_party(party.key, runtime=self._tools.runtime, clock=self._tools.clock)
+        if step.placed:
+            self._tools.room.announce()
+
+    def _act(self, step: _Step) -> None:
+        for key in step.ended:
+            self._supervisors.pop(key, None)
+        if step.ended:
+            self._tools.room.announce()
+        for index, image in step.placed.items():
+            for party in party_specs(step.job, index, image):
+                self._supervise(party, is_running=False)
+        for stop in step.plan.stop:
+            attempt = step.job.status.tasks[stop.task].attempt
+            key = PartyKey(step.job.number, stop.task, attempt, stop.party)
+            if key in self._supervisors:
+                self._supervisors[key].stop(stop.reason)
+        if step.plan.wake_at is not None:
+            self._set_timer(step.plan.wake_at - self._tools.clock.now())
+
+    def _set_timer(self, seconds: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = self._tools.clock.call_later(max(seconds, 0.0), self._wake.set)
+
+    def _image(self, index: int) -> AppImage | None:
+        try:
+            return self._tools.images.get(self._job.spec.tasks[index].app_image)
+        except UnknownAppImage:
+            return None  # only a new start would need it, and says so
+
+    def _supervise(self, party: PartySpec, *, is_running: bool) -> None:
+        self._supervisors[party.key] = PartySupervisor(
+            party,
+            runtime=self._tools.runtime,
+            clock=self._tools.clock,
+            report=self._take,
+            is_running=is_running,
+        )
+
+    def _take(self, report: PartyReport) -> None:
+        self._inbox.append(report)
+        self._wake.set()
+
+
+def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:
+    """What a runtime must know of each party of a task in its present attempt."""
+    task = job.status.tasks[index]
+    endpoints = tuple(party.endpoints for party in task.parties)
+    return [
+        PartySpec(
+            key=PartyKey(job.number, index, task.attempt, position),
+            task_id=task.task_id,
+            spec=job.spec,
+            image=image,
+            endpoints=endpoints if task.parties[position].state is not TaskState.PENDING else (),
+        )
+        for position in range(len(task.parties))
+    ]

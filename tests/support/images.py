@@ -1,0 +1,58 @@
+"""AppImages for tests: shell and Python programs that say what they do."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+CONFIG_PATH = "conf/task.json"
+
+
+def write_image(
+    directory: Path, name: str, command: Sequence[str], *, ports: Sequence[str] = (), **container: Any
+) -> None:
+    """Register a program that finds its rendered config at `conf/task.json`."""
+    image = {
+        "apiVersion": "kuscia.secretflow/v1alpha1",
+        "kind": "AppImage",
+        "metadata": {"name": name},
+        "spec": {
+            "image": {"name": name, "tag": "1"},
+            "configTemplates": {
+                "task.json": json.dumps(
+                    {
+                        "task_id": "{{.TASK_ID}}",
+                        "input": "{{.TASK_INPUT_CONFIG}}",
+                        "cluster": "{{.TASK_CLUSTER_DEFINE}}",
+                        "ports": "{{.ALLOCATED_PORTS}}",
+                    }
+                )
+            },
+            "deployTemplates": [
+                {
+                    "name": name,
+                    "replicas": 1,
+                    "spec": {
+                        "containers": [
+                            {
+                                "name": "main",
+                                "command": list(command),
+                                "workingDir": "/work",
+                                "configVolumeMounts": [{"mountPath": "/work/conf/task.json", "subPath": "task.json"}],
+                                "ports": [{"name": port, "protocol": "TCP", "scope": "Cluster"} for port in ports],
+                                **container,
+                            }
+                        ]
+                    },
+                }
+            ],
+        },
+    }
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / f"{name}.yaml").write_text(json.dumps(image))  # YAML is a superset of JSON
+
+
+def python_program(source: str) -> list[str]:
+    """A command that runs Python source with the tests' interpreter."""
+    return [sys.executable, "-S", "-c", source]

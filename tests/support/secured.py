@@ -1,0 +1,55 @@
+"""Servers with certificates and tokens of their own."""
+
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from kusciajob.security.provisioning import provision
+from kusciajob.security.tokens import domain_file
+from tests.support.callers import Caller
+from tests.support.server import RunningServer, running_server
+
+SERVER_NAMES = ("localhost", "127.0.0.1")
+_SERVING_HTTP = re.compile(r"serving HTTP on (\S+)$", re.MULTILINE)
+
+
+class Place(Struct, frozen=True):
+    """A server, the directory of its certificates and tokens, and one of an authority that it does not know."""
+
+    server: RunningServer
+    certs: Path
+    foreign: Path
+
+    @property
+    def http_address(self) -> str:
+        return http_address(self.server)
+
+    @property
+    def master(self) -> Caller:
+        return Caller(self.certs, self.certs, token_in(self.certs / "token"))
+
+    def domain(self, name: str) -> Caller:
+        return Caller(self.certs, self.certs, token_in(domain_file(self.certs, name)))
+
+
+@asynccontextmanager
+async def secured_server(directory: Path, **settings: object) -> AsyncIterator[Place]:
+    """A server that finds the files of `kusciajob init`, for alice, bob and carol, in its data directory."""
+    certs, foreign = directory / "data" / "certs", directory / "foreign"
+    provision(certs, names=SERVER_NAMES, domains=["alice", "bob", "carol"])
+    provision(foreign, names=SERVER_NAMES, domains=[])
+    async with running_server(directory, **{"runtime": "simulated", **settings}) as server:
+        yield Place(server, certs, foreign)
+
+
+def http_address(server: RunningServer) -> str:
+    """Where the present process serves HTTP."""
+    addresses: list[str] = _SERVING_HTTP.findall(server.log.read_text())
+    return addresses[-1]
+
+
+def token_in(file: Path) -> str:
+    return file.read_text().strip()

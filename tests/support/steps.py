@@ -1,0 +1,64 @@
+"""The steps of a job's life, as the scheduler takes them, without a scheduler."""
+
+from kusciajob.model import transitions
+from kusciajob.model.status import Approval, Job, JobState
+from kusciajob.model.transitions import Operation, PartyEvent
+from tests.support.builders import NOW, job_spec, new_job, task
+
+
+def admit_and_place(job: Job, index: int = 0, *, now: float = NOW) -> Job:
+    """The task's parties are Starting."""
+    job = transitions.admit(job, index, now=now)
+    return transitions.place(job, index, [()] * len(job.status.tasks[index].parties))
+
+
+def move_all(job: Job, event: PartyEvent, index: int = 0, *, now: float = NOW, message: str = "") -> Job:
+    """All parties of a task make the same move; the job is settled."""
+    for party in range(len(job.status.tasks[index].parties)):
+        job = transitions.move_party(job, index, party, event, now=now, message=message)
+    return transitions.settle(job, now)
+
+
+def start(job: Job, index: int = 0, *, now: float = NOW) -> Job:
+    """The task is Running."""
+    return move_all(admit_and_place(job, index, now=now), PartyEvent.STARTED, index, now=now)
+
+
+def succeed(job: Job, index: int = 0, *, now: float = NOW) -> Job:
+    """The task has run and Succeeded."""
+    return move_all(start(job, index, now=now), PartyEvent.SUCCEEDED, index, now=now)
+
+
+def fail(job: Job, index: int = 0, *, now: float = NOW, message: str = "exit code 1") -> Job:
+    """The task has run and all its parties Failed."""
+    return move_all(start(job, index, now=now), PartyEvent.FAILED, index, now=now, message=message)
+
+
+def ask(job: Job, operation: Operation, *, now: float = NOW) -> Job:
+    """Any operation, by alice; Approve accepts for bob."""
+    if operation is Operation.APPROVE:
+        return transitions.approve(job, [Approval("bob", accepted=True)], now=now)
+    return transitions.request(job, operation, by="alice", reason="why not", now=now)
+
+
+def job_in(state: JobState) -> Job:
+    """A job of two tasks, "a" before "b", in that state."""
+    job = new_job(job_spec(tasks=[task("a"), task("b", dependencies=["a"])]))
+    awaiting = new_job(job.spec, awaited=("bob",))
+    match state:
+        case JobState.PENDING:
+            return job
+        case JobState.RUNNING:
+            return start(job)
+        case JobState.SUCCEEDED:
+            return succeed(succeed(job), 1)
+        case JobState.FAILED:
+            return fail(job)
+        case JobState.AWAITING_APPROVAL:
+            return awaiting
+        case JobState.APPROVAL_REJECT:
+            return transitions.approve(awaiting, [Approval("bob", accepted=False, reason="no")], now=NOW)
+        case JobState.CANCELLED:
+            return ask(job, Operation.CANCEL)
+        case JobState.SUSPENDED:
+            return move_all(ask(start(job), Operation.SUSPEND), PartyEvent.FAILED, message="Job was suspended")

@@ -1,0 +1,185 @@
+"""Random jobs, driven to their end by random events: what must hold in every one of them, whatever happens."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+from msgspec.structs import replace
+
+from kusciajob.model import planner, transitions
+from kusciajob.model.errors import InvalidTransition
+from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task
+from kusciajob.model.status import ACTIVE, Approval, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
+from kusciajob.model.transitions import Operation, PartyEvent
+from tests.support.builders import NOW, job_spec, new_job
+
+PHASES = {
+    "Pending": Unstarted,
+    "AwaitingApproval": Unstarted,
+    "Starting": Unstarted,
+    "Running": Started,
+    "Suspended": Started,
+    "Succeeded": Ended,
+    "Failed": Ended,
+    "Cancelled": Ended,
+    "ApprovalReject": Ended,
+}
+FINAL = (JobState.SUCCEEDED, JobState.CANCELLED, JobState.APPROVAL_REJECT)
+
+
+def random_spec(random: Random) -> JobSpec:
+    count = random.randint(1, 10)
+    aliases = [f"t{index}" for index in range(count)]
+    dependencies = {
+        alias: tuple(random.sample(aliases[:index], random.randint(0, min(index, 3))))
+        for index, alias in enumerate(aliases)
+    }
+    needed = {alias for those in dependencies.values() for alias in those}
+    tasks = [
+        Task(
+            alias=alias,
+            app_image="app",
+            parties=tuple(Party(f"domain-{number}") for number in range(random.randint(1, 3))),
+            dependencies=dependencies[alias],
+            priority=random.randint(-1, 1),
+            schedule_config=random.choice((None, ScheduleConfig(random.randint(1, 5)))),
+            tolerable=alias not in needed and random.random() < 0.3,
+        )
+        for alias in aliases
+    ]
+    random.shuffle(tasks)
+    return job_spec(tasks=tasks, max_parallelism=random.randint(1, 4))
+
+
+class Drive:
+    """A scheduler, a runtime and some callers in one, checking the job after each of its steps."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.trouble = self.random.choice((0.0, 0.02, 0.2))
+        self.now = NOW
+        self.job = new_job(random_spec(self.random), awaited=self.random.choice(((), ("domain-1",))))
+
+    def run(self) -> None:
+        """Until the job is finished for good. AssertionError where anything is wrong on the way."""
+        for _ in range(5000):
+            self.now += self.random.random()
+            status = self.job.status
+            if status.is_unfinished:
+                self.change(self.random.choice((self.act_on_plan, self.move_a_party)))
+            elif status.state in FINAL or self.random.random() < 0.1:
+                return
+            if self.random.random() < self.trouble or self.job.status.state is JobState.AWAITING_APPROVAL:
+                self.change(self.ask_something)
+        raise AssertionError(f"does not end: {self.job.status}")
+
+    def change(self, step: Callable[[], None]) -> None:
+        before = self.job
+        step()
+        self.job = transitions.settle(self.job, self.now)
+        self.check(before, self.job)
+
+    def act_on_plan(self) -> None:
+        plan = planner.plan(self.job, self.now)
+        for stop in plan.stop:
+            if self.random.random() < 0.5:
+                self.move(stop.task, stop.party, PartyEvent.FAILED, stop.reason)
+        for index in plan.expired:
+            text = planner.expiry_text(self.job, index)
+            self.job = transitions.fail_waiting(self.job, index, text, now=self.now)
+        for index in plan.start:
+            self.job = transitions.admit(self.job, index, now=self.now)
+        for index, task in enumerate(self.job.status.tasks):
+            if planner.is_unplaced(task):
+                self.place(index)
+
+    def place(self, index: int) -> None:
+        match self.random.choice(("placed", "placed", "no room", "impossible")):
+            case "placed":
+                parties = self.job.status.tasks[index].parties
+                self.job = transitions.place(self.job, index, [()] * len(parties))
+            case "no room":
+                self.job = transitions.explain(self.job, index, f"no room at {self.now}")
+            case "impossible" if self.random.random() < self.trouble:
+                self.job = transitions.fail_waiting(self.job, index, "no such image", now=self.now)
+
+    def move_a_party(self) -> None:
+        active = [
+            (index, position)
+            for index, task in enumerate(self.job.status.tasks)
+            for position, party in enumerate(task.parties)
+            if party.state in ACTIVE
+        ]
+        if active:
+            index, position = self.random.choice(active)
+            is_bad = self.random.random() < self.trouble
+            starting = self.job.status.tasks[index].parties[position].state is TaskState.STARTING
+            good = PartyEvent.STARTED if starting else PartyEvent.SUCCEEDED
+            self.move(index, position, PartyEvent.FAILED if is_bad else good, "exit code 1" if is_bad else "")
+
+    def move(self, task: int, party: int, event: PartyEvent, message: str) -> None:
+        self.job = transitions.move_party(self.job, task, party, event, now=self.now, message=message)
+
+    def ask_something(self) -> None:
+        operation = self.random.choice(list(Operation))
+        try:
+            if operation is Operation.APPROVE:
+                answer = Approval("domain-1", accepted=self.random.random() < 0.9)
+                self.job = transitions.approve(self.job, [answer], now=self.now)
+            else:
+                self.job = transitions.request(self.job, operation, by="alice", reason="", now=self.now)
+        except InvalidTransition:
+            assert transitions.OPERATION_TABLE[operation][self.job.status.state] is not transitions.Effect.NOTHING
+
+    def check(self, before: Job, job: Job) -> None:
+        status = job.status
+        assert transitions.settle(job, self.now + 1) is job
+        assert sum(task.state in ACTIVE for task in status.tasks) <= job.spec.max_parallelism
+        for phase in (status.phase, *(task.phase for task in status.tasks)):
+            assert type(phase) is PHASES[phase.state]
+        if before.status.state in FINAL:
+            assert job is before
+        if isinstance(status.phase, Ended):
+            assert not any(task.state in ACTIVE for task in status.tasks)
+            assert (status.message != "") == (status.state is not JobState.SUCCEEDED)
+        if status.state is JobState.SUCCEEDED:
+            assert all(task.state is TaskState.SUCCEEDED or spec.tolerable for task, spec in self.pairs())
+        if status.state is JobState.AWAITING_APPROVAL:
+            assert planner.plan(job, self.now).start == ()
+        self.check_tasks(before, job)
+
+    def check_tasks(self, before: Job, job: Job) -> None:
+        succeeded = {task.alias for task in job.status.tasks if task.state is TaskState.SUCCEEDED}
+        for (task, spec), old in zip(self.pairs(), before.status.tasks, strict=True):
+            if old.state is TaskState.SUCCEEDED:
+                assert task == old
+            if task.attempt != old.attempt:
+                assert (task.attempt, old.state) == (old.attempt + 1, TaskState.PENDING)
+                assert succeeded.issuperset(spec.dependencies)
+            if old.state is TaskState.FAILED and task != old:
+                assert task.state is TaskState.PENDING
+                assert task.attempt == old.attempt
+            if task.state is TaskState.FAILED:
+                assert task.message
+                assert all(party.message for party in task.parties if party.state is TaskState.FAILED)
+            assert (task.progress == 1) == (task.state is TaskState.SUCCEEDED)
+
+    def pairs(self) -> list[tuple[TaskStatus, Task]]:
+        return list(zip(self.job.status.tasks, self.job.spec.tasks, strict=True))
+
+
+@pytest.mark.parametrize("seed", range(300))
+def test_a_random_job_ends_and_breaks_no_rule(seed: int) -> None:
+    Drive(seed).run()
+
+
+def test_explanations_are_those_of_a_fresh_look() -> None:
+    """What is kept up to date step by step is what looking at everything gives."""
+    for seed in range(100):
+        drive = Drive(seed)
+        drive.run()
+        waiting = [
+            replace(task, message="?") if task.state is TaskState.PENDING else task for task in drive.job.status.tasks
+        ]
+        fresh = planner.explain_waiting(replace(drive.job, status=replace(drive.job.status, tasks=tuple(waiting))))
+        assert fresh == drive.job.status.tasks
