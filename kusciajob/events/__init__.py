@@ -1,0 +1,1 @@
+"""The hub that tails the log and the streams that watch it."""

@@ -1,0 +1,123 @@
+"""Tails the store's log once and lets any number of watchers read it from memory."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from kusciajob.contracts import JobStore
+from kusciajob.events.ring import Ring, SharedEvent
+from kusciajob.events.source import Source
+from kusciajob.events.stream import Stream
+from kusciajob.model.errors import LogTruncated
+from kusciajob.model.status import EventType, JobEvent, JobSummary
+
+logger = logging.getLogger(__name__)
+
+RING_EVENTS = 1024
+BATCH_EVENTS = 128
+
+
+class Hub:
+    """An EventHub over any store. What it promises to each stream:
+
+    Ordered: live events come in the order of their commits.
+    Unique: no change is told twice, neither by two events nor by the replay and an event.
+    Reliable: however slow it reads, it learns the last state of every job, or ends with an error; never a hole.
+    Resumable: `subscribe(after=...)` any revision goes on with exactly what was committed next. (That may be known to
+        a watcher from a replay a moment ago: pages of it show jobs as they are when they are read.)
+    Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
+
+    An event is encoded once for all streams that keep up, that is, are no more than `ring_events` behind. A failing
+    store is waited for; a hub that dies of anything else closes its streams and tells in `wait_failed`.
+    """
+
+    def __init__(self, store: JobStore, *, ring_events: int = RING_EVENTS, batch_events: int = BATCH_EVENTS) -> None:
+        self._source = Source(store)
+        self._ring = Ring(ring_events)
+        self._batch_events = batch_events
+        self._streams: set[Stream] = set()
+        self._replayed: dict[int, SharedEvent] = {}
+        self._replayed_limit = ring_events
+        self._tail: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Find the head of the log and begin to tail it."""
+        self._ring.open(await self._source.head())
+        self._tail = asyncio.create_task(self._follow_log(), name="event hub")
+        self._tail.add_done_callback(self._note_end)
+
+    async def close(self) -> None:
+        """End every stream, and every read that waits, with HubClosed."""
+        self._end("the event hub is closed")
+        if self._tail is not None:
+            self._tail.cancel()
+            await asyncio.wait([self._tail])
+
+    async def wait_failed(self) -> None:
+        """Return once the hub is closed, or raise the error it has died of."""
+        if self._tail is not None:
+            await asyncio.wait([self._tail])
+            if not self._tail.cancelled():
+                self._tail.result()
+
+    @asynccontextmanager
+    async def subscribe(self, *, after: int | None = None) -> AsyncIterator[Stream]:
+        """Watch from a revision on; None: every existing job as ADDED first, then what follows. HubClosed."""
+        self._ring.check_open()
+        stream = Stream(
+            ring=self._ring,
+            source=self._source,
+            after=after,
+            batch_events=self._batch_events,
+            added=self._added,
+        )
+        self._streams.add(stream)
+        try:
+            yield stream
+        finally:
+            self._streams.discard(stream)
+
+    @property
+    def head(self) -> int:
+        """The newest revision that streams can read."""
+        return self._ring.head
+
+    @property
+    def lags(self) -> list[int]:
+        """For each open stream, how many events it has yet to read."""
+        return [stream.lag for stream in self._streams]
+
+    async def _follow_log(self) -> None:
+        while True:
+            try:
+                await self._source.wait_log(self.head)
+                events = await self._source.read_log(self.head, self._batch_events)
+            except LogTruncated:
+                # The log was cut beyond what was published: streams find that out when they ask the store for it.
+                self._ring.restart(await self._source.head())
+                continue
+            if events:
+                self._ring.append(events)
+            # Neither a store with endless news nor one with endless hints may keep the streams from reading.
+            await asyncio.sleep(0)
+
+    def _added(self, job: JobSummary) -> SharedEvent:
+        """The job as ADDED; those whom it is replayed to at about the same time share one."""
+        shared = self._replayed.get(job.revision)
+        if shared is None:
+            if len(self._replayed) >= self._replayed_limit:
+                del self._replayed[next(iter(self._replayed))]
+            shared = self._replayed[job.revision] = SharedEvent(JobEvent(job.revision, EventType.ADDED, job))
+        return shared
+
+    def _note_end(self, tail: asyncio.Task[None]) -> None:
+        error = None if tail.cancelled() else tail.exception()
+        if error is not None:
+            logger.error("the event hub has died", exc_info=error)
+            self._end(f"the event hub has died: {error!r}", error)
+
+    def _end(self, reason: str, cause: BaseException | None = None) -> None:
+        self._ring.close(reason, cause)
+        for stream in self._streams:
+            stream.interrupt()

@@ -1,0 +1,84 @@
+"""The newest events, in memory, shared by all streams."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Iterable
+
+from kusciajob.contracts import HubClosed
+from kusciajob.model.status import JobEvent
+
+
+class SharedEvent:
+    """A Published: one object, and one encoding per form, for all streams that come across it in the ring."""
+
+    __slots__ = ("_forms", "event")
+
+    def __init__(self, event: JobEvent) -> None:
+        self.event = event
+        self._forms: dict[Callable[[JobEvent], bytes], bytes] = {}
+
+    def encoded(self, encode: Callable[[JobEvent], bytes]) -> bytes:
+        """The event in that form; `encode` is called once and should be the same function each time."""
+        form = self._forms.get(encode)
+        if form is None:
+            form = self._forms[encode] = encode(self.event)
+        return form
+
+
+class Ring:
+    """Up to `capacity` events without gaps, ending at `head`. Closed until `open`; HubClosed then, whoever asks."""
+
+    def __init__(self, capacity: int) -> None:
+        if capacity < 1:
+            raise ValueError(f"the ring must hold at least 1 event, not {capacity}")
+        self.head = 0
+        self._events: deque[SharedEvent] = deque(maxlen=capacity)
+        self._news = asyncio.Event()
+        self._closed: str | None = "the event hub is not open yet"
+        self._cause: BaseException | None = None
+
+    def open(self, head: int) -> None:
+        """Begin anew with the events after that revision."""
+        self._closed = None
+        self.restart(head)
+
+    def restart(self, head: int) -> None:
+        """Go on after that revision; whoever waits for earlier events must look for them in the log."""
+        self._events.clear()
+        self.head = head
+        self._wake_all()
+
+    def append(self, events: Iterable[JobEvent]) -> None:
+        """Publish the events that follow `head`: every stream that waits is woken by one signal."""
+        self._events.extend(map(SharedEvent, events))
+        self.head = self._events[-1].event.revision
+        self._wake_all()
+
+    def close(self, reason: str, cause: BaseException | None = None) -> None:
+        """From now on everything raises HubClosed. A reason that has a cause stays."""
+        if self._cause is None:
+            self._closed, self._cause = reason, cause
+        self._wake_all()
+
+    def check_open(self) -> None:
+        if self._closed is not None:
+            raise HubClosed(self._closed) from self._cause
+
+    def reaches(self, revision: int) -> bool:
+        """Whether all that follows that revision is here, or yet to come."""
+        return revision >= self.head - len(self._events)
+
+    def after(self, revision: int, limit: int) -> list[SharedEvent]:
+        """Up to `limit` events after a revision that the ring reaches."""
+        events = self._events
+        start = revision - (self.head - len(events))
+        # By index, which a deque finds from the nearer end: streams are mostly near the head.
+        return [events[index] for index in range(start, min(start + limit, len(events)))]
+
+    async def wait(self) -> None:
+        """Until something is appended, or the ring is restarted or closed."""
+        await self._news.wait()
+
+    def _wake_all(self) -> None:
+        self._news.set()
+        self._news.clear()

@@ -1,0 +1,67 @@
+"""The store as the hub reads it: failures of the medium are waited out."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from kusciajob.contracts import JobStore
+from kusciajob.model.errors import StoreFailed
+from kusciajob.model.status import JobEvent, JobSummary
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY_SECONDS = 0.05
+LONGEST_DELAY_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+class Source:
+    """The reading half of a JobStore without StoreFailed: it asks again, at growing intervals, until answered."""
+
+    def __init__(self, store: JobStore) -> None:
+        self._store = store
+        self._failing = 0
+        """How many callers are waiting out a failure: an outage lasts from the first to the last of them."""
+
+    async def head(self) -> int:
+        """The newest revision: never older than anything that was read before."""
+        return await self._insist(self._store.head)
+
+    async def page(self, after: int, limit: int) -> list[JobSummary]:
+        """Up to `limit` jobs with a number above `after`, oldest first."""
+        return await self._insist(lambda: self._store.page(after, limit))
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
+        return await self._insist(lambda: self._store.read_log(after, limit))
+
+    async def wait_log(self, after: int) -> None:
+        """Return once a revision above `after` may exist."""
+        await self._insist(lambda: self._store.wait_log(after))
+
+    async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
+        try:
+            return await ask()
+        except StoreFailed as error:
+            self._failing += 1
+            if self._failing == 1:
+                logger.warning("watchers wait for the store: %s", error)
+        try:
+            answer = await self._ask_again(ask)
+        finally:
+            self._failing -= 1
+        if not self._failing:
+            logger.info("the store answers again, watchers go on")
+        return answer
+
+    async def _ask_again(self, ask: Callable[[], Awaitable[T]]) -> T:
+        delay = FIRST_DELAY_SECONDS
+        while True:
+            await asyncio.sleep(delay)
+            delay = min(2 * delay, LONGEST_DELAY_SECONDS)
+            try:
+                return await ask()
+            except StoreFailed:
+                continue

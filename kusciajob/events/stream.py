@@ -1,0 +1,98 @@
+"""One watcher: a place in the log, and nothing that grows while it does not read."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from kusciajob.contracts import Published
+from kusciajob.events.replay import Replay
+from kusciajob.events.ring import Ring, SharedEvent
+from kusciajob.events.source import Source
+from kusciajob.model.status import JobSummary
+
+
+class Stream:
+    """A WatchStream. Live it reads the ring; when it has fallen behind, it catches up from the store's log.
+
+    One read at a time; a read that is cancelled loses nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        ring: Ring,
+        source: Source,
+        after: int | None,
+        batch_events: int,
+        added: Callable[[JobSummary], SharedEvent],
+    ) -> None:
+        self._ring = ring
+        self._source = source
+        self._batch_events = batch_events
+        self._added = added
+        self._cursor = ring.head if after is None else after
+        self._replay = Replay(source, start=self._cursor, limit=batch_events) if after is None else None
+        self._deadline: asyncio.Timeout | None = None
+
+    @property
+    def lag(self) -> int:
+        """How many events it has yet to read, apart from a replay."""
+        return max(0, self._ring.head - self._cursor)
+
+    async def read(self, timeout: float | None = None) -> Sequence[Published]:
+        """The next events, at least one; empty after `timeout` seconds without any. LogTruncated, HubClosed."""
+        self._ring.check_open()
+        if self._is_live and (events := self._take_live()):
+            return events
+        try:
+            async with asyncio.timeout(timeout) as self._deadline:
+                return await self._next()
+        except TimeoutError:
+            self._ring.check_open()
+            return []
+        finally:
+            self._deadline = None
+
+    def interrupt(self) -> None:
+        """Let a read that waits, be it for events or for the store, find out at once that the hub is closed."""
+        if self._deadline is not None and not self._deadline.expired():
+            self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    async def _next(self) -> list[SharedEvent]:
+        while True:
+            if not self._is_live:
+                # Stores may answer without giving way, and this may be one of a thousand pages.
+                await asyncio.sleep(0)
+                events = await self._read_store()
+            elif self.lag:
+                events = self._take_live()
+            else:
+                await self._ring.wait()
+                self._ring.check_open()
+                continue
+            if events:
+                return events
+
+    @property
+    def _is_live(self) -> bool:
+        return (self._replay is None or self._replay.is_complete) and self._ring.reaches(self._cursor)
+
+    def _take_live(self) -> list[SharedEvent]:
+        return self._pass(self._ring.after(self._cursor, self._batch_events))
+
+    async def _read_store(self) -> list[SharedEvent]:
+        if self._replay is not None and not self._replay.is_complete:
+            return [self._added(job) for job in await self._replay.next_page()]
+        events = await self._source.read_log(self._cursor, self._batch_events)
+        return self._pass([SharedEvent(event) for event in events])
+
+    def _pass(self, events: list[SharedEvent]) -> list[SharedEvent]:
+        """Move on past these events; return those that the watcher does not know from the replay."""
+        if not events:
+            return events
+        self._cursor = events[-1].event.revision
+        replay = self._replay
+        if replay is None:
+            return events
+        if replay.covers_nothing_after(self._cursor):
+            self._replay = None
+        return [shared for shared in events if not replay.covers(shared.event)]
