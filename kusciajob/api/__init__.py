@@ -1,0 +1,1 @@
+"""The edges that clients call: decode, call the service, encode."""

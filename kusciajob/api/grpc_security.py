@@ -1,0 +1,81 @@
+"""TLS and tokens on the gRPC port."""
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from contextvars import ContextVar
+from typing import Any, NoReturn
+
+import grpc
+import grpc.aio
+
+from kusciajob.security.errors import Unauthenticated
+from kusciajob.security.guard import Guard
+from kusciajob.security.tls import ServerTls
+from kusciajob.service import Caller
+
+logger = logging.getLogger(__name__)
+
+TOKEN_METADATA = "token"  # noqa: S105  # its name, not its value
+
+_present_caller: ContextVar[Caller] = ContextVar("caller")
+
+
+def caller_of(_: object) -> Caller:
+    """Who makes the call that is being served, as TokenCheck has found."""
+    return _present_caller.get()
+
+
+class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
+    """Lets no call pass without a known token, whatever its service: reflection and health are no exceptions."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+
+    async def intercept_service(
+        self, continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]], handler_call_details: Any
+    ) -> Any:
+        try:
+            domain = self._guard.identify(_token_in(handler_call_details.invocation_metadata))
+        except Unauthenticated as error:
+            return _refusal(str(error))
+        _present_caller.set(Caller(domain))  # each call is served by a task of its own
+        return await continuation(handler_call_details)
+
+
+def server_credentials(guard: Guard) -> grpc.ServerCredentials:
+    """The guard's TLS; a new connection gets the certificates that are in force then."""
+    used = guard.tls
+
+    def fetch_changed() -> grpc.ServerCertificateConfiguration | None:
+        nonlocal used
+        if guard.tls is used:
+            return None
+        used = guard.tls
+        return _configuration(used)
+
+    return grpc.dynamic_ssl_server_credentials(
+        _configuration(used),
+        fetch_changed,  # type: ignore[arg-type]  # None means unchanged; the stubs do not know
+        require_client_authentication=guard.requires_client_certificate,
+    )
+
+
+def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration(
+        [(tls.key, tls.certificate_chain)], root_certificates=tls.client_ca
+    )
+
+
+def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None:
+    return next((value for key, value in metadata if key == TOKEN_METADATA), None)
+
+
+def _refusal(text: str) -> Any:
+    """Serves a call of any kind: a handler of streams is called before anything of the request is read."""
+
+    async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        logger.warning("refused a gRPC call from %s: %s", context.peer(), text)
+        await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
+        raise AssertionError("abort raises")
+
+    return grpc.stream_stream_rpc_method_handler(refuse)

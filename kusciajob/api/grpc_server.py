@@ -1,0 +1,120 @@
+"""The gRPC edge: services, reflection, health, limits."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
+from kusciajob.api.calls import LogCalls
+from kusciajob.api.grpc_security import TokenCheck, caller_of, server_credentials
+from kusciajob.api.handlers import generic_handler
+from kusciajob.api.job_servicer import CallerOf, Context, JobServicer
+from kusciajob.output import TaskOutput
+from kusciajob.security.guard import Guard
+from kusciajob.service import MASTER, Caller, JobService
+from kusciajob.wire.status import SUCCESS
+
+JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
+LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
+HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
+SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE)
+STOP_GRACE_SECONDS = 5.0
+
+
+class AddressInUse(Exception):
+    """The address cannot be listened on."""
+
+
+class HealthServicer:
+    """Kuscia's HealthService: ready while the standard health service says SERVING."""
+
+    def __init__(self, server: "GrpcServer") -> None:
+        self._server = server
+
+    async def healthZ(self, request: kuscia_health_pb2.HealthRequest, context: object) -> Any:
+        response = kuscia_health_pb2.HealthResponse()
+        response.status.message = SUCCESS
+        response.data.ready = self._server.is_serving
+        return response
+
+
+class LogServicer:
+    """Kuscia's LogService."""
+
+    def __init__(self, output: TaskOutput, caller_of: CallerOf) -> None:
+        self._calls = LogCalls(output)
+        self._caller_of = caller_of
+
+    async def QueryLog(
+        self, request: log_pb2.QueryLogRequest, context: Context
+    ) -> AsyncIterator[log_pb2.QueryLogResponse]:
+        async for response in self._calls.QueryLog(request, self._caller_of(context)):
+            yield response
+
+    async def QueryPodNode(
+        self, request: log_pb2.QueryPodNodeRequest, context: Context
+    ) -> log_pb2.QueryPodNodeResponse:
+        return await self._calls.QueryPodNode(request, self._caller_of(context))
+
+
+class GrpcServer:
+    """Serves the job API on one address; without a guard every caller is the master."""
+
+    def __init__(
+        self, service: JobService, output: TaskOutput, *, max_message_bytes: int, guard: Guard | None = None
+    ) -> None:
+        self.is_serving = False
+        # gRPC calls back into the credentials but does not keep them alive.
+        self._credentials = server_credentials(guard) if guard else None
+        caller = caller_of if guard else _master
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
+        self._server = grpc.aio.server(
+            interceptors=[TokenCheck(guard)] if guard else (),
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+            ],
+        )
+        self._server.add_generic_rpc_handlers(
+            (
+                generic_handler(JOB_SERVICE, JobServicer(service, caller)),
+                generic_handler(LOG_SERVICE, LogServicer(output, caller)),
+                generic_handler(HEALTH_SERVICE, HealthServicer(self)),
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (*(service.full_name for service in SERVICES), health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self, address: str) -> int:
+        """Listen and return the port. AddressInUse."""
+        try:
+            if self._credentials:
+                port = self._server.add_secure_port(address, self._credentials)
+            else:
+                port = self._server.add_insecure_port(address)
+        except RuntimeError:  # its text only says how to make gRPC tell more
+            raise AddressInUse(f"cannot listen on {address}: is the port taken?") from None
+        await self._server.start()
+        return port
+
+    async def set_serving(self, *, is_serving: bool) -> None:
+        """What both health services tell."""
+        self.is_serving = is_serving
+        status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *(service.full_name for service in SERVICES)):
+            await self._health.set(name, status)
+
+    async def stop(self) -> None:
+        """Refuse new calls, let the present ones finish within the grace period."""
+        await self._server.stop(STOP_GRACE_SECONDS)
+
+
+def _master(_: Context) -> Caller:
+    return MASTER

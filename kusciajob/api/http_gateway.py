@@ -1,0 +1,176 @@
+"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, and the OpenAPI document."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeAlias
+
+from aiohttp import web
+from google.protobuf.message import Message
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
+from kusciajob.api import http_streams, openapi
+from kusciajob.api.calls import JobCalls, LogCalls
+from kusciajob.api.grpc_server import AddressInUse
+from kusciajob.api.health import HealthCalls
+from kusciajob.api.http_log import protocol_logger
+from kusciajob.api.http_messages import JSON_TYPE, Encoding, Refused, Unreadable, encoding_of, read_body, refusal
+from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
+from kusciajob.output import TaskOutput
+from kusciajob.security.errors import Unauthenticated
+from kusciajob.security.guard import Guard
+from kusciajob.service import MASTER, Caller, JobService
+from kusciajob.wire.status import Code, code_and_message
+
+logger = logging.getLogger(__name__)
+
+OPENAPI_PATH = "/openapi.json"
+IDLE_SECONDS = 75.0
+"""A connection is closed when it brings no complete request head for so long."""
+MAX_HEAD_LINE_BYTES = 8190
+MAX_HEAD_LINES = 128
+STOP_GRACE_SECONDS = 2.0
+
+Handler: TypeAlias = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+
+
+class HttpGateway:
+    """Serves the job API on one address; without a guard every caller is the master."""
+
+    def __init__(
+        self,
+        service: JobService,
+        output: TaskOutput,
+        *,
+        is_serving: Callable[[], bool],
+        max_message_bytes: int,
+        guard: Guard | None = None,
+    ) -> None:
+        self._service = service
+        self._log_calls = LogCalls(output)
+        self._calls: Mapping[str, object] = {
+            "JobService": JobCalls(service),
+            "LogService": self._log_calls,
+            "HealthService": HealthCalls(is_serving),
+        }
+        self._max_message_bytes = max_message_bytes
+        self._guard = guard
+        self._followers: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, dict[str, Handler]] = {
+            route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
+        }
+        self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
+        server = web.Server(
+            self._serve,
+            handler_cancellation=True,  # who has gone is served no longer
+            access_log=None,
+            logger=protocol_logger,
+            keepalive_timeout=IDLE_SECONDS,
+            max_line_size=MAX_HEAD_LINE_BYTES,
+            max_field_size=MAX_HEAD_LINE_BYTES,
+            max_headers=MAX_HEAD_LINES,
+        )
+        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_GRACE_SECONDS)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port. AddressInUse."""
+        await self._runner.setup()
+        tls = self._guard.ssl_context if self._guard else None
+        try:
+            await web.TCPSite(self._runner, host.strip("[]"), port, ssl_context=tls).start()
+        except OSError as error:
+            raise AddressInUse(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from None
+        return int(self._runner.addresses[0][1])
+
+    async def stop(self) -> None:
+        """Refuse new calls, let the present ones finish within the grace period; logs are not followed any further."""
+        for follower in self._followers:
+            follower.cancel()
+        await self._runner.cleanup()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            caller = self._authenticate(request)
+            return await self._find(request)(request, caller)
+        except Refused as refused:
+            return refusal(refused)
+        except Exception as error:  # what a client sees of it is a reference to the log
+            code, text = code_and_message(error, Code.UNEXPECTED)
+            return refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code))
+
+    def _authenticate(self, request: web.BaseRequest) -> Caller:
+        if self._guard is None:
+            return MASTER
+        try:
+            return Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+        except Unauthenticated as error:
+            logger.warning("refused an HTTP request from %s: %s", request.remote, error)
+            raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
+
+    def _find(self, request: web.BaseRequest) -> Handler:
+        methods = self._handlers.get(request.path)
+        if methods is None:
+            raise Refused(HTTPStatus.NOT_FOUND, f"there is no such path; {OPENAPI_PATH} tells all of them")
+        handler = methods.get(request.method)
+        if handler is None:
+            allowed = ", ".join(methods)
+            raise Refused(
+                HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed} only", headers={"Allow": allowed}
+            )
+        return handler
+
+    def _handler(self, route: Route) -> Handler:
+        if route is WATCH:
+            return self._serve_watch
+        if route is QUERY_LOG:
+            return self._serve_log
+        call = getattr(self._calls[route.call.containing_service.name], route.name)
+        request_type, response_type = route.request, route.response
+
+        async def serve(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+            encoding = encoding_of(request)
+            body = await self._read(request)
+            try:
+                message = encoding.read(body, request_type)
+            except Unreadable as error:
+                return encoding.answer(_unreadable(response_type, error))
+            return encoding.answer(await call(message, caller))
+
+        return serve
+
+    async def _serve_watch(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        try:
+            watching = encoding_of(request).read(await self._read(request), job_pb2.WatchJobRequest)
+        except Unreadable as error:
+            raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
+        return await http_streams.watch(self._service, watching, request, caller)
+
+    async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        body = await self._read(request)
+        self._followers.add(request.task)
+        try:
+            return await http_streams.send_lines(self._read_log(encoding_of(request), body, caller), request)
+        finally:
+            self._followers.discard(request.task)
+
+    async def _read_log(self, encoding: Encoding, body: bytes, caller: Caller) -> AsyncIterator[Message]:
+        try:
+            message = encoding.read(body, log_pb2.QueryLogRequest)
+        except Unreadable as error:
+            yield _unreadable(log_pb2.QueryLogResponse, error)
+            return
+        async for response in self._log_calls.QueryLog(message, caller):
+            yield response
+
+    async def _read(self, request: web.BaseRequest) -> bytes:
+        return await read_body(request, max_bytes=self._max_message_bytes)
+
+
+async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
+    return web.Response(body=openapi.document(), headers={"Content-Type": JSON_TYPE})
+
+
+def _unreadable(response_type: type[Message], error: Unreadable) -> Message:
+    return response_type(status=common_pb2.Status(code=Code.UNEXPECTED, message=str(error)))

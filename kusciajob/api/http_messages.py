@@ -1,0 +1,126 @@
+"""Requests and answers over HTTP: which encoding, how large, and what is answered where a request is not served."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+from aiohttp import web
+from google.protobuf.message import DecodeError, Message
+from msgspec import Struct
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob.wire.json import JsonError, from_json, to_json
+from kusciajob.wire.status import Code
+
+BODY_SECONDS = 300
+"""How long a request's body may take to arrive."""
+
+JSON_TYPE = "application/json; charset=utf-8"
+PROTOBUF_TYPE = "application/x-protobuf"
+_PROTOBUF_TYPES = frozenset({PROTOBUF_TYPE, "application/protobuf", "application/vnd.google.protobuf"})
+
+_Message = TypeVar("_Message", bound=Message)
+
+
+class Refused(Exception):
+    """The request is not served: the HTTP status and the text that tells why."""
+
+    def __init__(
+        self,
+        http_status: HTTPStatus,
+        text: str,
+        *,
+        code: Code = Code.INVALID_REQUEST,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(text)
+        self.http_status = http_status
+        self.code = code
+        self.headers = headers or {}
+
+
+class Unreadable(Exception):
+    """The body is not the message that the path takes; the text tells what it should be."""
+
+
+class Encoding(Struct, frozen=True):
+    """A form of messages in bodies."""
+
+    name: str
+    content_type: str
+    parse: Callable[[bytes, type[Any]], Any]
+    serialize: Callable[[Message], bytes]
+
+    def read(self, body: bytes, kind: type[_Message]) -> _Message:
+        """The message; an empty body is the empty one. Unreadable."""
+        if not body:
+            return kind()
+        try:
+            message: _Message = self.parse(body, kind)
+        except (JsonError, DecodeError) as error:
+            name = kind.DESCRIPTOR.name
+            raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}") from None
+        return message
+
+    def answer(self, message: Message) -> web.Response:
+        """The message as a whole body."""
+        return web.Response(body=self.serialize(message), headers={"Content-Type": self.content_type})
+
+
+def _from_protobuf(data: bytes, kind: type[_Message]) -> _Message:
+    return kind.FromString(data)
+
+
+def _to_protobuf(message: Message) -> bytes:
+    return message.SerializeToString()
+
+
+JSON = Encoding("JSON", JSON_TYPE, from_json, to_json)
+PROTOBUF = Encoding("binary protobuf", PROTOBUF_TYPE, _from_protobuf, _to_protobuf)
+
+
+def encoding_of(request: web.BaseRequest) -> Encoding:
+    """Binary where Content-Type says so. Anything else is JSON: curl's own default type, for one, comes with JSON."""
+    content_type = request.headers.get("Content-Type", "").partition(";")[0]
+    return PROTOBUF if content_type.strip().lower() in _PROTOBUF_TYPES else JSON
+
+
+async def read_body(request: web.BaseRequest, *, max_bytes: int) -> bytes:
+    """The whole body, decompressed. Refused when it is larger, broken or slower than BODY_SECONDS."""
+    if (request.content_length or 0) > max_bytes:
+        raise _too_large(max_bytes)
+    body = bytearray()
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for chunk in request.content.iter_any():
+                body += chunk
+                if len(body) > max_bytes:
+                    raise _too_large(max_bytes)
+    except TimeoutError:
+        raise _bad(f"the body did not arrive within {BODY_SECONDS} s") from None
+    except (web.RequestPayloadError, ValueError):
+        raise _bad("the body breaks off or is not encoded as its headers say") from None
+    return bytes(body)
+
+
+def refusal(refused: Refused) -> web.Response:
+    """An ErrorResponse, always in JSON."""
+    return web.Response(
+        status=refused.http_status,
+        body=to_json(common_pb2.ErrorResponse(status={"code": refused.code, "message": str(refused)})),
+        headers={"Content-Type": JSON_TYPE, **refused.headers},
+    )
+
+
+def _bad(text: str) -> Refused:
+    # What is left of the body cannot be told from the next request.
+    return Refused(HTTPStatus.BAD_REQUEST, text, headers={"Connection": "close"})
+
+
+def _too_large(max_bytes: int) -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+        f"the body is too large: at most {max_bytes} bytes (max_message_mib)",
+        headers={"Connection": "close"},
+    )

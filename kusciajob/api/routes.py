@@ -1,0 +1,62 @@
+"""The table of the HTTP API: which path serves which call. The gateway and the OpenAPI document are made from it."""
+
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+from msgspec import Struct
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+
+TOKEN_HEADER = "Token"  # noqa: S105  # its name, not its value
+
+
+class Route(Struct, frozen=True):
+    """A call of the API and its place over HTTP."""
+
+    path: str
+    call: MethodDescriptor
+    http_methods: tuple[str, ...] = ("POST",)
+
+    @property
+    def name(self) -> str:
+        """The RPC's name, which is also that of the coroutine that serves it."""
+        return str(self.call.name)
+
+    @property
+    def is_stream(self) -> bool:
+        return bool(self.call.server_streaming)
+
+    @property
+    def request(self) -> type[Message]:
+        return GetMessageClass(self.call.input_type)
+
+    @property
+    def response(self) -> type[Message]:
+        return GetMessageClass(self.call.output_type)
+
+
+def _call(file: FileDescriptor, name: str) -> MethodDescriptor:
+    return next(
+        method for service in file.services_by_name.values() for method in service.methods if method.name == name
+    )
+
+
+_JOB, _LOG, _HEALTH = job_pb2.DESCRIPTOR, log_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR
+
+WATCH = Route("/api/v1/job/watch", _call(_JOB, "WatchJob"))
+QUERY_LOG = Route("/api/v1/log/task/query", _call(_LOG, "QueryLog"))
+ROUTES = (
+    Route("/api/v1/job/create", _call(_JOB, "CreateJob")),
+    Route("/api/v1/job/query", _call(_JOB, "QueryJob")),
+    Route("/api/v1/job/status/batchQuery", _call(_JOB, "BatchQueryJobStatus")),
+    Route("/api/v1/job/delete", _call(_JOB, "DeleteJob")),
+    Route("/api/v1/job/stop", _call(_JOB, "StopJob")),
+    Route("/api/v1/job/suspend", _call(_JOB, "SuspendJob")),
+    Route("/api/v1/job/restart", _call(_JOB, "RestartJob")),
+    Route("/api/v1/job/cancel", _call(_JOB, "CancelJob")),
+    Route("/api/v1/job/approve", _call(_JOB, "ApproveJob")),
+    WATCH,
+    QUERY_LOG,
+    Route("/api/v1/log/node/query", _call(_LOG, "QueryPodNode")),
+    Route("/healthZ", _call(_HEALTH, "healthZ"), ("POST", "GET")),
+)

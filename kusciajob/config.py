@@ -1,0 +1,154 @@
+"""The server's settings: one definition for flags, environment variables, the configuration file and the README."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+ENVIRONMENT_PREFIX = "KUSCIAJOB_"
+
+
+class SettingsError(Exception):
+    """A setting is unknown or has a value that it cannot have."""
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """Everything that can be set. A flag goes before the environment, that before the file, that before the default."""
+
+    host: Annotated[str, Meta(description="address to listen on")] = "127.0.0.1"
+    grpc_port: Annotated[int, Meta(ge=0, le=65535, description="gRPC port; 0 = any free one")] = 8083
+    http_port: Annotated[int, Meta(ge=-1, le=65535, description="HTTP port; 0 = any free one, -1 = no HTTP")] = 8082
+    protocol: Annotated[
+        Literal["auto", "notls", "tls", "mtls"],
+        Meta(
+            description="notls: neither encryption nor tokens; tls: both; mtls: clients need a certificate as well; "
+            "auto: mtls when cert_dir has certificates, else notls"
+        ),
+    ] = "auto"
+    cert_dir: Annotated[
+        Path | None,
+        Meta(description="certificates and tokens, as `kusciajob init` makes them; default <data_dir>/certs"),
+    ] = None
+    allow_insecure_bind: Annotated[
+        bool, Meta(description="allow notls on an address that other machines reach: they may do everything")
+    ] = False
+    data_dir: Annotated[Path, Meta(description="where jobs, logs and party directories are kept")] = Path(
+        "kusciajob-data"
+    )
+    app_image_dir: Annotated[
+        Path | None, Meta(description="directory of AppImage YAML files; default <data_dir>/appimages")
+    ] = None
+    domains_dir: Annotated[
+        Path | None,
+        Meta(description="each domain's own files are in <domains_dir>/<domain id>; default <data_dir>/domains"),
+    ] = None
+    runtime: Annotated[
+        Literal["process", "simulated"], Meta(description="what runs the parties: real processes, or scripts")
+    ] = "process"
+    path: Annotated[
+        str, Meta(description="directories put before PATH for the parties' programs, separated by colons")
+    ] = ""
+    require_approval: Annotated[
+        bool, Meta(description="a new job waits until every party's domain but the initiator's has accepted it")
+    ] = False
+    first_port: Annotated[int, Meta(ge=1024, le=65535, description="first port given to parties")] = 20000
+    last_port: Annotated[int, Meta(ge=1024, le=65535, description="last port given to parties")] = 29999
+    stop_grace_seconds: Annotated[
+        float, Meta(ge=0, le=3600, description="from SIGTERM to SIGKILL when a party is stopped")
+    ] = 10.0
+    max_message_mib: Annotated[int, Meta(ge=1, le=2047, description="largest request, in MiB")] = 256
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="what is logged, to stderr")
+    ] = "info"
+    log_format: Annotated[Literal["text", "json"], Meta(description="how it is logged")] = "text"
+
+    def __post_init__(self) -> None:
+        if self.first_port > self.last_port:
+            raise ValueError(f"first_port {self.first_port} is above last_port {self.last_port}")
+
+    @property
+    def app_images(self) -> Path:
+        """The directory of AppImages in force."""
+        return self.app_image_dir or self.data_dir / "appimages"
+
+    @property
+    def certificates(self) -> Path:
+        """The directory of certificates and tokens in force."""
+        return self.cert_dir or self.data_dir / "certs"
+
+    @property
+    def domains(self) -> Path:
+        """The directory of the domains' own files in force."""
+        return self.domains_dir or self.data_dir / "domains"
+
+
+class Setting(Struct, frozen=True):
+    """One setting as a reader sees it."""
+
+    name: str
+    default: Any
+    description: str
+    choices: tuple[str, ...] = ()
+
+    @property
+    def flag(self) -> str:
+        return f"--{self.name.replace('_', '-')}"
+
+    @property
+    def variable(self) -> str:
+        return f"{ENVIRONMENT_PREFIX}{self.name.upper()}"
+
+
+def describe() -> list[Setting]:
+    """All settings, in the order of their declaration."""
+    hints = get_type_hints(Settings, include_extras=True)
+    settings = []
+    for field in msgspec.structs.fields(Settings):
+        kind, meta = get_args(hints[field.name])
+        choices = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
+        settings.append(Setting(field.name, field.default, meta.description, choices))
+    return settings
+
+
+def load(
+    flags: Mapping[str, object], *, environment: Mapping[str, str] = os.environ, file: Path | None = None
+) -> Settings:
+    """The settings in force. SettingsError names the setting, its value and what it may be."""
+    merged: dict[str, object] = dict(_read_file(file)) if file else {}
+    for setting in describe():
+        if environment.get(setting.variable):
+            merged[setting.name] = environment[setting.variable]
+        if flags.get(setting.name) is not None:
+            merged[setting.name] = flags[setting.name]
+    try:
+        return msgspec.convert(merged, Settings, strict=False, dec_hook=_to_path)
+    except msgspec.ValidationError as error:
+        problem, _, name = str(error).rstrip("`").rpartition(" - at `$.")
+        raise SettingsError(f"setting {name} is {merged[name]!r}: {problem}" if problem else name) from None
+
+
+def _read_file(file: Path) -> Mapping[str, object]:
+    try:
+        text = file.read_text()
+        content = tomllib.loads(text) if file.suffix == ".toml" else msgspec.yaml.decode(text)
+    except (OSError, ValueError, msgspec.DecodeError) as error:
+        raise SettingsError(f"configuration file {file} cannot be read: {error}") from None
+    known = {setting.name for setting in describe()}
+    if not isinstance(content, dict):
+        raise SettingsError(f"configuration file {file} holds no settings: expected `name: value` lines (YAML) or TOML")
+    unknown = sorted(set(content) - known)
+    if unknown:
+        raise SettingsError(
+            f"configuration file {file}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}"
+        )
+    return content
+
+
+def _to_path(kind: type, value: object) -> object:
+    if kind is Path and isinstance(value, str | Path):
+        return Path(value).expanduser()
+    raise NotImplementedError(f"no conversion to {kind}")

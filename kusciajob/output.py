@@ -1,0 +1,119 @@
+"""The use cases of the log API: what the programs of a task have written, and where they run."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+
+from msgspec import Struct
+
+from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
+from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
+from kusciajob.model.job import shown
+from kusciajob.model.status import Job, TaskState
+from kusciajob.service import Caller
+
+POLL_SECONDS = 0.2
+MAX_LINE_BYTES = 64 * 1024
+_ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
+
+
+class Node(Struct, frozen=True):
+    """The machine that runs a party."""
+
+    name: str
+    ip: str
+
+
+class TaskOutput:
+    """Reads what a task's programs write, in its latest attempt: while they run, after they ended, after a restart."""
+
+    def __init__(self, *, store: JobStore, source: OutputSource) -> None:
+        self._store = store
+        self._source = source
+
+    async def read(
+        self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool
+    ) -> AsyncIterator[str]:
+        """What one party has written, standard output before standard error; following, whole lines as they come.
+
+        Without a domain: the caller's own party, for the master the task's first. InvalidJob, TaskNotFound, NotAllowed.
+        """
+        key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+        followers = [_Follower(self._source, key, stream) for stream in OutputStream]
+        while True:
+            is_last = not follow or await self._is_ended(task_id, key)
+            for follower in followers:
+                async for text in follower.read(to_the_end=is_last):
+                    yield text
+            if is_last:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+
+    async def node(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> Node:
+        """Where a party runs: this machine. InvalidJob, TaskNotFound, NotAllowed."""
+        await self._party(task_id, domain=domain, replica=replica, caller=caller)
+        name = socket.gethostname()
+        return Node(name, await asyncio.to_thread(_address_of, name))
+
+    async def _party(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> PartyKey:
+        if not task_id:
+            raise InvalidJob("task_id is required: QueryJob tells the ids of a job's tasks")
+        if replica != 0:
+            raise InvalidJob(f"replica_idx {replica} is out of range: a party runs one replica, 0")
+        job = await self._store.get(await self._store.job_of_task(task_id))
+        if not caller.may_see(job.summary):
+            caller.refuse(f'read the output of task "{task_id}": it is neither initiator nor a party of its job')
+        index = _index_of(job, task_id)
+        task = job.status.tasks[index]
+        wanted = domain or caller.domain
+        if caller.domain and wanted != caller.domain:
+            caller.refuse(f'read the output of domain "{wanted}": each domain reads its own')
+        for position, party in enumerate(task.parties):
+            if not wanted or party.domain_id == wanted:
+                return PartyKey(job.number, index, task.attempt, position)
+        domains = ", ".join(party.domain_id for party in task.parties)
+        raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {domains}")
+
+    async def _is_ended(self, task_id: str, key: PartyKey) -> bool:
+        try:
+            job = await self._store.get(await self._store.job_of_task(task_id))
+        except (TaskNotFound, JobNotFound):
+            return True
+        task = job.status.tasks[key.task]
+        if job.number != key.job or task.attempt != key.attempt or not job.status.is_unfinished:
+            return True
+        return task.parties[key.party].state in _ENDED
+
+
+class _Follower:
+    """One output file, read from its beginning; a line that is not complete is kept for later."""
+
+    def __init__(self, source: OutputSource, key: PartyKey, stream: OutputStream) -> None:
+        self._source = source
+        self._key = key
+        self._stream = stream
+        self._offset = 0
+        self._rest = b""
+
+    async def read(self, *, to_the_end: bool) -> AsyncIterator[str]:
+        while chunk := await self._source.read_output(self._key, self._stream, self._offset):
+            self._offset += len(chunk)
+            lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
+            text = lines + newline
+            if len(self._rest) > MAX_LINE_BYTES:
+                text, self._rest = text + self._rest, b""
+            if text:
+                yield text.decode(errors="replace")
+        if to_the_end and self._rest:
+            yield self._rest.decode(errors="replace")
+
+
+def _index_of(job: Job, task_id: str) -> int:
+    return next(index for index, task in enumerate(job.status.tasks) if task.task_id == task_id)
+
+
+def _address_of(host: str) -> str:
+    try:
+        return socket.gethostbyname(host)
+    except OSError:
+        return "127.0.0.1"

@@ -1,0 +1,79 @@
+"""What stands before the ports while the server runs."""
+
+import ipaddress
+import logging
+import ssl
+from pathlib import Path
+
+from kusciajob.config import Settings
+from kusciajob.security.errors import SecurityError
+from kusciajob.security.tls import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, load_tls
+from kusciajob.security.tokens import MASTER_FILE, load_tokens
+
+logger = logging.getLogger(__name__)
+
+_NEEDED = (CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, MASTER_FILE)
+
+
+class Guard:
+    """TLS, and a token for every call. Certificates and tokens are read from a directory, and again on `reload`."""
+
+    def __init__(self, directory: Path, *, requires_client_certificate: bool) -> None:
+        """SecurityError when a file is missing or cannot be used."""
+        self.requires_client_certificate = requires_client_certificate
+        self._directory = directory
+        self.reload()
+        self._first_context = self.tls.context
+        self._first_context.sni_callback = self._use_present_context
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """For a listening socket, once: each new connection gets the certificates in force."""
+        return self._first_context
+
+    def reload(self) -> None:
+        """Read the files again, for new connections and calls. SecurityError: nothing has changed."""
+        tls = load_tls(self._directory, requires_client_certificate=self.requires_client_certificate)
+        tokens = load_tokens(self._directory)
+        self.tls, self._tokens = tls, tokens
+        logger.info(
+            "certificates and master token read from %s; domains with a token: %s",
+            self._directory,
+            ", ".join(tokens.domains) or "none",
+        )
+
+    def identify(self, token: str | bytes | None) -> str:
+        """The domain whose token it is, empty for the master's. Unauthenticated."""
+        return self._tokens.identify(token)
+
+    def _use_present_context(
+        self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, context: ssl.SSLContext
+    ) -> None:
+        """OpenSSL calls this early in each handshake, before it looks at certificates."""
+        connection.context = self.tls.context
+
+
+def open_guard(settings: Settings) -> Guard | None:
+    """The guard that the settings ask for; None for notls, where every caller is the master. SecurityError."""
+    directory, protocol = settings.certificates, settings.protocol
+    if protocol == "auto":
+        # One file is enough: whoever has begun to set up TLS must not be served without it.
+        protocol = "mtls" if any((directory / name).exists() for name in _NEEDED) else "notls"
+    if protocol != "notls":
+        return Guard(directory, requires_client_certificate=protocol == "mtls")
+    if not _is_loopback(settings.host):
+        if not settings.allow_insecure_bind:
+            raise SecurityError(
+                f"host {settings.host!r} is no loopback address, and without TLS everyone who reaches it could do "
+                "everything: make certificates with `kusciajob init`, or accept that with --allow-insecure-bind"
+            )
+        logger.warning("no TLS and no tokens on host %r: everyone who reaches it may do everything", settings.host)
+    return None
+
+
+def _is_loopback(host: str) -> bool:
+    """Names other than localhost count as reachable from elsewhere: what they stand for can change."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,64 @@
+"""The server's TLS: its certificate, and the authority that client certificates are checked against."""
+
+import ssl
+from dataclasses import dataclass
+from pathlib import Path
+
+from kusciajob.security.errors import SecurityError
+
+CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
+SERVER_CERTIFICATE, SERVER_KEY = "server.crt", "server.key"
+CLIENT_CERTIFICATE, CLIENT_KEY = "client.crt", "client.key"
+
+
+@dataclass(frozen=True, repr=False)  # a repr would show the key
+class ServerTls:
+    """What TLS needs, as PEM for gRPC and as a context for HTTP. `client_ca` None: clients need no certificate."""
+
+    certificate_chain: bytes
+    key: bytes
+    client_ca: bytes | None
+    context: ssl.SSLContext
+
+
+def load_tls(directory: Path, *, requires_client_certificate: bool) -> ServerTls:
+    """TLS 1.2 or newer with the directory's files. SecurityError names the file that is missing or cannot be used."""
+    certificate, key = directory / SERVER_CERTIFICATE, directory / SERVER_KEY
+    chain_pem, key_pem = _read(certificate), _read(key)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    # A resumed session is not checked again, so it would outlive the authority that once vouched for it.
+    context.options |= ssl.OP_NO_TICKET
+    context.num_tickets = 0
+    try:
+        context.load_cert_chain(certificate, key, password="")  # else an encrypted key would ask the terminal
+    except (ssl.SSLError, OSError) as error:
+        raise SecurityError(
+            f"{certificate} and {key} cannot be used, expected a certificate and its key, unencrypted, as PEM: "
+            f"{_reason(error)}"
+        ) from None
+    client_ca = None
+    if requires_client_certificate:
+        authority = directory / CA_CERTIFICATE
+        client_ca = _read(authority)
+        context.verify_mode = ssl.CERT_REQUIRED
+        try:
+            context.load_verify_locations(cadata=client_ca.decode())
+        except (ssl.SSLError, ValueError) as error:
+            raise SecurityError(f"{authority} holds no certificate as PEM: {_reason(error)}") from None
+    return ServerTls(chain_pem, key_pem, client_ca, context)
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise SecurityError(
+            f"{file} cannot be read: {error.strerror}; `kusciajob init` makes a new set of files"
+        ) from None
+
+
+def _reason(error: Exception) -> str:
+    reason = error.reason if isinstance(error, ssl.SSLError) else None
+    return reason.replace("_", " ").lower() if reason else "not PEM"

@@ -1,0 +1,43 @@
+"""Protobuf messages as JSON, after the proto3 mapping and in the form that Kuscia's gateway uses.
+
+Made for messages like Kuscia's: no oneof, no `optional`, no map to messages, none that contains itself.
+Readers and writers are put together from a message's descriptor once, on first use.
+
+Where this differs from `google.protobuf.json_format`, with all of its default values printed:
+
+- Written: an unset message is null, not left out; in `Any`, a type that is not known here keeps its bytes as base64.
+- Read, refused here: NaN and Infinity that are not quoted, names of enum values that do not exist (there skipped as
+  unknown), digits with underscores or other than 0 to 9.
+- Read, accepted here: `"1e2"` as an integer; a name that is repeated, of which the last counts.
+"""
+
+from typing import TypeVar
+
+import msgspec
+from google.protobuf.message import Message
+
+from kusciajob.wire.json_reader import JsonError, reader_of
+from kusciajob.wire.json_writer import writer_of
+
+__all__ = ["JsonError", "from_json", "to_json"]
+
+_Message = TypeVar("_Message", bound=Message)
+
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+def to_json(message: Message) -> bytes:
+    """All fields by their proto names, also those that have their default values; an unset message is null."""
+    return _encode(writer_of(message.DESCRIPTOR)(message))
+
+
+def from_json(data: bytes, kind: type[_Message]) -> _Message:
+    """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. JsonError."""
+    try:
+        value = _decode(data)
+    except RecursionError:
+        raise JsonError("this is nested too deeply") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise JsonError(f"this is not JSON: {error}") from None
+    return kind(**reader_of(kind.DESCRIPTOR)(value))

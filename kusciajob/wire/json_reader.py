@@ -1,0 +1,240 @@
+"""Puts together, from a message's descriptor, what turns JSON values into the arguments of such a message."""
+
+import base64
+import binascii
+import math
+import re
+import struct
+from collections.abc import Callable, Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+from google.protobuf import json_format
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+
+from kusciajob.wire.json_writer import map_entry
+
+_Convert = Callable[[Any], Any]
+
+_MAX_SHOWN = 40
+_MAX_FLOAT32 = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
+_INTEGER = re.compile(r"-?[0-9]{1,40}")
+_NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][-+]?[0-9]{1,9})?")
+_NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
+_INT32, _UINT32 = (-(2**31), 2**31 - 1), (0, 2**32 - 1)
+_INT64, _UINT64 = (-(2**63), 2**63 - 1), (0, 2**64 - 1)
+_RANGES = {
+    FieldDescriptor.CPPTYPE_INT32: _INT32,
+    FieldDescriptor.CPPTYPE_UINT32: _UINT32,
+    FieldDescriptor.CPPTYPE_INT64: _INT64,
+    FieldDescriptor.CPPTYPE_UINT64: _UINT64,
+}
+
+
+class JsonError(ValueError):
+    """The text is no JSON, or not that of the message; names the place and what would be right."""
+
+    def __init__(self, text: str, path: str = "") -> None:
+        super().__init__(f"{path}: {text}" if path else text)
+        self._text = text
+        self._path = path
+
+    def within(self, step: str) -> "JsonError":
+        """The same, seen from the object or list that holds its place."""
+        separator = "" if not self._path or self._path.startswith("[") else "."
+        return JsonError(self._text, f"{step}{separator}{self._path}")
+
+
+@cache
+def reader_of(descriptor: Descriptor) -> _Convert:
+    if descriptor is AnyMessage.DESCRIPTOR:
+        return _read_any
+    fields: dict[str, tuple[str, _Convert]] = {}
+    for field in descriptor.fields:
+        fields[field.name] = fields[field.json_name] = (field.name, _field_reader(field))
+
+    def read(value: Any) -> dict[str, Any]:
+        given: dict[str, Any] = {}
+        for name, item in _object(value).items():
+            if item is None or name not in fields:
+                continue
+            field, convert = fields[name]
+            try:
+                if field in given:
+                    raise JsonError(f"is given twice: {field} and {name} are the same")
+                given[field] = convert(item)
+            except JsonError as error:
+                raise error.within(name) from None
+        return given
+
+    return read
+
+
+def _field_reader(field: FieldDescriptor) -> _Convert:
+    if entry := map_entry(field):
+        key, value = entry.fields
+        return _map_reader(_key_reader(key), _value_reader(value))
+    return _list_reader(_value_reader(field)) if field.is_repeated else _value_reader(field)
+
+
+def _list_reader(read_item: _Convert) -> _Convert:
+    def read(value: Any) -> list[Any]:
+        if not isinstance(value, list):
+            raise JsonError(f"expected a list, not {_shown(value)}")
+        items = []
+        for item in value:
+            try:
+                items.append(read_item(item))
+            except JsonError as error:
+                raise error.within(f"[{len(items)}]") from None
+        return items
+
+    return read
+
+
+def _map_reader(read_key: _Convert, read_value: _Convert) -> _Convert:
+    def read(value: Any) -> dict[Any, Any]:
+        entries = {}
+        for key, item in _object(value).items():
+            try:
+                entries[read_key(key)] = read_value(item)
+            except JsonError as error:
+                raise error.within(f"[{_shown(key)}]") from None
+        return entries
+
+    return read
+
+
+def _key_reader(field: FieldDescriptor) -> _Convert:
+    return _read_bool_key if field.type == FieldDescriptor.TYPE_BOOL else _value_reader(field)
+
+
+def _value_reader(field: FieldDescriptor) -> _Convert:
+    if field.message_type:
+        return reader_of(field.message_type)
+    if field.enum_type:
+        return _enum_reader(field.enum_type)
+    if field.cpp_type in _RANGES:
+        return _integer_reader(*_RANGES[field.cpp_type])
+    match field.type:
+        case FieldDescriptor.TYPE_BOOL:
+            return _read_bool
+        case FieldDescriptor.TYPE_BYTES:
+            return _read_bytes
+        case FieldDescriptor.TYPE_FLOAT:
+            return _read_float32
+        case FieldDescriptor.TYPE_DOUBLE:
+            return _read_float
+    return _read_string
+
+
+def _read_string(value: Any) -> str:
+    if not isinstance(value, str):
+        raise JsonError(f"expected a string, not {_shown(value)}")
+    return value
+
+
+def _read_bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise JsonError(f"expected true or false, not {_shown(value)}")
+    return value
+
+
+def _read_bool_key(key: str) -> bool:
+    if key not in ("true", "false"):
+        raise JsonError('expected "true" or "false" as the key')
+    return key == "true"
+
+
+def _integer_reader(low: int, high: int) -> _Convert:
+    def read(value: Any) -> int:
+        number = value if type(value) is int else _whole(value)
+        if number is None:
+            raise JsonError(f"expected a whole number, not {_shown(value)}")
+        if not low <= number <= high:
+            raise JsonError(f"{_shown(value)} is out of range: {low} to {high}")
+        return number
+
+    return read
+
+
+def _whole(value: Any) -> int | None:
+    if isinstance(value, str):
+        if _INTEGER.fullmatch(value):
+            return int(value)
+        value = float(value) if _NUMBER.fullmatch(value) else None
+    return int(value) if isinstance(value, float) and value.is_integer() else None
+
+
+def _enum_reader(enum: EnumDescriptor) -> _Convert:
+    numbers: Mapping[str, int] = {value.name: value.number for value in enum.values}
+    read_number = _integer_reader(*_INT32)
+
+    def read(value: Any) -> int:
+        number = numbers.get(value) if isinstance(value, str) else None
+        if number is not None:
+            return number
+        try:
+            return int(read_number(value))
+        except JsonError:
+            names = ", ".join(numbers)
+            raise JsonError(f"expected one of {names}, not {_shown(value)}") from None
+
+    return read
+
+
+def _read_float32(value: Any) -> float:
+    number = _read_float(value)
+    if math.isfinite(number) and abs(number) > _MAX_FLOAT32:
+        raise JsonError(f"{_shown(value)} is out of range for a 32-bit number: at most {_MAX_FLOAT32}")
+    return number
+
+
+def _read_float(value: Any) -> float:
+    if isinstance(value, str):
+        if value in _NOT_FINITE:
+            return _NOT_FINITE[value]
+        value = float(value) if _NUMBER.fullmatch(value) else None
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        raise JsonError(f'expected a number, "NaN", "Infinity" or "-Infinity", not {_shown(value)}')
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if math.isinf(number):
+        raise JsonError(f"{_shown(value)} is out of range for a 64-bit number")
+    return number
+
+
+def _read_bytes(value: Any) -> bytes:
+    text = _read_string(value).replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError):
+        raise JsonError(f"expected bytes as base64, not {_shown(value)}") from None
+
+
+def _read_any(value: Any) -> AnyMessage:
+    try:
+        return json_format.ParseDict(_object(value), AnyMessage(), ignore_unknown_fields=True)
+    except (json_format.ParseError, TypeError, RecursionError) as error:
+        raise JsonError(f'expected a message and its "@type": {error}') from None
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise JsonError(f"expected an object, not {_shown(value)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    match value:
+        case dict():
+            return "an object"
+        case list():
+            return "a list"
+        case str() if len(value) > _MAX_SHOWN:
+            return f'{msgspec.json.encode(value[:_MAX_SHOWN]).decode()[:-1]}…" ({len(value)} characters)'
+    return msgspec.json.encode(value).decode()

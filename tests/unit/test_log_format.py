@@ -1,0 +1,49 @@
+"""Log records as lines: the fields, and nothing that could pass for another line."""
+
+import json
+import logging
+import sys
+
+from kusciajob.cli.log_format import JsonFormatter, TextFormatter
+
+
+def record(message: str, *arguments: object, **fields: str) -> logging.LogRecord:
+    """As a logger makes it of a call with `extra=fields`, at 2026-01-01T00:00:00Z."""
+    made = logging.makeLogRecord({"name": "kusciajob.scheduler", "levelname": "INFO", "msg": message, **fields})
+    made.args = arguments
+    made.created = 1767225600.75
+    return made
+
+
+def test_text_has_time_level_logger_message_and_the_known_fields() -> None:
+    line = TextFormatter().format(record("started %d parties", 2, party="bob", job="psi", task="psi-1", other="x"))
+    assert line == "2026-01-01T00:00:00Z INFO kusciajob.scheduler started 2 parties job=psi task=psi-1 party=bob"
+
+
+def test_text_quotes_values_that_are_no_single_word() -> None:
+    line = TextFormatter().format(record("failed", job="", task='a "b"\n'))
+    assert line.endswith(r'failed job="" task="a \"b\"\n"')
+
+
+def test_a_line_break_in_a_message_makes_no_second_line() -> None:
+    line = TextFormatter().format(record("refused %s", "job\n2026-01-01T00:00:00Z INFO forged"))
+    assert "\n" not in line
+
+
+def test_json_is_one_object_with_the_fields_and_the_traceback() -> None:
+    failed = record("failed:\n%s", "why", job="psi")
+    try:
+        raise ValueError("reason")
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    line = JsonFormatter().format(failed)
+    assert "\n" not in line
+    entry = json.loads(line)
+    assert "ValueError: reason" in entry.pop("traceback")
+    assert entry == {
+        "time": "2026-01-01T00:00:00Z",
+        "level": "INFO",
+        "logger": "kusciajob.scheduler",
+        "message": "failed:\nwhy",
+        "job": "psi",
+    }
