@@ -1,0 +1,107 @@
+"""`kusciajob init`: certificates and tokens, and how to use them."""
+
+import shlex
+import sys
+from pathlib import Path
+from string import Template
+
+import click
+
+from kusciajob.cli import options
+from kusciajob.cli.errors import CommandError
+from kusciajob.config import Settings
+from kusciajob.security import tls
+from kusciajob.security.certificates import VALID_DAYS, server_names
+from kusciajob.security.errors import SecurityError
+from kusciajob.security.provisioning import provision
+from kusciajob.security.tokens import MASTER_FILE
+
+HOST = "localhost"  # always one of the certificate's names
+_HEALTH = "kuscia.proto.api.v1alpha1.kusciaapi.HealthService/healthZ"
+_PYTHON = Template("""\
+$python - <<'END'
+from pathlib import Path
+
+import grpc
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, health_pb2_grpc
+
+certs = Path($directory)
+credentials = grpc.ssl_channel_credentials(
+    root_certificates=(certs / "ca.crt").read_bytes(),
+    private_key=(certs / "client.key").read_bytes(),
+    certificate_chain=(certs / "client.crt").read_bytes(),
+)
+token = (certs / "token").read_text().strip()
+with grpc.secure_channel($address, credentials) as channel:
+    health = health_pb2_grpc.HealthServiceStub(channel)
+    print(health.healthZ(health_pb2.HealthRequest(), metadata=[("token", token)]))
+END""")
+
+
+@click.command()
+@click.option(
+    "--dir",
+    "directory",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Write there.  [default: where the server looks for them, certs in its data directory]",
+)
+@click.option("--domain", "domains", metavar="DOMAIN", multiple=True, help="Make a token for this domain; repeatable.")
+@click.option(
+    "--san",
+    "names",
+    metavar="NAME",
+    multiple=True,
+    help="Name or address of the server, beside localhost; repeatable.  [default: this machine's]",
+)
+@click.option("--force", is_flag=True, help="Replace present files; every client needs the new ones then.")
+def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...], force: bool) -> None:
+    """Make certificates and tokens, for a server and its clients.
+
+    Writes an authority (CA), a certificate for the server and one for its clients, the master's token, which may do
+    everything, and tokens of domains, which may see and act on their own jobs only. A server that finds them demands
+    client certificate and token.
+
+    A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP.
+    """
+    settings = options.load_settings({"cert_dir": str(directory) if directory else None}, None)
+    all_names = server_names(names)
+    try:
+        files = provision(settings.certificates, names=all_names, domains=domains, overwrite=force)
+    except SecurityError as error:
+        raise CommandError(str(error)) from None
+    except OSError as error:
+        raise CommandError(f"{error.filename} cannot be written: {error.strerror}") from None
+    for file in files:
+        click.echo(f"wrote {file}")
+    click.echo(
+        f"The server's certificate is for {', '.join(all_names)}. All are valid for {VALID_DAYS} days. "
+        f"Who has {tls.CA_KEY} can make more that the server trusts."
+    )
+    click.echo(_usage(settings))
+
+
+def _usage(settings: Settings) -> str:
+    """Lines for a shell that start the server and call it; they read the token from its file, none shows it."""
+    directory = settings.certificates.resolve()
+    ca, certificate, key, token = (
+        shlex.quote(str(directory / name))
+        for name in (tls.CA_CERTIFICATE, tls.CLIENT_CERTIFICATE, tls.CLIENT_KEY, MASTER_FILE)
+    )
+    python = _PYTHON.substitute(
+        python=shlex.quote(sys.executable), directory=repr(str(directory)), address=repr(f"{HOST}:{settings.grpc_port}")
+    )
+    return f"""
+# the server
+kusciajob serve --cert-dir {shlex.quote(str(directory))}
+
+# grpcurl
+grpcurl -cacert {ca} -cert {certificate} -key {key} \\
+  -H "token: $(cat {token})" {HOST}:{settings.grpc_port} {_HEALTH}
+
+# curl
+curl --cacert {ca} --cert {certificate} --key {key} \\
+  -H "Token: $(cat {token})" https://{HOST}:{settings.http_port}/healthZ
+
+# Python
+{python}"""

@@ -1,0 +1,19 @@
+"""The job file as a request."""
+
+import sys
+from pathlib import Path
+
+from google.protobuf import json_format
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.cli.errors import CommandError
+from kusciajob.jobfile import JobFileError, parse_job, read_job_file
+
+
+def read_request(file: Path) -> pb.CreateJobRequest:
+    """The job in the file, or on stdin for `-`. CommandError tells what is wrong with it."""
+    try:
+        document = parse_job(sys.stdin.read(), source="stdin") if str(file) == "-" else read_job_file(file)
+        return json_format.ParseDict(document, pb.CreateJobRequest())
+    except (JobFileError, json_format.ParseError) as error:
+        raise CommandError(str(error)) from None

@@ -1,0 +1,51 @@
+"""Structured logs on one line each, as text or as JSON, with the fields job, task and party where they are known."""
+
+import logging
+import time
+
+import msgspec
+
+FIELDS = ("job", "task", "party")
+
+
+class TextFormatter(logging.Formatter):
+    """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… party=…`; a traceback follows below."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
+        # A line break out of a message could pass for another record.
+        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
+        line = f"{_time(record)} {record.levelname} {record.name} {message}{fields}"
+        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object: time, level, logger, message, the fields, and `traceback` where there is an error."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        entry = {"time": _time(record), "level": record.levelname, "logger": record.name}
+        entry |= {"message": record.getMessage(), **_fields(record)}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(entry).decode()
+
+
+def configure(*, level: str, form: str, handler: logging.Handler) -> None:
+    """Log from that level on ("info"), in that form ("text" or "json"); of other packages only warnings and worse."""
+    handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
+    logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
+    logging.getLogger("kusciajob").setLevel(level.upper())
+
+
+def _fields(record: logging.LogRecord) -> dict[str, str]:
+    return {name: str(value) for name in FIELDS if (value := getattr(record, name, None)) is not None}
+
+
+def _quoted(value: str) -> str:
+    """Bare where it reads as one word, else as a JSON string."""
+    is_word = value.isprintable() and value and not set(value) & set(' "=')
+    return value if is_word else msgspec.json.encode(value).decode()
+
+
+def _time(record: logging.LogRecord) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created))

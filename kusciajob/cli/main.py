@@ -1,0 +1,86 @@
+"""The entry point: finds the command, and turns every error into one line and an exit code."""
+
+import os
+import sys
+import traceback
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from kusciajob import __version__
+from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERNAL, EXIT_INTERRUPTED
+
+# Each command is the function of its name in that module, imported when it is used: starting up has to be fast.
+_COMMANDS = {
+    "serve": ("serve", "Run the job server."),
+    "run": ("run", "Run one job to its end; brings its own server."),
+    "create": ("create", "Create a job from a file."),
+    "get": ("jobs", "Show a job: tasks, parties, endpoints."),
+    "status": ("jobs", "Show where jobs stand."),
+    "watch": ("watch", "Follow one job, or all of them."),
+    "logs": ("logs", "Print what tasks write."),
+    "stop": ("jobs", "End a job as Failed."),
+    "suspend": ("jobs", "Stop a running job's tasks until it is restarted."),
+    "restart": ("jobs", "Run again what did not succeed."),
+    "cancel": ("jobs", "End a job for good, as Cancelled."),
+    "approve": ("jobs", "Accept or reject a job that awaits approval."),
+    "delete": ("jobs", "Stop a job and remove its record."),
+    "init": ("init", "Make certificates and tokens for a server and its clients."),
+    "settings": ("settings", "Print the server's settings as a table."),
+}
+
+
+class _LazyGroup(click.Group):
+    """Lists its commands without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = import_module(f"kusciajob.cli.{_COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, message="kusciajob %(version)s")
+def cli() -> None:
+    """Run multi-party jobs, and talk to a server that does.
+
+    The server speaks the job API of SecretFlow Kuscia. `kusciajob COMMAND --help` tells more about a command.
+    """
+
+
+def main() -> NoReturn:
+    """Run the command line and exit."""
+    # Read when a command imports grpc: its C core would add lines of its own to our errors.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+    sys.exit(_run())
+
+
+def _run() -> int:
+    try:
+        exit_code: int | None = cli.main(prog_name="kusciajob", standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:  # whoever read our output has left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    except Exception as error:
+        if os.environ.get("KUSCIAJOB_LOG_LEVEL") == "debug":
+            traceback.print_exc()
+        description = f"{type(error).__name__}: {error}"
+        click.echo(f"kusciajob: unexpected error: {description} (KUSCIAJOB_LOG_LEVEL=debug shows where)", err=True)
+        return EXIT_INTERNAL
+    return exit_code or 0

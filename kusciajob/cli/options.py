@@ -1,0 +1,112 @@
+"""Command line options that several commands share."""
+
+from collections.abc import Callable, Collection, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import click
+from msgspec import Struct
+
+from kusciajob import config
+from kusciajob.cli.errors import WronglyCalled
+
+
+class Target(Struct, frozen=True):
+    """A server to call: its address, and for TLS the directory of certificates and the file of the token."""
+
+    address: str
+    cert_dir: Path | None = None
+    token_file: Path | None = None
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+output = click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    show_default=True,
+    help="table for people, json (Kuscia's messages) for programs.",
+)
+
+reason = click.option("--reason", metavar="TEXT", default="", help="Kept with the job for others to read.")
+
+
+def server(function: _Function) -> _Function:
+    """--server and what TLS needs; the command gets them as one argument `server`, a Target."""
+
+    @click.option(
+        "--server",
+        "address",
+        metavar="HOST:PORT",
+        envvar="KUSCIAJOB_SERVER",
+        default="127.0.0.1:8083",
+        show_default=True,
+        show_envvar=True,
+        help="The job server's gRPC address.",
+    )
+    @click.option(
+        "--cert-dir",
+        metavar="DIR",
+        type=click.Path(exists=True, file_okay=False, path_type=Path),
+        envvar="KUSCIAJOB_CERT_DIR",
+        show_envvar=True,
+        help="Use TLS with the certificates and the token that `kusciajob init` wrote there.",
+    )
+    @click.option(
+        "--token-file",
+        metavar="FILE",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        help="With --cert-dir: call with this token instead, e.g. a domain's.",
+    )
+    @wraps(function)
+    def with_target(*, address: str, cert_dir: Path | None, token_file: Path | None, **arguments: Any) -> Any:
+        return function(server=Target(address, cert_dir, token_file), **arguments)
+
+    return cast(_Function, with_target)
+
+
+def settings(*, without: Collection[str] = ()) -> Callable[[_Function], _Function]:
+    """One option for every setting but the named ones, and --config; load_settings makes Settings of them."""
+
+    def decorate(function: _Function) -> _Function:
+        for setting in reversed(config.describe()):
+            if setting.name not in without:
+                function = _setting_option(setting)(function)
+        return click.option(
+            "--config",
+            "config_file",
+            type=click.Path(exists=True, dir_okay=False, path_type=Path),
+            metavar="FILE",
+            help="Settings from a TOML or YAML file; flags and environment variables go before it.",
+        )(function)
+
+    return decorate
+
+
+def load_settings(flags: Mapping[str, object], config_file: Path | None) -> config.Settings:
+    """The settings in force; WronglyCalled where one cannot be."""
+    try:
+        return config.load(flags, file=config_file)
+    except config.SettingsError as error:
+        raise WronglyCalled(str(error)) from None
+
+
+def default_text(setting: config.Setting) -> str:
+    """The default as a reader sees it; empty for none."""
+    if isinstance(setting.default, bool):
+        return str(setting.default).lower()
+    return "" if setting.default is None else str(setting.default)
+
+
+def _setting_option(setting: config.Setting) -> Callable[[_Function], _Function]:
+    default = default_text(setting)
+    notes = f"default: {default}; ${setting.variable}" if default else f"${setting.variable}"
+    text = f"{setting.description}  [{notes}]"
+    if isinstance(setting.default, bool):
+        return click.option(f"{setting.flag}/--no-{setting.flag[2:]}", setting.name, default=None, help=text)
+    if setting.choices:
+        return click.option(setting.flag, setting.name, type=click.Choice(setting.choices), help=text)
+    return click.option(setting.flag, setting.name, metavar=setting.name.rpartition("_")[2].upper(), help=text)

@@ -1,0 +1,46 @@
+"""`kusciajob serve`: the job server."""
+
+import asyncio
+import logging
+import signal
+from pathlib import Path
+from typing import Any
+
+import click
+
+from kusciajob.cli import log_format, options
+from kusciajob.cli.errors import EXIT_INTERNAL
+from kusciajob.cli.hosting import StopSignals, started
+from kusciajob.config import Settings
+
+logger = logging.getLogger(__name__)
+
+
+@click.command()
+@options.settings()
+def serve(config_file: Path | None, **flags: str | bool | None) -> int:
+    """Run the job server until SIGTERM or SIGINT (Ctrl-C).
+
+    Stopping the server stops no task: the next server on the same data directory finds the running ones again.
+    A second signal ends the server at once. SIGHUP makes it read its certificates and tokens again.
+    """
+    settings = options.load_settings(flags, config_file)
+    log_format.configure(level=settings.log_level, form=settings.log_format, handler=logging.StreamHandler())
+    return asyncio.run(_serve(settings))
+
+
+async def _serve(settings: Settings) -> int:
+    signals = StopSignals()
+    async with started(settings) as server:
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+        failure = asyncio.ensure_future(server.wait_failed())
+        ends: list[asyncio.Future[Any]] = [signals.arrival, failure]
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        if failure.done():
+            error = failure.exception()
+            logger.critical("a part of the server has died, stopping: %s", error, exc_info=error)
+            return EXIT_INTERNAL
+        logger.info("received %s, stopping; tasks go on running", signals.arrival.result().name)
+        failure.cancel()
+    logger.info("stopped")
+    return 0

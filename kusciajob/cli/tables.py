@@ -1,0 +1,141 @@
+"""Tables for people, JSON for programs."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+from google.protobuf import json_format
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.cli import texts
+
+# Where nobody looks at a terminal, nothing is cut or wrapped.
+UNLIMITED_COLUMNS = 10_000
+
+_STYLES = {"Succeeded": "green", "Running": "cyan", "Failed": "red", "Cancelled": "red", "ApprovalReject": "red"}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """Output that takes texts as they are: no markup, no emoji codes, no highlighting."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else UNLIMITED_COLUMNS
+    return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
+
+
+def print_json(message: Message, *, indent: int | None = 2) -> None:
+    """The message as one JSON object with the proto's field names, flushed."""
+    text = json_format.MessageToJson(
+        message,
+        preserving_proto_field_name=True,
+        always_print_fields_with_no_presence=True,
+        indent=indent,
+        ensure_ascii=False,
+    )
+    click.echo(text)
+    sys.stdout.flush()
+
+
+def print_job(job: pb.QueryJobResponseData) -> None:
+    """All there is to know about a job."""
+    out, status = console(), job.status
+    out.print(_state(status.state, f"job {job.job_id}: {status.state}"))
+    for line in texts.problems(status):
+        out.print(Text(line))
+    out.print(_facts(job))
+    out.print()
+    out.print(tasks_table(status, job.tasks))
+    endpoints = [
+        (task.alias, party.domain_id, endpoint.port_name, endpoint.scope, endpoint.endpoint)
+        for task in status.tasks
+        for party in task.parties
+        for endpoint in party.endpoints
+    ]
+    if endpoints:
+        out.print()
+        out.print(_table(("TASK", "PARTY", "PORT", "SCOPE", "ADDRESS"), endpoints))
+
+
+def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
+    """One line for each job."""
+    rows = []
+    for job in jobs:
+        status = job.status
+        finished = sum(task.state in texts.FINAL_STATES for task in status.tasks)
+        rows.append(
+            (
+                job.job_id,
+                _state(status.state),
+                f"{finished}/{len(status.tasks)}",
+                texts.local_time(status.create_time),
+                texts.elapsed(status.start_time, status.end_time),
+                texts.one_line(status.err_msg),
+            )
+        )
+    console().print(_table(("JOB", "STATE", "TASKS", "CREATED", "TIME", "MESSAGE"), rows))
+
+
+def print_result(job: pb.JobStatus) -> None:
+    """How a job has ended."""
+    out, status = console(), job.status
+    out.print(tasks_table(status))
+    out.print()
+    ended = f"job {job.job_id}: {status.state} after {texts.elapsed(status.start_time, status.end_time)}"
+    out.print(_state(status.state, ended if status.start_time else f"job {job.job_id}: {status.state}"))
+    for line in texts.problems(status):
+        out.print(Text(line))
+
+
+def tasks_table(status: pb.JobStatusDetail, configs: Iterable[pb.TaskConfig] = ()) -> Table:
+    """A line for each task; with its configuration where that is known."""
+    by_id = {config.task_id: config for config in configs}
+    columns = ["TASK", "STATE", "TIME", "PARTIES"]
+    rows: list[list[str | Text]] = []
+    for task in status.tasks:
+        row: list[str | Text] = [task.alias, _state(task.state, texts.task_state(task))]
+        row += [texts.elapsed(task.start_time, task.end_time), _parties(task)]
+        if by_id:
+            config = by_id[task.task_id]
+            row += [", ".join(config.dependencies) or texts.UNKNOWN, config.app_image, task.task_id]
+        rows.append(row)
+    return _table([*columns, "AFTER", "APP IMAGE", "TASK ID"] if by_id else columns, rows)
+
+
+def _facts(job: pb.QueryJobResponseData) -> Table:
+    status = job.status
+    facts = [
+        ("initiator", job.initiator),
+        ("parallelism", str(job.max_parallelism)),
+        ("created", texts.local_time(status.create_time)),
+        ("started", texts.local_time(status.start_time)),
+        ("ended", texts.local_time(status.end_time)),
+        ("time", texts.elapsed(status.start_time, status.end_time)),
+        *((f"custom {name}", value) for name, value in job.custom_fields.items()),
+        *((f"approval {answer.domain_id}", answer.state) for answer in status.approve_status_list),
+    ]
+    table = _table(("", ""), (fact for fact in facts if fact[1] != texts.UNKNOWN))
+    table.show_header = False
+    return table
+
+
+def _parties(task: pb.TaskStatus) -> Text:
+    """Names, and the states unless all parties are where the task is."""
+    if all(party.state == task.state for party in task.parties):
+        return Text(", ".join(texts.one_line(party.domain_id) for party in task.parties))
+    return Text(", ").join(_state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
+
+
+def _state(state: str, text: str = "") -> Text:
+    return Text(texts.one_line(text or state), style=_STYLES.get(state, ""))
+
+
+def _table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        table.add_column(column, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(texts.one_line(cell)) if isinstance(cell, str) else cell for cell in row))
+    return table

@@ -1,0 +1,110 @@
+"""`kusciajob watch`: what happens to jobs, as it happens."""
+
+import asyncio
+import sys
+from datetime import datetime
+
+import click
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.cli import options, tables, texts
+from kusciajob.cli.errors import CommandError
+from kusciajob.cli.remote import connected, end_with_reader
+from kusciajob.client.connection import Connection, Unreachable
+
+FIRST_RETRY_SECONDS = 0.5
+LAST_RETRY_SECONDS = 10.0
+
+
+@click.command()
+@click.argument("job_id", metavar="[JOB]", default="")
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    metavar="SECONDS",
+    type=click.IntRange(1, 2**31 - 1),
+    help="Watch no longer than that.",
+)
+@options.server
+@options.output
+def watch(job_id: str, timeout_seconds: int | None, server: options.Target, output: str) -> None:
+    """Follow one job until it is finished, or all jobs until Ctrl-C.
+
+    Every job is told as it is first, then each change. With a JOB the exit code is 0 only when it has Succeeded.
+    A lost connection is made again. JSON output has one event a line.
+    """
+    asyncio.run(_watch(job_id, timeout_seconds, server, is_json=output == "json"))
+
+
+async def _watch(job_id: str, timeout_seconds: int | None, server: options.Target, *, is_json: bool) -> None:
+    end_with_reader()
+    report = _Report(job_id, is_json=is_json)
+    async with connected(server) as connection:
+        await connection.wait_ready()
+        try:
+            async with asyncio.timeout(timeout_seconds):
+                await _follow(connection, report)
+        except TimeoutError:
+            if job_id:
+                raise CommandError(f"job {job_id} is not finished after {timeout_seconds} seconds") from None
+    if report.state != "Succeeded" and job_id:
+        raise CommandError(f"job {job_id} ended: {report.state}")
+
+
+async def _follow(connection: Connection, report: "_Report") -> None:
+    """Feed the report until it is complete, over as many connections as that takes."""
+    retry_seconds = FIRST_RETRY_SECONDS
+    while True:
+        try:
+            if report.job_id:  # the stream would be silent about a job that does not exist
+                await connection.call(
+                    connection.jobs.BatchQueryJobStatus, pb.BatchQueryJobStatusRequest(job_ids=[report.job_id])
+                )
+            async for event in connection.watch():
+                retry_seconds = FIRST_RETRY_SECONDS
+                report.take(event)
+                if report.is_complete:
+                    return
+        except Unreachable as error:
+            click.echo(f"kusciajob: connection lost, trying again: {error.details}", err=True)
+        await asyncio.sleep(retry_seconds)
+        retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+
+
+class _Report:
+    """Prints events, and knows when the job asked for is over."""
+
+    def __init__(self, job_id: str, *, is_json: bool) -> None:
+        self.job_id = job_id
+        self.state = ""
+        self.is_complete = False
+        self._is_json = is_json
+        self._last: dict[str, pb.JobStatus] = {}
+
+    def take(self, event: pb.WatchJobEventResponse) -> None:
+        job = event.object
+        if self.job_id not in ("", job.job_id):
+            return
+        if self._is_json:
+            tables.print_json(event, indent=None)
+        else:
+            self._print_lines(event)
+        if job.job_id == self.job_id:
+            self.state = "deleted" if event.type == pb.DELETED else job.status.state
+            self.is_complete = event.type == pb.DELETED or self.state in texts.FINAL_STATES
+
+    def _print_lines(self, event: pb.WatchJobEventResponse) -> None:
+        job = event.object
+        match event.type:
+            case pb.DELETED:
+                self._last.pop(job.job_id, None)
+                lines = [f"{texts.one_line(job.job_id)} deleted"]
+            case pb.ERROR:
+                lines = [f"{texts.one_line(job.job_id)} fault: {texts.one_line(job.status.err_msg)}"]
+            case _:
+                lines = list(texts.changes(self._last.get(job.job_id), job))
+                self._last[job.job_id] = job
+        now = datetime.now().strftime("%H:%M:%S")
+        for line in lines:
+            click.echo(f"{now} {line}")
+        sys.stdout.flush()
