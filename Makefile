@@ -1,0 +1,54 @@
+# Everything that is done with this repository. `make` alone prints this list.
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+ENGINE := .engine
+DEMO   := .demo
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo run test check fmt proto clean
+
+help: ## print this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(VENV)/.ready: setup.cfg pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11 …"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+setup: $(VENV)/.ready ## create .venv with the server and the development tools
+
+$(ENGINE)/.ready: examples/psi/setup_engine.sh $(shell find examples/psi/engine -name '*.py' -o -name '*.toml' -o -name '*.cfg')
+	PYTHON=$(PYTHON) examples/psi/setup_engine.sh $(ENGINE)
+	@touch $@
+
+demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection) and verify its result
+	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp -r examples/psi/data $(DEMO)/domains
+	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains \
+	    --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+	@$(BIN)/python examples/psi/verify.py $(DEMO)/domains
+
+run: $(VENV)/.ready ## start a server with the example's AppImages
+	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+
+test: $(VENV)/.ready ## run the test suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
+
+fmt: $(VENV)/.ready ## format and mend what lint can mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+proto: $(VENV)/.ready ## compile proto/ into kusciajob/_gen
+	PYTHON=$(BIN)/python scripts/gen_proto.sh
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) $(ENGINE) $(DEMO) build *.egg-info
