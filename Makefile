@@ -6,7 +6,7 @@ ENGINE := .engine
 DEMO   := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check fmt proto clean
+.PHONY: help setup demo run test check fmt proto readme clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,6 +42,7 @@ check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads on
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
+	$(BIN)/python scripts/gen_readme.py --check
 
 fmt: $(VENV)/.ready ## format and mend what lint can mend
 	$(BIN)/ruff check --fix .
@@ -49,6 +50,9 @@ fmt: $(VENV)/.ready ## format and mend what lint can mend
 
 proto: $(VENV)/.ready ## compile proto/ into kusciajob/_gen
 	PYTHON=$(BIN)/python scripts/gen_proto.sh
+
+readme: $(VENV)/.ready ## write the README's parts that come from the code
+	$(BIN)/python scripts/gen_readme.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(ENGINE) $(DEMO) build *.egg-info

@@ -173,7 +173,7 @@ class Runtime(Protocol):
         """The job numbers of which the runtime keeps anything: programs, reservations or files."""
 
     async def remove(self, job: int) -> None:
-        """Stop whatever runs of the job and delete what is kept of it."""
+        """Stop whatever runs of the job, free its reservations and delete what is kept of it."""
 
     async def close(self) -> None:
         """Let go of everything; programs go on running."""

@@ -9,7 +9,7 @@ from msgspec import Struct
 from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
 from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
 from kusciajob.model.job import shown
-from kusciajob.model.status import Job, TaskState
+from kusciajob.model.status import TaskState
 from kusciajob.service import Caller
 
 POLL_SECONDS = 0.2
@@ -63,7 +63,7 @@ class TaskOutput:
         job = await self._store.get(await self._store.job_of_task(task_id))
         if not caller.may_see(job.summary):
             caller.refuse(f'read the output of task "{task_id}": it is neither initiator nor a party of its job')
-        index = _index_of(job, task_id)
+        index = job.index_of(task_id)
         task = job.status.tasks[index]
         wanted = domain or caller.domain
         if caller.domain and wanted != caller.domain:
@@ -106,10 +106,6 @@ class _Follower:
                 yield text.decode(errors="replace")
         if to_the_end and self._rest:
             yield self._rest.decode(errors="replace")
-
-
-def _index_of(job: Job, task_id: str) -> int:
-    return next(index for index, task in enumerate(job.status.tasks) if task.task_id == task_id)
 
 
 def _address_of(host: str) -> str:

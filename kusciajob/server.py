@@ -12,9 +12,10 @@ from typing import Self
 
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
+from kusciajob.api.progress import ProgressListener
 from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
-from kusciajob.contracts import ImageSource
+from kusciajob.contracts import ImageSource, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.output import TaskOutput
 from kusciajob.runtime.process import ProcessRuntime
@@ -79,6 +80,9 @@ class Server:
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock)
+        progress = ProgressListener(scheduler.report_task_progress, settings.data_dir / "progress.port")
+        stack.push_async_callback(progress.stop)
+        self._progress_url = await progress.start()
         await hub.open()
         await scheduler.open()
         for part in (asyncio.create_task(scheduler.run(), name="scheduler"), asyncio.create_task(hub.wait_failed())):
@@ -132,11 +136,12 @@ class Server:
             path=settings.path,
             ports=range(settings.first_port, settings.last_port + 1),
             stop_grace_seconds=settings.stop_grace_seconds,
+            progress_url=lambda: self._progress_url,
         )
         return runtime, AppImageCatalog(settings.app_images)
 
-    def _report_progress(self, *report: object) -> None:
-        self._scheduler.report_progress(*report)  # type: ignore[arg-type]
+    def _report_progress(self, key: PartyKey, progress: float) -> None:
+        self._scheduler.report_progress(key, progress)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed.done():

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from http import HTTPStatus
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from aiohttp import web
 from google.protobuf.message import Message

@@ -179,6 +179,10 @@ class Job(Struct, frozen=True):
     def job_id(self) -> str:
         return self.spec.job_id
 
+    def index_of(self, task_id: str) -> int:
+        """The index of one of its tasks; StopIteration when it has no such task."""
+        return next(index for index, task in enumerate(self.status.tasks) if task.task_id == task_id)
+
     @property
     def summary(self) -> "JobSummary":
         return JobSummary(

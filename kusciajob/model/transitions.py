@@ -103,6 +103,34 @@ _ENDED_STATE: dict[StageKind, JobState] = {
     StageKind.SUSPEND: JobState.SUSPENDED,
 }
 
+# What a job does by itself, and when; `settle` derives it.
+SELF_MOVES: dict[tuple[JobState, JobState], str] = {
+    (_S.PENDING, _S.RUNNING): "first task started",
+    (_S.PENDING, _S.FAILED): "nothing could be started",
+    (_S.PENDING, _S.SUCCEEDED): "all tasks tolerable, none could be started",
+    (_S.RUNNING, _S.SUCCEEDED): "every non-tolerable task succeeded",
+    (_S.RUNNING, _S.FAILED): "nothing left to run and a task failed",
+}
+_APPROVAL_MOVES = {_S.PENDING: "all accepted", _S.APPROVAL_REJECT: "one rejected"}
+
+
+def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
+    """Every change of state a job can make, with what causes it."""
+    moves = {pair: [cause] for pair, cause in SELF_MOVES.items()}
+    for operation, row in OPERATION_TABLE.items():
+        for state in (state for state, effect in row.items() if effect is Effect.APPLY):
+            if operation is Operation.APPROVE:
+                targets = {target: f"Approve: {cause}" for target, cause in _APPROVAL_MOVES.items()}
+            elif operation is Operation.RESTART:
+                targets = {_S.RUNNING: "Restart"}
+            else:
+                targets = {_ENDED_STATE[_STAGES[operation]]: operation.value}
+            for target, cause in targets.items():
+                moves.setdefault((state, target), []).append(cause)
+    # Stopped before all had accepted it: a restart does not get round them.
+    moves[_S.FAILED, _S.AWAITING_APPROVAL] = ["Restart, approval pending"]
+    return moves
+
 
 def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple[str, ...] = ()) -> Job:
     """A new job: Pending, or AwaitingApproval while `awaited` names domains that must accept it."""

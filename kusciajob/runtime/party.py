@@ -41,7 +41,7 @@ def container_of(party: PartySpec, index: int) -> Container:
     return deploy.containers[0]
 
 
-def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str) -> Program:
+def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, progress_url: str) -> Program:
     """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
     container = container_of(party, party.key.party)
     own = party.spec.tasks[party.key.task].parties[party.key.party]
@@ -54,6 +54,7 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str) -> P
         "HOME": str(root),
         "TMPDIR": str(temporary),
         "KUSCIAJOB_DOMAIN_DIR": str(domain_directory),
+        "TASK_PROGRESS_URL": progress_url,
         **{variable.name: variable.value for variable in container.env},
         **_task_variables(party, own),
     }

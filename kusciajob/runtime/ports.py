@@ -1,7 +1,7 @@
 """The ports that parties listen on: every one is given to one party at a time."""
 
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from kusciajob.contracts import NoCapacity, PartyKey
 
@@ -36,7 +36,14 @@ class PortPool:
     def release(self, keys: Iterable[PartyKey]) -> None:
         """Take back whatever these parties have."""
         gone = set(keys)
-        self._owners = {port: owner for port, owner in self._owners.items() if owner not in gone}
+        self._release_where(gone.__contains__)
+
+    def release_job(self, job: int) -> None:
+        """Take back whatever the parties of a job have."""
+        self._release_where(lambda key: key.job == job)
+
+    def _release_where(self, is_gone: Callable[[PartyKey], bool]) -> None:
+        self._owners = {port: owner for port, owner in self._owners.items() if not is_gone(owner)}
 
     def _take(self) -> int:
         for offset in range(len(self._ports)):

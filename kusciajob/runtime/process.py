@@ -5,8 +5,9 @@ import contextlib
 import logging
 import shutil
 import signal
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from kusciajob.contracts import ExitResult, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
@@ -32,11 +33,13 @@ class ProcessRuntime:
         path: str,
         ports: range,
         stop_grace_seconds: float,
+        progress_url: Callable[[], str],
         host: str = "127.0.0.1",
     ) -> None:
         self._runs = directory.absolute() / "runs"
         self._domains = domains.absolute()
         self._path = path
+        self._progress_url = progress_url
         self._host = host
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
@@ -68,7 +71,14 @@ class ProcessRuntime:
         if party.key in self._started:
             return
         directory = self._runs / str(party.key)
-        program = await asyncio.to_thread(layout.prepare, party, directory, domains=self._domains, path=self._path)
+        program = await asyncio.to_thread(
+            layout.prepare,
+            party,
+            directory,
+            domains=self._domains,
+            path=self._path,
+            progress_url=self._progress_url() + quote(party.task_id),
+        )
         self._started[party.key] = directory
         try:
             shim = await self._connected()
@@ -109,6 +119,7 @@ class ProcessRuntime:
         await asyncio.gather(*(self._end(path) for path in await asyncio.to_thread(_unended, directory)))
         for key in [key for key in self._started if key.job == job]:
             self._release(key)
+        self._ports.release_job(job)  # also what was allocated for a start that never came
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:

@@ -67,6 +67,12 @@ class Scheduler:
         if worker is not None:
             worker.report_progress(key, progress)
 
+    async def report_task_progress(self, task_id: str, progress: float) -> None:
+        """The same by the id of the task. TaskNotFound, JobNotFound, StoreFailed."""
+        job = await self._store.get(await self._store.job_of_task(task_id))
+        task = job.index_of(task_id)
+        self.report_progress(PartyKey(job.number, task, job.status.tasks[task].attempt, party=0), progress)
+
     async def _follow(self, group: asyncio.TaskGroup, stream: WatchStream) -> None:
         while True:
             for published in await stream.read():

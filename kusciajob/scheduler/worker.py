@@ -27,6 +27,8 @@ from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_pa
 logger = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 1.0
+PROGRESS_SECONDS = 1.0
+"""The shortest time between two commits of progress."""
 
 
 class Tools(Struct, frozen=True):
@@ -64,6 +66,7 @@ class JobWorker:
         self._wake = asyncio.Event()
         self._wake.set()
         self._timer: asyncio.TimerHandle | None = None
+        self._progress_hold: asyncio.TimerHandle | None = None
         self._fault = ""
 
     def observe(self, event: JobEvent) -> None:
@@ -75,7 +78,8 @@ class JobWorker:
     def report_progress(self, key: PartyKey, progress: float) -> None:
         """Take note of how far the task of a party is, 0 to 1."""
         self._progress[key] = progress
-        self._wake.set()
+        if self._progress_hold is None:
+            self._wake.set()
 
     async def run(self) -> None:
         """Return once the job is finished and nothing of it runs, or once it is deleted.
@@ -92,8 +96,9 @@ class JobWorker:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
         finally:
             self._tools.room.leave(self._job.number)
-            if self._timer is not None:
-                self._timer.cancel()
+            for timer in (self._timer, self._progress_hold):
+                if timer is not None:
+                    timer.cancel()
             if self._supervisors:
                 await asyncio.gather(*(supervisor.cancel() for supervisor in self._supervisors.values()))
 
@@ -110,8 +115,7 @@ class JobWorker:
 
     async def _advance(self) -> None:
         """One change: fold, plan, commit, act."""
-        before, seen, progress = self._job, len(self._inbox), self._progress
-        self._progress = {}
+        before, seen, progress = self._job, len(self._inbox), self._take_progress()
         step = await self._prepare(before, progress)
         if step.job.status != before.status:
             try:
@@ -249,6 +253,19 @@ class JobWorker:
             report=self._take,
             is_running=is_running,
         )
+
+    def _take_progress(self) -> dict[PartyKey, float]:
+        """What has been reported since it was last taken; nothing when that was a moment ago."""
+        if self._progress_hold is not None or not self._progress:
+            return {}
+        self._progress_hold = self._tools.clock.call_later(PROGRESS_SECONDS, self._release_progress)
+        progress, self._progress = self._progress, {}
+        return progress
+
+    def _release_progress(self) -> None:
+        self._progress_hold = None
+        if self._progress:
+            self._wake.set()
 
     def _take(self, report: PartyReport) -> None:
         self._inbox.append(report)

@@ -201,3 +201,28 @@ async def test_ports_are_given_back(server: RunningServer) -> None:
         return True
 
     await eventually_true(are_free)
+
+
+REPORT = python_program(
+    "import json, os, sys, time, urllib.request\n"
+    "for progress in (0.25, 0.3, 0.42):\n"
+    "    body = json.dumps({'progress': progress}).encode()\n"
+    "    request = urllib.request.Request(os.environ['TASK_PROGRESS_URL'], body, method='POST')\n"
+    "    assert urllib.request.urlopen(request).status == 200\n"
+    "time.sleep(1.5)\n"
+)
+
+
+async def test_progress_that_a_program_reports_is_told_at_most_once_a_second(
+    server: RunningServer, tmp_path: Path
+) -> None:
+    write_image(tmp_path / "images", "report", REPORT)
+    call = server.stub.WatchJob(pb.WatchJobRequest())
+    await create(server.stub, job_request("far", task_request("t", "report", ["alice"])))
+    told = []
+    async for event in call:
+        told.append(round(event.object.status.tasks[0].progress, 6))
+        if event.object.status.end_time:
+            break
+    call.cancel()
+    assert list(dict.fromkeys(told)) in ([0.0, 0.25, 0.42, 1.0], [0.0, 0.3, 0.42, 1.0], [0.0, 0.42, 1.0])

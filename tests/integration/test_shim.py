@@ -1,6 +1,6 @@
 """The shim as the server uses it: a real daemon, real processes, its files."""
 # pytest passes arguments by name, and nothing else waits for these event loops.
-# ruff: noqa: PLR0917, ASYNC220, ASYNC221, ASYNC240
+# ruff: noqa: PLR0917
 
 import asyncio
 import json

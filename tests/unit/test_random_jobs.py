@@ -25,6 +25,8 @@ PHASES = {
     "ApprovalReject": Ended,
 }
 FINAL = (JobState.SUCCEEDED, JobState.CANCELLED, JobState.APPROVAL_REJECT)
+MADE: set[tuple[JobState, JobState]] = set()
+"""Every change of a job's state that was seen."""
 
 
 def random_spec(random: Random) -> JobSpec:
@@ -134,6 +136,9 @@ class Drive:
     def check(self, before: Job, job: Job) -> None:
         status = job.status
         assert transitions.settle(job, self.now + 1) is job
+        if before.status.state is not status.state:
+            MADE.add((before.status.state, status.state))
+            assert (before.status.state, status.state) in transitions.job_moves()
         assert sum(task.state in ACTIVE for task in status.tasks) <= job.spec.max_parallelism
         for phase in (status.phase, *(task.phase for task in status.tasks)):
             assert type(phase) is PHASES[phase.state]
@@ -171,6 +176,14 @@ class Drive:
 @pytest.mark.parametrize("seed", range(300))
 def test_a_random_job_ends_and_breaks_no_rule(seed: int) -> None:
     Drive(seed).run()
+
+
+def test_the_table_of_moves_has_no_move_that_never_happens() -> None:
+    for seed in range(300, 2000):
+        Drive(seed).run()
+        if set(transitions.job_moves()) == MADE:
+            return
+    raise AssertionError(f"never seen: {set(transitions.job_moves()) - MADE}")
 
 
 def test_explanations_are_those_of_a_fresh_look() -> None:

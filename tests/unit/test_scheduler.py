@@ -17,6 +17,8 @@ from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor
+from kusciajob.scheduler.worker import party_specs
 from kusciajob.service import MASTER, Caller
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import NOW, job_spec, new_job, task
@@ -372,6 +374,21 @@ async def test_what_cannot_be_removed_does_not_end_the_scheduler(house: House, r
     assert len(runtime.running) == 2
 
 
+async def test_a_stop_after_the_end_does_nothing(runtime: ManualRuntime) -> None:
+    reports: list[PartyReport] = []
+    (party, _) = party_specs(admit_and_place(replace(new_job(), number=1)), 0, None)
+    await runtime.allocate([party])
+    supervisor = PartySupervisor(party, runtime=runtime, clock=ManualClock(), report=reports.append, is_running=False)
+    await eventually(lambda: runtime.running)
+    runtime.end()
+    await eventually(lambda: len(reports) == 2)
+    supervisor.stop("too late")
+    await give_way(20)
+    assert [report.event for report in reports] == ["started", "succeeded"]
+    assert runtime.stops == []
+    await supervisor.cancel()
+
+
 # --- room
 
 
@@ -530,6 +547,13 @@ class RacingStore(FaultyStore):
         self._race = race
         self._at = at
         self.then_failing: set[str] = set()
+        self.race_of_get: Callable[[JobStore, Job], Awaitable[object]] | None = None
+
+    async def get(self, job_id: str) -> Job:
+        if self._at <= 0 and self.race_of_get is not None:
+            race, self.race_of_get = self.race_of_get, None
+            await race(self._store, await self._store.get(job_id))
+        return await super().get(job_id)
 
     async def replace(self, job: Job, *, fault: str = "") -> Job:
         self._at -= 1
@@ -574,6 +598,17 @@ async def test_another_job_that_takes_the_id_has_nothing_to_do_with_the_deleted_
             runtime.end()
         await eventually(lambda: {key.job for key in runtime.running} == {old.number + at + 1})
         await eventually(lambda: {key.job for key in runtime.reserved} == {old.number + at + 1})
+        runtime.end()
+        assert (await house.until(JobState.SUCCEEDED)).tasks[0].attempt == 1
+        await house.until_idle()
+
+
+async def test_the_id_may_be_taken_by_another_job_before_a_stale_one_is_read_again(runtime: ManualRuntime) -> None:
+    store = RacingStore(stop_job, at=2)
+    store.race_of_get = create_anew
+    async with opened_house(runtime, store=store) as house:
+        old = await house.create("job-1")
+        await eventually(lambda: runtime.running and old.number not in {key.job for key in runtime.reserved})
         runtime.end()
         assert (await house.until(JobState.SUCCEEDED)).tasks[0].attempt == 1
         await house.until_idle()
