@@ -110,7 +110,7 @@ class SimulatedRuntime:
         run = self._runs.get(key)
         if run is None:
             return ExitResult(succeeded=False, message="never started here", is_fault=True)
-        result = await asyncio.shield(run.result)
+        result = run.result.result() if run.result.done() else await asyncio.shield(run.result)
         self._runs.pop(key, None)
         return result
 

@@ -43,47 +43,64 @@ class PartySupervisor:
         self._runtime = runtime
         self._clock = clock
         self._report = report
+        self._is_starting = not is_running
+        self._has_begun = False
         self._stop_reason: str | None = None
         self._stopper: asyncio.Task[None] | None = None
-        name = f"party {party.key}"
-        # A task of its own, because a stop must be able to end a start that hangs.
-        self._starter = None if is_running else asyncio.create_task(runtime.start(party), name=f"{name} start")
-        self._task = asyncio.create_task(self._run(), name=name)
+        self._task = asyncio.create_task(self._run(), name=f"party {party.key}")
 
     def stop(self, reason: str) -> None:
         """End the program; its report carries the reason. Repeated calls keep the first, after the end it is late."""
-        if self._stop_reason is None and not self._task.done():
-            self._stop_reason = reason
-            self._stopper = asyncio.create_task(self._stop(), name=f"party {self._party.key} stop")
+        if self._stop_reason is not None or self._task.done():
+            return
+        self._stop_reason = reason
+        if not self._is_starting:
+            self._stopper = asyncio.create_task(self._stop_party(), name=f"party {self._party.key} stop")
+        elif self._has_begun:  # else it finds the reason first
+            self._task.cancel()  # a start may hang
 
     async def cancel(self) -> None:
         """Stop supervising; the program is left as it is."""
-        tasks = [task for task in (self._task, self._starter, self._stopper) if task is not None]
+        tasks = [task for task in (self._task, self._stopper) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
+        self._has_begun = True
         try:
-            result = await self._start_and_wait()
+            if self._is_starting and not await self._start():
+                result = ExitResult(succeeded=False)
+            else:
+                result = await self._runtime.wait(self._party.key)
         except Exception as error:
             if not isinstance(error, StartFailed):
                 logger.exception("party %s cannot be supervised any more, it is stopped", self._party.key)
             result = ExitResult(succeeded=False, message=str(error) or repr(error), is_fault=True)
-            await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
+            await self._stop_party()
         if self._stopper is not None:
             await self._stopper
         self._report(self._end(result))
 
-    async def _start_and_wait(self) -> ExitResult:
-        if self._starter is not None:
-            # Unlike awaiting it, this tells a stopped start from a cancelled supervision.
-            await asyncio.wait([self._starter])
-            if self._starter.cancelled():
-                return ExitResult(succeeded=False)
-            self._starter.result()
-            self._report(PartyReport(self._party.key, PartyEvent.STARTED))
-        return await self._runtime.wait(self._party.key)
+    async def _start(self) -> bool:
+        """Whether the party was started; False when it was stopped meanwhile and is gone."""
+        try:
+            if self._stop_reason is None:
+                await self._runtime.start(self._party)
+        except asyncio.CancelledError:
+            # One cancellation is the stop's; any other means the supervision.
+            if self._stop_reason is None or self._task.uncancel():
+                raise
+        finally:
+            self._is_starting = False
+        if self._stop_reason is not None:
+            await self._stop_party()
+            return False
+        self._report(PartyReport(self._party.key, PartyEvent.STARTED))
+        return True
+
+    async def _stop_party(self) -> None:
+        await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
 
     def _end(self, result: ExitResult) -> PartyReport:
         key = self._party.key
@@ -92,12 +109,6 @@ class PartySupervisor:
         if result.succeeded:
             return PartyReport(key, PartyEvent.SUCCEEDED, result.message, result.is_fault)
         return PartyReport(key, PartyEvent.FAILED, result.message or "failed without a reason", result.is_fault)
-
-    async def _stop(self) -> None:
-        if self._starter is not None:
-            self._starter.cancel()
-            await asyncio.wait([self._starter])
-        await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
 
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
