@@ -34,7 +34,7 @@ run: $(VENV)/.ready ## start a server with the example's AppImages
 	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
 
 test: $(VENV)/.ready ## run the test suite
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
 check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads only
 	$(BIN)/ruff check .

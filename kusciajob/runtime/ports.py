@@ -1,9 +1,12 @@
 """The ports that parties listen on: every one is given to one party at a time."""
 
+import os
 import socket
 from collections.abc import Callable, Iterable
 
 from kusciajob.contracts import NoCapacity, PartyKey
+
+STRIDE = 997
 
 
 class PortPool:
@@ -11,7 +14,8 @@ class PortPool:
 
     def __init__(self, ports: range) -> None:
         self._ports = ports
-        self._next = 0
+        # Servers on one machine begin in different places: a port that is given is not in use before its program runs.
+        self._next = os.getpid() * STRIDE % len(ports)
         self._owners: dict[int, PartyKey] = {}
 
     def allocate(self, wanted: dict[PartyKey, int]) -> dict[PartyKey, list[int]]:
