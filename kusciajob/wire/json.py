@@ -6,9 +6,10 @@ Readers and writers are put together from a message's descriptor once, on first 
 Where this differs from `google.protobuf.json_format`, with all of its default values printed:
 
 - Written: an unset message is null, not left out; in `Any`, a type that is not known here keeps its bytes as base64.
-- Read, refused here: NaN and Infinity that are not quoted, names of enum values that do not exist (there skipped as
-  unknown), digits with underscores or other than 0 to 9.
-- Read, accepted here: `"1e2"` as an integer; a name that is repeated, of which the last counts.
+- Refused, though read there: names and numbers of enum values that cannot be (there skipped or wrapped), anything but
+  an object for a message (there sometimes an empty one), what is not base64 in bytes, and as numbers true, false,
+  "inf", "1_0", digits other than 0 to 9, white space in quotes, and what rounds to infinity.
+- Read, though refused there: a name that is repeated, of which the last counts; "1.0" for an enum.
 """
 
 from typing import TypeVar

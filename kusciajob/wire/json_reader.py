@@ -193,11 +193,10 @@ def _read_float32(value: Any) -> float:
 
 
 def _read_float(value: Any) -> float:
-    if isinstance(value, str):
-        if value in _NOT_FINITE:
-            return _NOT_FINITE[value]
-        value = float(value) if _NUMBER.fullmatch(value) else None
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if isinstance(value, str) and value in _NOT_FINITE:
+        return _NOT_FINITE[value]
+    is_number = _NUMBER.fullmatch(value) if isinstance(value, str) else type(value) in (int, float)
+    if not is_number:
         raise JsonError(f'expected a number, "NaN", "Infinity" or "-Infinity", not {_shown(value)}')
     try:
         number = float(value)
