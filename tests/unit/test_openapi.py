@@ -1,0 +1,71 @@
+"""The OpenAPI document: valid, and true to what the gateway answers."""
+
+import json
+from typing import Any
+
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+from openapi_schema_validator import OAS31Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.api import openapi
+from kusciajob.api.routes import ROUTES
+from kusciajob.wire.json import from_json, to_json
+
+DOCUMENT = json.loads(openapi.document())
+
+
+def schema_of(name: str) -> OAS31Validator:
+    return OAS31Validator({"$ref": f"#/components/schemas/{name}", "components": DOCUMENT["components"]})
+
+
+def test_it_is_valid_openapi() -> None:
+    OpenAPIV31SpecValidator(DOCUMENT).validate()
+
+
+def test_every_route_is_an_operation_of_its_own_name() -> None:
+    paths: dict[str, dict[str, Any]] = DOCUMENT["paths"]
+    assert {path: sorted(operations) for path, operations in paths.items()} == {
+        route.path: sorted(method.lower() for method in route.http_methods) for route in ROUTES
+    }
+    names = [operation["operationId"] for operations in paths.values() for operation in operations.values()]
+    assert len(set(names)) == len(names)
+
+
+full_status = pb.JobStatusDetail(
+    state="Running",
+    tasks=[{"progress": 0.42, "parties": [{"endpoints": [{"port_name": "p"}]}]}],
+    stage_status_list=[{"state": "x"}],
+    approve_status_list=[{"state": "y"}],
+)
+full_task = pb.TaskConfig(
+    parties=[{"resources": {"cpu": "1"}, "bandwidth_limits": [{"limit_kbps": 2**63}]}], schedule_config={}
+)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        *(route.response() for route in ROUTES),
+        pb.WatchJobEventResponse(type=pb.HEARTBEAT, object=pb.JobStatus(status=full_status)),
+        pb.QueryJobResponse(data=pb.QueryJobResponseData(tasks=[full_task], custom_fields={"a": "b"})),
+    ],
+    ids=lambda message: type(message).__name__,
+)
+def test_what_is_answered_has_its_schema(message: Message) -> None:
+    schema_of(message.DESCRIPTOR.name).validate(json.loads(to_json(message)))
+
+
+def test_another_form_does_not_have_it() -> None:
+    wrong: list[Any] = [{"status": 5}, {"status": {"code": "0"}}, {"data": {"tasks": {}}}]
+    assert not any(schema_of("QueryJobResponse").is_valid(answer) for answer in wrong)
+
+
+@given(st.integers(-(2**31), 2**31 - 1), st.text(max_size=5), st.none() | st.just({"task_timeout_seconds": 5}))
+def test_what_the_schema_asks_for_can_be_read(number: int, text: str, schedule: dict[str, int] | None) -> None:
+    request = {"job_id": text, "max_parallelism": number, "tasks": [{"schedule_config": schedule}], "header": None}
+    schema_of("CreateJobRequest").validate(request)
+    assert from_json(json.dumps(request).encode(), pb.CreateJobRequest).max_parallelism == number
