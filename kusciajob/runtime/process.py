@@ -71,14 +71,22 @@ class ProcessRuntime:
         if party.key in self._started:
             return
         directory = self._runs / str(party.key)
-        program = await asyncio.to_thread(
-            layout.prepare,
-            party,
-            directory,
-            domains=self._domains,
-            path=self._path,
-            progress_url=self._progress_url() + quote(party.task_id),
+        preparing = asyncio.ensure_future(
+            asyncio.to_thread(
+                layout.prepare,
+                party,
+                directory,
+                domains=self._domains,
+                path=self._path,
+                progress_url=self._progress_url() + quote(party.task_id),
+            )
         )
+        try:
+            program = await asyncio.shield(preparing)
+        except asyncio.CancelledError:
+            # The thread goes on: were it left alone, it could lay out again what a remove has just deleted.
+            await asyncio.gather(preparing, return_exceptions=True)
+            raise
         self._started[party.key] = directory
         try:
             shim = await self._connected()

@@ -9,7 +9,8 @@ Where this differs from `google.protobuf.json_format`, with all of its default v
 - Refused, though read there: names and numbers of enum values that cannot be (there skipped or wrapped), anything but
   an object for a message (there sometimes an empty one), what is not base64 in bytes, and as numbers true, false,
   "inf", "1_0", digits other than 0 to 9, white space in quotes, and what rounds to infinity.
-- Read, though refused there: a name that is repeated, of which the last counts; "1.0" for an enum.
+- Read, though refused there: a name that is repeated, of which the last counts; "1.0" for an enum; the largest 32-bit
+  float in the form in which both write it.
 """
 
 from typing import TypeVar

@@ -19,7 +19,6 @@ from kusciajob.wire.json_writer import map_entry
 _Convert = Callable[[Any], Any]
 
 _MAX_SHOWN = 40
-_MAX_FLOAT32 = struct.unpack("<f", b"\xff\xff\x7f\x7f")[0]
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][-+]?[0-9]{1,9})?")
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
@@ -187,8 +186,10 @@ def _enum_reader(enum: EnumDescriptor) -> _Convert:
 
 def _read_float32(value: Any) -> float:
     number = _read_float(value)
-    if math.isfinite(number) and abs(number) > _MAX_FLOAT32:
-        raise JsonError(f"{_shown(value)} is out of range for a 32-bit number: at most {_MAX_FLOAT32}")
+    try:
+        struct.pack("<f", number)
+    except OverflowError:
+        raise JsonError(f"{_shown(value)} is out of range for a 32-bit number") from None
     return number
 
 

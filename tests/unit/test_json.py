@@ -2,6 +2,7 @@
 
 import base64
 import json
+import math
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -12,7 +13,7 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.descriptor_pool import DescriptorPool
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
@@ -23,6 +24,10 @@ NOT_ALONE = ("TYPE_GROUP", "TYPE_MESSAGE")
 KINDS = [
     value.name for value in descriptor_pb2.FieldDescriptorProto.Type.DESCRIPTOR.values if value.name not in NOT_ALONE
 ]
+
+UNHURRIED = settings(deadline=None)  # the machine may be busy
+MAX_FLOAT32 = b"3.4028235e38"  # which json_format writes, but does not read
+NAN = st.just(math.nan)  # JSON knows only one, without sign and payload
 
 
 def declare_every_kind() -> type[Message]:
@@ -83,9 +88,9 @@ def scalars(field: FieldDescriptor) -> st.SearchStrategy[Any]:
         case FieldDescriptor.CPPTYPE_UINT64:
             return st.integers(0, 2**64 - 1)
         case FieldDescriptor.CPPTYPE_FLOAT:
-            return st.floats(width=32)
+            return st.floats(width=32, allow_nan=False) | NAN
         case FieldDescriptor.CPPTYPE_DOUBLE:
-            return st.floats()
+            return st.floats(allow_nan=False) | NAN
     return st.binary(max_size=8) if field.type == FieldDescriptor.TYPE_BYTES else st.text(max_size=8)
 
 
@@ -126,6 +131,7 @@ def bytes_of(message: Message) -> bytes:
     return message.SerializeToString(deterministic=True)
 
 
+@UNHURRIED
 @given(messages)
 def test_written_as_json_format_writes_it_with_null_for_unset_messages(message: Message) -> None:
     theirs = json_format.MessageToJson(
@@ -137,11 +143,16 @@ def test_written_as_json_format_writes_it_with_null_for_unset_messages(message: 
     assert list(ours) == list(expected), "the order of declaration"
 
 
+@UNHURRIED
 @given(messages)
-def test_json_format_reads_what_is_written(message: Message) -> None:
-    assert bytes_of(json_format.Parse(to_json(message), type(message)())) == bytes_of(message)
+def test_what_is_written_is_read_here_and_by_json_format(message: Message) -> None:
+    text = to_json(message)
+    assert bytes_of(from_json(text, type(message))) == bytes_of(message)
+    if MAX_FLOAT32 not in text:
+        assert bytes_of(json_format.Parse(text, type(message)())) == bytes_of(message)
 
 
+@UNHURRIED
 @given(messages, st.booleans(), st.booleans(), st.booleans())
 def test_whatever_json_format_writes_is_read(
     message: Message, has_proto_names: bool, has_defaults: bool, has_enum_numbers: bool
@@ -203,6 +214,7 @@ json_values = st.recursive(
 )
 
 
+@UNHURRIED
 @given(json_values.map(lambda value: json.dumps(value).encode()) | st.binary(max_size=20))
 def test_nothing_but_a_json_error_comes_of_a_bad_body(body: bytes) -> None:
     with suppress(JsonError):
@@ -224,6 +236,14 @@ def test_the_form_that_kuscia_clients_see() -> None:
     assert to_json(job_pb2.BandwidthLimit(limit_kbps=2**63)) == (
         b'{"destination_id":"","limit_kbps":"9223372036854775808"}'
     )
+
+
+@pytest.mark.parametrize("number", [3.4028234663852886e38, -3.4028234663852886e38, 1e-45, -0.0, 16777216.0])
+def test_the_ends_of_32_bit_floats_are_written_and_read(number: float) -> None:
+    message = job_pb2.TaskStatus(progress=number)
+    assert bytes_of(from_json(to_json(message), job_pb2.TaskStatus)) == bytes_of(message)
+    with pytest.raises(JsonError, match=r"progress: 3\.5e38 is out of range"):
+        from_json(b'{"progress": 3.5e38}', job_pb2.TaskStatus)
 
 
 def test_a_known_message_in_details_is_shown_and_any_other_keeps_its_bytes() -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from google.protobuf.message import Message
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
@@ -64,6 +64,7 @@ def test_another_form_does_not_have_it() -> None:
     assert not any(schema_of("QueryJobResponse").is_valid(answer) for answer in wrong)
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(st.integers(-(2**31), 2**31 - 1), st.text(max_size=5), st.none() | st.just({"task_timeout_seconds": 5}))
 def test_what_the_schema_asks_for_can_be_read(number: int, text: str, schedule: dict[str, int] | None) -> None:
     request = {"job_id": text, "max_parallelism": number, "tasks": [{"schedule_config": schedule}], "header": None}
