@@ -10,7 +10,7 @@ from msgspec import Struct
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.appimage_document import from_document
 from kusciajob.model.errors import InvalidAppImage, UnknownAppImage
-from kusciajob.model.job import shown
+from kusciajob.model.text import shown
 from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 
 _API_GROUP = "kuscia.secretflow/"

@@ -1,6 +1,7 @@
 """The server's settings: one definition for flags, environment variables, the configuration file and the README."""
 
 import os
+import reprlib
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,8 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 
 import msgspec
 from msgspec import Meta, Struct
+
+from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
 
@@ -61,6 +64,36 @@ class Settings(Struct, frozen=True, kw_only=True):
         float, Meta(ge=0, le=3600, description="from SIGTERM to SIGKILL when a party is stopped")
     ] = 10.0
     max_message_mib: Annotated[int, Meta(ge=1, le=2047, description="largest request, in MiB")] = 256
+    max_running_parties: Annotated[
+        int, Meta(ge=0, description="parties that run at once, the tasks of others wait; 0 = no limit")
+    ] = 256
+    max_jobs: Annotated[int, Meta(ge=0, description="jobs stored, whatever their state; 0 = no limit")] = 2_000_000
+    max_calls_per_peer: Annotated[
+        int, Meta(ge=0, description="calls in progress from one address, over each protocol; 0 = no limit")
+    ] = 2048
+    max_streams_per_peer: Annotated[
+        int, Meta(ge=0, description="watch and log streams to one address, over each protocol; 0 = no limit")
+    ] = 2048
+    max_watch_streams: Annotated[int, Meta(ge=0, description="watch streams in all; 0 = no limit")] = 4096
+    max_token_delay_seconds: Annotated[
+        float,
+        Meta(ge=0, le=60, description="how long an address that goes on sending wrong tokens waits for each refusal"),
+    ] = 5.0
+    output_limit_mib: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=2**20,
+            description="what is kept of each output file of a party, in MiB: the oldest part goes; 0 = no limit",
+        ),
+    ] = 256
+    job_retention_days: Annotated[
+        float, Meta(ge=0, description="a finished job is deleted so long after its end; 0 = never")
+    ] = 30.0
+    log_retention_events: Annotated[
+        int, Meta(ge=0, description="events kept in the log of changes, for watchers that lag behind; 0 = no limit")
+    ] = 1_000_000
+    log_retention_hours: Annotated[float, Meta(ge=0, description="how long they are kept; 0 = no limit")] = 168.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="what is logged, to stderr")
     ] = "info"
@@ -128,14 +161,15 @@ def load(
         return msgspec.convert(merged, Settings, strict=False, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         problem, _, name = str(error).rstrip("`").rpartition(" - at `$.")
-        raise SettingsError(f"setting {name} is {merged[name]!r}: {problem}" if problem else name) from None
+        value = reprlib.repr(merged[name]) if problem else ""
+        raise SettingsError(f"setting {name} is {value}: {problem}" if problem else name) from None
 
 
 def _read_file(file: Path) -> Mapping[str, object]:
     try:
-        text = file.read_text()
-        content = tomllib.loads(text) if file.suffix == ".toml" else msgspec.yaml.decode(text)
-    except (OSError, ValueError, msgspec.DecodeError) as error:
+        text = read_text(file)
+        content = tomllib.loads(text) if file.suffix == ".toml" else _only(parse_documents(text))
+    except (InvalidYaml, ValueError, RecursionError) as error:
         raise SettingsError(f"configuration file {file} cannot be read: {error}") from None
     known = {setting.name for setting in describe()}
     if not isinstance(content, dict):
@@ -143,12 +177,22 @@ def _read_file(file: Path) -> Mapping[str, object]:
     unknown = sorted(set(content) - known)
     if unknown:
         raise SettingsError(
-            f"configuration file {file}: unknown setting {unknown[0]!r}; known: {', '.join(sorted(known))}"
+            f"configuration file {file}: unknown setting {reprlib.repr(unknown[0])}; known: {', '.join(sorted(known))}"
         )
     return content
 
 
+def _only(documents: list[Any]) -> Any:
+    return documents[0] if len(documents) == 1 else None
+
+
 def _to_path(kind: type, value: object) -> object:
     if kind is Path and isinstance(value, str | Path):
-        return Path(value).expanduser()
+        path = Path(value)
+        if "\0" in str(path):
+            raise ValueError("a path cannot hold a NUL")
+        try:
+            return path.expanduser()
+        except RuntimeError as error:
+            raise ValueError(f"{error} (a path that begins with ~ names a user)") from None
     raise NotImplementedError(f"no conversion to {kind}")

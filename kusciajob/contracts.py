@@ -56,6 +56,9 @@ class JobStore(Protocol):
     async def delete(self, job: Job) -> int:
         """Remove the job and return the revision of its DELETED. StaleJob, JobNotFound."""
 
+    async def size(self) -> int:
+        """How many jobs are stored."""
+
     async def job_of_task(self, task_id: str) -> str:
         """The id of the job that has this task. TaskNotFound."""
 
@@ -186,11 +189,21 @@ class OutputStream(StrEnum):
     STDERR = "stderr"
 
 
+class OutputPiece(Struct, frozen=True):
+    """Part of what a program has written: where it begins, in bytes from the start, and up to 64 KiB of it."""
+
+    offset: int
+    data: bytes
+
+
 class OutputSource(Protocol):
     """What programs have written; it outlives them, until their job is deleted."""
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
-        """Up to 64 KiB from a byte offset on; empty where there is nothing (yet)."""
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+        """The first that is left from a byte offset on; without data where there is nothing (yet).
+
+        It begins elsewhere where the oldest output was dropped to keep within the limit.
+        """
 
 
 ProgressReport = Callable[[PartyKey, float], None]

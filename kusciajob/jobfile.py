@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from kusciajob.model.errors import JobError
-from kusciajob.model.job import shown
+from kusciajob.model.text import shown
 from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 
 # What the server receives at most; YAML has a lower limit of its own.

@@ -8,8 +8,8 @@ from msgspec import Struct
 
 from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
 from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
-from kusciajob.model.job import shown
 from kusciajob.model.status import TaskState
+from kusciajob.model.text import shown
 from kusciajob.service import Caller
 
 POLL_SECONDS = 0.2
@@ -39,9 +39,6 @@ class TaskOutput:
         Without a domain: the caller's own party, for the master the task's first. InvalidJob, TaskNotFound, NotAllowed.
         """
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        while follow and not key.attempt and not await self._is_ended(task_id, key):
-            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         followers = [_Follower(self._source, key, stream) for stream in OutputStream]
         while True:
             is_last = not follow or await self._is_ended(task_id, key)
@@ -65,12 +62,12 @@ class TaskOutput:
             raise InvalidJob(f"replica_idx {replica} is out of range: a party runs one replica, 0")
         job = await self._store.get(await self._store.job_of_task(task_id))
         if not caller.may_see(job.summary):
-            caller.refuse(f'read the output of task "{task_id}": it is neither initiator nor a party of its job')
+            caller.refuse(f"read the output of task {shown(task_id)}: it is neither initiator nor a party of its job")
         index = job.index_of(task_id)
         task = job.status.tasks[index]
         wanted = domain or caller.domain
         if caller.domain and wanted != caller.domain:
-            caller.refuse(f'read the output of domain "{wanted}": each domain reads its own')
+            caller.refuse(f"read the output of domain {shown(wanted)}: each domain reads its own")
         for position, party in enumerate(task.parties):
             if not wanted or party.domain_id == wanted:
                 return PartyKey(job.number, index, task.attempt, position)
@@ -83,10 +80,8 @@ class TaskOutput:
         except (TaskNotFound, JobNotFound):
             return True
         task = job.status.tasks[key.task]
-        if job.number != key.job or not job.status.is_unfinished:
+        if job.number != key.job or task.attempt != key.attempt or not job.status.is_unfinished:
             return True
-        if task.attempt != key.attempt:
-            return key.attempt > 0  # else it has just started
         return task.parties[key.party].state in _ENDED
 
 
@@ -101,8 +96,7 @@ class _Follower:
         self._rest = b""
 
     async def read(self, *, to_the_end: bool) -> AsyncIterator[str]:
-        while chunk := await self._source.read_output(self._key, self._stream, self._offset):
-            self._offset += len(chunk)
+        while chunk := await self._next():
             lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
             text = lines + newline
             if len(self._rest) > MAX_LINE_BYTES:
@@ -111,6 +105,17 @@ class _Follower:
                 yield text.decode(errors="replace")
         if to_the_end and self._rest:
             yield self._rest.decode(errors="replace")
+
+    async def _next(self) -> bytes:
+        piece = await self._source.read_output(self._key, self._stream, self._offset)
+        if not piece.data:
+            return b""
+        missing, self._offset = piece.offset - self._offset, piece.offset + len(piece.data)
+        if missing == 0:
+            return piece.data
+        # Below zero: the file was begun anew, nobody knows how much is gone.
+        amount = f"{missing} bytes" if missing > 0 else "some"
+        return f"\n[{amount} of output dropped: output_limit_mib]\n".encode() + piece.data
 
 
 def _address_of(host: str) -> str:

@@ -1,6 +1,7 @@
 """The composition root: builds the parts, starts them, and stops them in order."""
 
 import asyncio
+import contextlib
 import fcntl
 import logging
 import os
@@ -10,6 +11,7 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
+from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
@@ -17,7 +19,11 @@ from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
 from kusciajob.contracts import ImageSource, PartyKey
 from kusciajob.events.hub import Hub
+from kusciajob.metrics import Metrics
+from kusciajob.model.errors import StoreFailed
+from kusciajob.observation import Observation
 from kusciajob.output import TaskOutput
+from kusciajob.retention import Retention
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
@@ -29,6 +35,7 @@ from kusciajob.store.sqlite import SqliteStore
 logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
+STORE_PROBE_SECONDS = 1.0
 
 
 class DataDirectoryInUse(Exception):
@@ -74,7 +81,8 @@ class Server:
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
         _lock(settings.data_dir, stack)
-        store = await SqliteStore.open(settings.data_dir / "jobs.db")
+        metrics = Metrics()
+        store = await SqliteStore.open(settings.data_dir / "jobs.db", on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock)
         stack.push_async_callback(runtime.close)
@@ -85,21 +93,45 @@ class Server:
         self._progress_url = await progress.start()
         await hub.open()
         await scheduler.open()
-        for part in (asyncio.create_task(scheduler.run(), name="scheduler"), asyncio.create_task(hub.wait_failed())):
+        retention = Retention(
+            store=store,
+            clock=clock,
+            job_days=settings.job_retention_days,
+            log_events=settings.log_retention_events,
+            log_hours=settings.log_retention_hours,
+        )
+        parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
+        for name, work in parts.items():
+            part = asyncio.create_task(work, name=name)
             part.add_done_callback(self._note_end)
             stack.push_async_callback(_cancel, part)
         service = JobService(
-            store=store, hub=hub, images=images, clock=clock, requires_approval=settings.require_approval
+            store=store,
+            hub=hub,
+            images=images,
+            clock=clock,
+            requires_approval=settings.require_approval,
+            max_jobs=settings.max_jobs,
         )
+        limits = Limits(
+            calls_per_peer=settings.max_calls_per_peer,
+            streams_per_peer=settings.max_streams_per_peer,
+            watch_streams=settings.max_watch_streams,
+        )
+        grpc_gate, http_gate = open_gates(limits, metrics)
+        observation = Observation(metrics, settings.data_dir, store=store, hub=hub, runtime=runtime)
         output = TaskOutput(store=store, source=runtime)
-        grpc_server = GrpcServer(service, output, max_message_bytes=settings.max_message_mib * MIB, guard=guard)
+        max_message_bytes = settings.max_message_mib * MIB
+        grpc_server = GrpcServer(service, output, gate=grpc_gate, max_message_bytes=max_message_bytes, guard=guard)
         stack.push_async_callback(grpc_server.stop)
         if settings.http_port >= 0:
             gateway = HttpGateway(
                 service,
                 output,
+                gate=http_gate,
+                read_metrics=observation.read,
                 is_serving=lambda: grpc_server.is_serving,
-                max_message_bytes=settings.max_message_mib * MIB,
+                max_message_bytes=max_message_bytes,
                 guard=guard,
             )
             stack.push_async_callback(gateway.stop)
@@ -110,6 +142,9 @@ class Server:
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=True)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
+        health = asyncio.create_task(_tell_store_health(store, grpc_server), name="store health")
+        health.add_done_callback(self._note_end)
+        stack.push_async_callback(_cancel, health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
 
     def reload(self) -> None:
@@ -129,7 +164,10 @@ class Server:
     def _build_runtime(self, clock: SystemClock) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
-            return SimulatedRuntime(clock=clock, on_progress=self._report_progress), AnyImage()
+            simulated = SimulatedRuntime(
+                clock=clock, on_progress=self._report_progress, max_running_parties=settings.max_running_parties
+            )
+            return simulated, AnyImage()
         runtime = ProcessRuntime(
             directory=settings.data_dir,
             domains=settings.domains,
@@ -137,6 +175,8 @@ class Server:
             ports=range(settings.first_port, settings.last_port + 1),
             stop_grace_seconds=settings.stop_grace_seconds,
             progress_url=lambda: self._progress_url,
+            max_running_parties=settings.max_running_parties,
+            output_limit_bytes=settings.output_limit_mib * MIB or None,
         )
         return runtime, AppImageCatalog(settings.app_images)
 
@@ -166,6 +206,19 @@ def _lock(directory: Path, stack: AsyncExitStack) -> None:
         ) from None
     os.ftruncate(descriptor, 0)
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+async def _tell_store_health(store: SqliteStore, grpc_server: GrpcServer) -> None:
+    """Not serving while the store cannot commit; it is asked until it can, without waiting for a client's try."""
+    while True:
+        await store.failing.wait()
+        await grpc_server.set_serving(is_serving=False)
+        while store.failing.is_set():
+            await asyncio.sleep(STORE_PROBE_SECONDS)
+            with contextlib.suppress(StoreFailed):
+                await store.probe()
+        logger.info("the store commits again")
+        await grpc_server.set_serving(is_serving=True)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

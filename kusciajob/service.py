@@ -10,9 +10,10 @@ from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import transitions
-from kusciajob.model.errors import InvalidJob, JobExists, JobNotFound, NotAllowed, StaleJob
-from kusciajob.model.job import JobSpec, shown, task_ids
+from kusciajob.model.errors import InvalidJob, JobExists, JobNotFound, NotAllowed, StaleJob, TooManyJobs
+from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.status import Approval, Job, JobSummary
+from kusciajob.model.text import shown
 from kusciajob.model.transitions import Operation
 
 TASK_ID_SUFFIX_BYTES = 6
@@ -56,12 +57,15 @@ class JobService:
         images: ImageSource,
         clock: Clock,
         requires_approval: bool = False,
+        max_jobs: int = 0,
     ) -> None:
         self._store = store
         self._hub = hub
         self._images = images
         self._clock = clock
         self._requires_approval = requires_approval
+        self._max_jobs = max_jobs
+        self._creating = 0
 
     async def create(self, spec: JobSpec, caller: Caller) -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists."""
@@ -76,9 +80,9 @@ class JobService:
         )
         caller.require(job.summary)
         try:
-            await self._store.create(job)
-        except JobExists as taken:
-            await self._accept_identical(spec, caller, taken)
+            await self._store_new(job)
+        except (JobExists, TooManyJobs) as refusal:
+            await self._accept_identical(spec, caller, refusal)
         return spec.job_id
 
     async def query(self, job_id: str, caller: Caller) -> Job:
@@ -147,15 +151,31 @@ class JobService:
                 continue  # the scheduler was faster; what it changed may matter
             return
 
-    async def _accept_identical(self, spec: JobSpec, caller: Caller, taken: JobExists) -> None:
+    async def _store_new(self, job: Job) -> None:
+        """JobExists, TooManyJobs."""
+        stored = await self._store.size() if self._max_jobs else 0
+        if self._max_jobs and stored + self._creating >= self._max_jobs:
+            raise TooManyJobs(
+                f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
+                "delete finished ones first"
+            )
+        self._creating += 1
+        try:
+            await self._store.create(job)
+        finally:
+            self._creating -= 1
+
+    async def _accept_identical(self, spec: JobSpec, caller: Caller, refusal: JobExists | TooManyJobs) -> None:
         try:
             existing = await self._store.get(spec.job_id)
         except JobNotFound:
+            if isinstance(refusal, TooManyJobs):
+                raise refusal from None
             # A task id is taken, or the job was deleted just now. Whose the task is, only the master may learn.
             given = ", ".join(shown(task.task_id) for task in spec.tasks if task.task_id)
             if caller.domain and given:
                 raise JobExists(f"one of the task ids {given} is taken: choose others, or leave them empty") from None
-            raise taken from None
+            raise refusal from None
         caller.require(existing.summary)
         if existing.spec != spec:
             raise JobExists(

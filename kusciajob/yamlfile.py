@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 
 from kusciajob.model.errors import JobError
-from kusciajob.model.job import shown
+from kusciajob.model.text import shown
 
 try:
     from yaml import CSafeLoader as _SafeLoader
@@ -24,6 +24,7 @@ MAX_DEPTH = 64
 MAX_NODES = 200_000
 
 _TAG = "tag:yaml.org,2002:"
+_TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class InvalidYaml(JobError):
@@ -58,6 +59,8 @@ def parse_documents(text: str) -> list[Any]:
         return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
     except yaml.MarkedYAMLError as error:
         problem = "; ".join(part for part in (error.context, error.problem) if part)
+        if "maximum nesting depth" in problem:  # libyaml has a limit of its own and reads ahead of our count
+            problem = _TOO_DEEP
         raise InvalidYaml(f"{_place(error.problem_mark or error.context_mark)}{problem}") from None
     except (yaml.YAMLError, UnicodeError) as error:
         raise InvalidYaml(" ".join(str(error).split())) from None
@@ -86,7 +89,7 @@ def _check_limits(events: Iterator[Any]) -> None:
                 if isinstance(event, yaml.CollectionStartEvent):
                     opened.append((event.anchor, nodes - 1))
                     if len(opened) > MAX_DEPTH:
-                        raise InvalidYaml(f"{_place(event.start_mark)}nested deeper than {MAX_DEPTH} levels")
+                        raise InvalidYaml(f"{_place(event.start_mark)}{_TOO_DEEP}")
         if nodes > MAX_NODES:
             raise InvalidYaml(f"{_place(event.start_mark)}more than {MAX_NODES} values, with its aliases expanded")
 

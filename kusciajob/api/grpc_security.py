@@ -8,6 +8,8 @@ from typing import Any, NoReturn
 import grpc
 import grpc.aio
 
+from kusciajob.api.gate import host_of
+from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.security.tls import ServerTls
@@ -37,7 +39,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         try:
             domain = self._guard.identify(_token_in(handler_call_details.invocation_metadata))
         except Unauthenticated as error:
-            return _refusal(str(error))
+            return _refusal(str(error), self._guard.delays)
         _present_caller.set(Caller(domain))  # each call is served by a task of its own
         return await continuation(handler_call_details)
 
@@ -70,10 +72,11 @@ def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None
     return next((value for key, value in metadata if key == TOKEN_METADATA), None)
 
 
-def _refusal(text: str) -> Any:
+def _refusal(text: str, delays: FailureDelays) -> Any:
     """Serves a call of any kind: a handler of streams is called before anything of the request is read."""
 
     async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+        await delays.hold(host_of(context.peer()))
         logger.warning("refused a gRPC call from %s: %s", context.peer(), text)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
         raise AssertionError("abort raises")

@@ -1,6 +1,5 @@
 """The gRPC edge: services, reflection, health, limits."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import grpc
@@ -11,6 +10,7 @@ from grpc_reflection.v1alpha import reflection
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
 from kusciajob.api.calls import LogCalls
+from kusciajob.api.gate import Gate
 from kusciajob.api.grpc_security import TokenCheck, caller_of, server_credentials
 from kusciajob.api.handlers import generic_handler
 from kusciajob.api.job_servicer import CallerOf, Context, JobServicer
@@ -50,11 +50,9 @@ class LogServicer:
         self._calls = LogCalls(output)
         self._caller_of = caller_of
 
-    async def QueryLog(
-        self, request: log_pb2.QueryLogRequest, context: Context
-    ) -> AsyncIterator[log_pb2.QueryLogResponse]:
+    async def QueryLog(self, request: log_pb2.QueryLogRequest, context: Context) -> None:
         async for response in self._calls.QueryLog(request, self._caller_of(context)):
-            yield response
+            await context.write(response)
 
     async def QueryPodNode(
         self, request: log_pb2.QueryPodNodeRequest, context: Context
@@ -66,7 +64,7 @@ class GrpcServer:
     """Serves the job API on one address; without a guard every caller is the master."""
 
     def __init__(
-        self, service: JobService, output: TaskOutput, *, max_message_bytes: int, guard: Guard | None = None
+        self, service: JobService, output: TaskOutput, *, gate: Gate, max_message_bytes: int, guard: Guard | None = None
     ) -> None:
         self.is_serving = False
         # gRPC calls back into the credentials but does not keep them alive.
@@ -83,9 +81,9 @@ class GrpcServer:
         )
         self._server.add_generic_rpc_handlers(
             (
-                generic_handler(JOB_SERVICE, JobServicer(service, caller)),
-                generic_handler(LOG_SERVICE, LogServicer(output, caller)),
-                generic_handler(HEALTH_SERVICE, HealthServicer(self)),
+                generic_handler(JOB_SERVICE, JobServicer(service, caller), gate),
+                generic_handler(LOG_SERVICE, LogServicer(output, caller), gate),
+                generic_handler(HEALTH_SERVICE, HealthServicer(self), gate),
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -13,11 +15,13 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
 from kusciajob.api import http_streams, openapi
 from kusciajob.api.calls import JobCalls, LogCalls
+from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.health import HealthCalls
 from kusciajob.api.http_log import protocol_logger
 from kusciajob.api.http_messages import JSON_TYPE, Encoding, Refused, Unreadable, encoding_of, read_body, refusal
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
+from kusciajob.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.output import TaskOutput
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
@@ -27,6 +31,9 @@ from kusciajob.wire.status import Code, code_and_message
 logger = logging.getLogger(__name__)
 
 OPENAPI_PATH = "/openapi.json"
+METRICS_PATH = "/metrics"
+RETRY_SECONDS = 1
+"""When a client may try again that was refused for a limit."""
 IDLE_SECONDS = 75.0
 """A connection is closed when it brings no complete request head for so long."""
 MAX_HEAD_LINE_BYTES = 8190
@@ -44,11 +51,17 @@ class HttpGateway:
         service: JobService,
         output: TaskOutput,
         *,
+        gate: Gate,
+        read_metrics: Callable[[], Awaitable[bytes]],
         is_serving: Callable[[], bool],
         max_message_bytes: int,
         guard: Guard | None = None,
     ) -> None:
         self._service = service
+        self._gate = gate
+        self._read_metrics = read_metrics
+        self._watch_meter, self._log_meter = gate.meter(WATCH.name), gate.meter(QUERY_LOG.name)
+        self._refused_meter = gate.meter("")
         self._log_calls = LogCalls(output)
         self._calls: Mapping[str, object] = {
             "JobService": JobCalls(service),
@@ -62,6 +75,7 @@ class HttpGateway:
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
+        self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         server = web.Server(
             self._serve,
             handler_cancellation=True,  # who has gone is served no longer
@@ -91,21 +105,31 @@ class HttpGateway:
         await self._runner.cleanup()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = time.perf_counter()
         try:
-            caller = self._authenticate(request)
+            caller = await self._authenticate(request)
             return await self._find(request)(request, caller)
+        except LimitReached as error:
+            return self._refuse(
+                Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": str(RETRY_SECONDS)}), began
+            )
         except Refused as refused:
-            return refusal(refused)
+            return self._refuse(refused, began)
         except Exception as error:  # what a client sees of it is a reference to the log
             code, text = code_and_message(error, Code.UNEXPECTED)
-            return refusal(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code))
+            return self._refuse(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
 
-    def _authenticate(self, request: web.BaseRequest) -> Caller:
+    def _refuse(self, refused: Refused, began: float) -> web.Response:
+        self._refused_meter.note(f"HTTP {refused.http_status}", time.perf_counter() - began)
+        return refusal(refused)
+
+    async def _authenticate(self, request: web.BaseRequest) -> Caller:
         if self._guard is None:
             return MASTER
         try:
             return Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
         except Unauthenticated as error:
+            await self._guard.delays.hold(request.remote or "")
             logger.warning("refused an HTTP request from %s: %s", request.remote, error)
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
 
@@ -128,15 +152,23 @@ class HttpGateway:
             return self._serve_log
         call = getattr(self._calls[route.call.containing_service.name], route.name)
         request_type, response_type = route.request, route.response
+        meter, quota, now = self._gate.meter(route.name), self._gate.calls, time.perf_counter
 
         async def serve(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-            encoding = encoding_of(request)
-            body = await self._read(request)
+            peer = request.remote or ""
+            quota.take(peer)
             try:
-                message = encoding.read(body, request_type)
-            except Unreadable as error:
-                return encoding.answer(_unreadable(response_type, error))
-            return encoding.answer(await call(message, caller))
+                encoding = encoding_of(request)
+                body = await self._read(request)
+                began = now()
+                try:
+                    response = await call(encoding.read(body, request_type), caller)
+                except Unreadable as error:
+                    response = _unreadable(response_type, error)
+                meter.note(response.status.code, now() - began)
+                return encoding.answer(response)
+            finally:
+                quota.give_back(peer)
 
         return serve
 
@@ -145,15 +177,33 @@ class HttpGateway:
             watching = encoding_of(request).read(await self._read(request), job_pb2.WatchJobRequest)
         except Unreadable as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
-        return await http_streams.watch(self._service, watching, request, caller)
+        with self._stream(request, self._watch_meter):
+            return await http_streams.watch(self._service, watching, request, caller)
 
     async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         body = await self._read(request)
-        self._followers.add(request.task)
-        try:
-            return await http_streams.send_lines(self._read_log(encoding_of(request), body, caller), request)
-        finally:
-            self._followers.discard(request.task)
+        with self._stream(request, self._log_meter):
+            self._followers.add(request.task)
+            try:
+                return await http_streams.send_lines(self._read_log(encoding_of(request), body, caller), request)
+            finally:
+                self._followers.discard(request.task)
+
+    @contextmanager
+    def _stream(self, request: web.BaseRequest, meter: CallMeter) -> Iterator[None]:
+        """A place for a stream, and its life noted. LimitReached."""
+        with self._gate.stream(request.remote or "", is_watch=meter is self._watch_meter):
+            began = time.perf_counter()
+            try:
+                yield
+            finally:
+                meter.note("OK", time.perf_counter() - began)
+
+    async def _serve_metrics(self, _: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        if caller.domain:
+            text = f'domain "{caller.domain}" may not read the metrics: they tell of all domains'
+            raise Refused(HTTPStatus.FORBIDDEN, text, code=Code.NOT_ALLOWED)
+        return web.Response(body=await self._read_metrics(), headers={"Content-Type": CONTENT_TYPE})
 
     async def _read_log(self, encoding: Encoding, body: bytes, caller: Caller) -> AsyncIterator[Message]:
         try:

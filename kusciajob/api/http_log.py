@@ -2,6 +2,7 @@
 
 import logging
 
+from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
 
@@ -10,7 +11,7 @@ class _ShortenMalformed(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, HttpProcessingError):
+        if isinstance(error, HttpProcessingError | web.RequestPayloadError):
             record.msg, record.args = "%s: malformed HTTP (%s)", (record.getMessage(), type(error).__name__)
             record.exc_info = None
             record.levelno, record.levelname = logging.WARNING, logging.getLevelName(logging.WARNING)

@@ -27,6 +27,7 @@ _COMMANDS = {
     "approve": ("jobs", "Accept or reject a job that awaits approval."),
     "delete": ("jobs", "Stop a job and remove its record."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
+    "doctor": ("doctor", "Check a data directory."),
     "settings": ("settings", "Print the server's settings as a table."),
 }
 

@@ -8,7 +8,8 @@ from msgspec import Struct
 
 from kusciajob.model.cluster import port_variable
 from kusciajob.model.errors import InvalidAppImage, InvalidJob
-from kusciajob.model.job import check_name, shown
+from kusciajob.model.job import check_name
+from kusciajob.model.text import shown
 
 PROTOCOLS = ("HTTP", "GRPC", "TCP")
 SCOPES = ("Cluster", "Domain", "Local")

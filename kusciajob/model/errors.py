@@ -1,5 +1,7 @@
 """What can go wrong with a job, in the terms of the model; every message names the value and what would be right."""
 
+from kusciajob.model.text import shown
+
 
 class JobError(Exception):
     """Base of all errors that a caller can act on. `str(error)` is fit for a client's eyes."""
@@ -25,12 +27,16 @@ class JobExists(JobError):
     """A job of that id (or a task of that task id) exists with another specification."""
 
 
+class TooManyJobs(JobError):
+    """So many jobs are stored that no other may be created."""
+
+
 class JobNotFound(JobError):
     """No job of that id exists; `job_ids` lists every id that was not found."""
 
     def __init__(self, *job_ids: str) -> None:
         self.job_ids = job_ids
-        quoted = ", ".join(f'"{job_id}"' for job_id in job_ids)
+        quoted = ", ".join(map(shown, job_ids))
         super().__init__(f"job {quoted} not found" if len(job_ids) == 1 else f"jobs {quoted} not found")
 
 
@@ -38,7 +44,7 @@ class TaskNotFound(JobError):
     """No stored job has a task of that id."""
 
     def __init__(self, task_id: str) -> None:
-        super().__init__(f'task "{task_id}" not found: QueryJob tells the ids of a job\'s tasks')
+        super().__init__(f"task {shown(task_id)} not found: QueryJob tells the ids of a job's tasks")
 
 
 class InvalidTransition(JobError):

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from kusciajob.model.errors import InvalidJob
+from kusciajob.model.text import bare, shown
 
 
 def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
@@ -13,16 +14,17 @@ def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
     for alias, dependencies in nodes:
         for dependency in dependencies:
             if dependency == alias:
-                raise InvalidJob(f'task "{alias}" depends on itself: remove it from its own dependencies')
+                raise InvalidJob(f"task {shown(alias)} depends on itself: remove it from its own dependencies")
             if dependency not in aliases:
-                known = ", ".join(sorted(aliases - {alias})[:10]) or "none"
+                known = ", ".join(map(bare, sorted(aliases - {alias})[:10])) or "none"
                 raise InvalidJob(
-                    f'task "{alias}" depends on "{dependency}", which is no alias of this job; possible: {known}'
+                    f"task {shown(alias)} depends on {shown(dependency)}, "
+                    f"which is no alias of this job; possible: {known}"
                 )
         sorter.add(alias, *dependencies)
     try:
         sorter.prepare()
     except CycleError as error:
         # CycleError lists each node before the one that depends on it; a reader follows "depends on".
-        cycle = " -> ".join(reversed(error.args[1]))
+        cycle = " -> ".join(map(bare, reversed(error.args[1])))
         raise InvalidJob(f"dependencies form a cycle: {cycle}") from None

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from kusciajob.model import graph
 from kusciajob.model.errors import InvalidJob
+from kusciajob.model.text import CONTROL, shown
 
 MAX_TASKS = 128
 MAX_PARALLELISM = 128
@@ -22,15 +23,6 @@ _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # A Kubernetes quantity: a decimal number with a binary suffix, a decimal suffix or an exponent.
 _QUANTITY = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_SHOWN_CHARACTERS = 80
-
-
-def shown(value: str) -> str:
-    """The value in quotes for an error text, shortened in the middle of long input."""
-    if len(value) <= _SHOWN_CHARACTERS:
-        return ascii(value) if _CONTROL.search(value) else f'"{value}"'
-    return f"{ascii(value[: _SHOWN_CHARACTERS // 2])[:-1]}…{ascii(value[-8:])[1:]} ({len(value)} characters)"
 
 
 def check_name(field: str, value: str) -> None:
@@ -50,7 +42,7 @@ _NAME_RULE = (
 def _check_identity(field: str, value: str, *, required: bool) -> None:
     if required and not value:
         raise InvalidJob(f'{field} is required, e.g. "alice"')
-    if len(value) > MAX_NAME_CHARACTERS or _CONTROL.search(value):
+    if len(value) > MAX_NAME_CHARACTERS or CONTROL.search(value):
         raise InvalidJob(
             f"{field} {shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
         )

@@ -1,5 +1,7 @@
 """What a job needs next, decided from its present values alone; the scheduler carries it out."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct
 from msgspec.structs import replace
 
@@ -7,6 +9,7 @@ from kusciajob.model.status import (
     ACTIVE,
     Job,
     JobState,
+    PartyStatus,
     StageKind,
     TaskState,
     TaskStatus,
@@ -94,11 +97,17 @@ def expiry_text(job: Job, index: int) -> str:
     seconds = schedule.timeout_seconds if schedule else 0
     task = job.status.tasks[index]
     late = [party.domain_id for party in task.parties if party.state in (TaskState.PENDING, TaskState.STARTING)]
-    waited = f": {task.message}" if task.message else ""
+    waited = f": {task.message}" if task.message and is_unplaced(task) else ""
     return (
         f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): "
         f"not started: {', '.join(late)}{waited}"
     )
+
+
+def starting_text(parties: Sequence[PartyStatus]) -> str:
+    """What a placed task is told until all its parties have started."""
+    late = dict.fromkeys(party.domain_id for party in parties if party.state is TaskState.STARTING)
+    return f"waiting for {', '.join(late)} to start"
 
 
 def is_unplaced(task: TaskStatus) -> bool:
@@ -124,11 +133,15 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
     status = job.status
     states: dict[str, str] = {task.alias: task.phase.state for task in status.tasks}
     never = _never_succeeding(job, states)
-    idle = ""
+    idle = turn = ""
     if status.state is JobState.AWAITING_APPROVAL:
         idle = "waiting for approval"
     elif status.state is JobState.APPROVAL_REJECT:
         idle = "never started: the job was rejected"
+    elif status.stage.kind is StageKind.SUSPEND:
+        turn = "waiting for a restart: the job is suspended"
+    elif len(status.tasks) > job.spec.max_parallelism < _contenders(job):
+        turn = f"waiting for its turn (max_parallelism is {job.spec.max_parallelism})"
     tasks = list(status.tasks)
     is_changed = False
     for index, (task, spec) in enumerate(zip(status.tasks, job.spec.tasks, strict=True)):
@@ -137,10 +150,17 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
         message = idle
         if not idle and spec.dependencies:
             message = _waiting_text(dict.fromkeys(spec.dependencies), states, never)
+        message = message or turn
         if task.message != message:
             tasks[index] = replace(task, message=message)
             is_changed = True
     return tuple(tasks) if is_changed else status.tasks
+
+
+def _contenders(job: Job) -> int:
+    """How many tasks run or could run now."""
+    states = _states(job)
+    return sum(state in _ACTIVE for state in states) + len(_ready(job, states))
 
 
 def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: set[str]) -> str:

@@ -20,7 +20,7 @@ from functools import cached_property
 import msgspec
 
 from kusciajob.model.errors import TemplateError
-from kusciajob.model.job import shown
+from kusciajob.model.text import shown
 
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_LOOKUP_DEPTH = 8

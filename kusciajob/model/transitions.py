@@ -187,7 +187,9 @@ def admit(job: Job, task: int, *, now: float) -> Job:
     status = job.status.tasks[task]
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
-    return _with_task(job, task, replace(status, phase=Unstarted("Starting", now), attempt=status.attempt + 1))
+    return _with_task(
+        job, task, replace(status, phase=Unstarted("Starting", now), attempt=status.attempt + 1, message="")
+    )
 
 
 def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
@@ -199,7 +201,7 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
         replace(party, state=_moved(status, party, PartyEvent.PLACED), endpoints=own)
         for party, own in zip(status.parties, endpoints, strict=True)
     )
-    return _with_task(job, task, replace(status, parties=parties, message=""))
+    return _with_task(job, task, replace(status, parties=parties, message=planner.starting_text(parties)))
 
 
 def move_party(job: Job, task: int, party: int, event: PartyEvent, *, now: float, message: str = "") -> Job:
@@ -337,15 +339,16 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
     states = {party.state for party in task.parties}
     started_at = task.phase.started_at
     if states == {TaskState.SUCCEEDED}:
-        return replace(task, phase=Ended("Succeeded", started_at or now, now), message="", progress=1.0)
+        return replace(task, phase=_ended("Succeeded", started_at or now, now), message="", progress=1.0)
     if started_at is None and states <= {TaskState.RUNNING, TaskState.SUCCEEDED}:
         return replace(task, phase=Started("Running", now), message="")
     if not states <= {TaskState.SUCCEEDED, TaskState.FAILED}:
-        return task
+        is_late = started_at is None and TaskState.FAILED not in states
+        return replace(task, message=planner.starting_text(task.parties)) if is_late else task
     message = planner.ENDED_TEXT.get(stage) or "; ".join(
         f"Party[{party.domain_id}]: {party.message}" for party in task.parties if party.state is TaskState.FAILED
     )
-    return replace(task, phase=Ended("Failed", started_at, now), message=message)
+    return replace(task, phase=_ended("Failed", started_at, now), message=message)
 
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
@@ -386,8 +389,13 @@ def _end_stage(job: Job, now: float) -> Job:
 
 
 def _end(job: Job, state: JobState, now: float, message: str) -> Job:
-    phase = Ended(state.value, job.status.phase.started_at, now)  # type: ignore[arg-type]  # only called with its states
+    phase = _ended(state.value, job.status.phase.started_at, now)
     return replace(job, status=replace(job.status, phase=phase, message=message))
+
+
+def _ended(state: str, started_at: float | None, now: float) -> Ended:
+    # A clock that was set back must not let anything end before it began.
+    return Ended(state, started_at, max(now, started_at or now))  # type: ignore[arg-type]  # only called with its states
 
 
 def _failure_text(job: Job) -> str:

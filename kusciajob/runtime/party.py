@@ -1,5 +1,6 @@
 """A party as a process sees itself: its directory, environment, config files and command line."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from kusciajob.model.job import Party
 from kusciajob.model.status import Endpoint
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
+MAX_NAME_BYTES = 255  # of one path component, on Linux
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -72,8 +74,11 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
 
 
 def directory_name(domain_id: str) -> str:
-    """The domain id as one harmless path component; the usual ones stay as they are."""
+    """The domain id as one harmless path component, its own; the usual ones stay as they are."""
     name = quote(domain_id, safe="")
+    if len(name) > MAX_NAME_BYTES:
+        # quote() leaves no "=", so that no other name looks like this one.
+        return f"{name[:100]}={hashlib.sha256(domain_id.encode()).hexdigest()}"
     return name.replace(".", "%2E") if name.strip(".") == "" else name
 
 

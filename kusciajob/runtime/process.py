@@ -3,17 +3,19 @@
 import asyncio
 import contextlib
 import logging
+import os
 import shutil
 import signal
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from kusciajob.contracts import ExitResult, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
+from kusciajob.runtime.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +36,8 @@ class ProcessRuntime:
         ports: range,
         stop_grace_seconds: float,
         progress_url: Callable[[], str],
+        max_running_parties: int = 0,
+        output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
     ) -> None:
         self._runs = directory.absolute() / "runs"
@@ -43,10 +47,17 @@ class ProcessRuntime:
         self._host = host
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
+        self._slots = Slots(max_running_parties)
+        self._output_limit_bytes = output_limit_bytes
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
         self._started: dict[PartyKey, Path] = {}
+
+    @property
+    def parties(self) -> int:
+        """How many run."""
+        return self._slots.taken
 
     async def open(self) -> None:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -54,13 +65,19 @@ class ProcessRuntime:
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         containers = [layout.container_of(party, party.key.party) for party in parties]
         wanted = {party.key: len(container.ports) for party, container in zip(parties, containers, strict=True)}
-        given = self._ports.allocate(wanted)
+        self._slots.take(wanted)
+        try:
+            given = self._ports.allocate(wanted)
+        except NoCapacity:
+            self._slots.free(wanted)
+            raise
         return [
             layout.endpoints_of(container, given[party.key], self._host)
             for party, container in zip(parties, containers, strict=True)
         ]
 
     async def attach(self, party: PartySpec) -> None:
+        self._slots.hold(party.key)
         self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
         directory = self._runs / str(party.key)
         state = await (await self._connected()).recover(str(party.key), directory)
@@ -71,26 +88,25 @@ class ProcessRuntime:
         if party.key in self._started:
             return
         directory = self._runs / str(party.key)
-        preparing = asyncio.ensure_future(
-            asyncio.to_thread(
-                layout.prepare,
-                party,
-                directory,
-                domains=self._domains,
-                path=self._path,
-                progress_url=self._progress_url() + quote(party.task_id),
-            )
+        program = await asyncio.to_thread(
+            layout.prepare,
+            party,
+            directory,
+            domains=self._domains,
+            path=self._path,
+            progress_url=self._progress_url() + quote(party.task_id),
         )
-        try:
-            program = await asyncio.shield(preparing)
-        except asyncio.CancelledError:
-            # The thread goes on: were it left alone, it could lay out again what a remove has just deleted.
-            await asyncio.gather(preparing, return_exceptions=True)
-            raise
         self._started[party.key] = directory
         try:
             shim = await self._connected()
-            await shim.start(str(party.key), argv=program.argv, env=program.env, cwd=program.cwd, directory=directory)
+            await shim.start(
+                str(party.key),
+                argv=program.argv,
+                env=program.env,
+                cwd=program.cwd,
+                directory=directory,
+                output_limit_bytes=self._output_limit_bytes,
+            )
         except ShimError as error:
             self._release(party.key)
             raise StartFailed(str(error)) from None
@@ -118,6 +134,7 @@ class ProcessRuntime:
             shim = await self._connected()
             await shim.stop(str(key), grace_seconds=self._stop_grace_seconds)
         self._ports.release([key])
+        self._slots.free([key])
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)
@@ -127,10 +144,11 @@ class ProcessRuntime:
         await asyncio.gather(*(self._end(path) for path in await asyncio.to_thread(_unended, directory)))
         for key in [key for key in self._started if key.job == job]:
             self._release(key)
+        self._slots.free_job(job)
         self._ports.release_job(job)  # also what was allocated for a start that never came
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
         """See OutputSource."""
         return await asyncio.to_thread(_read, self._runs / str(key) / layout.OUTPUT_FILES[stream], offset)
 
@@ -156,6 +174,7 @@ class ProcessRuntime:
 
     def _release(self, key: PartyKey) -> None:
         self._ports.release([key])
+        self._slots.free([key])
         if self._started.pop(key, None) is not None:
             self._shim.forget(str(key))
 
@@ -197,13 +216,30 @@ def _tail(file: Path) -> str:
     return "\n".join(text.strip().splitlines()[-TAIL_LINES:])
 
 
-def _read(file: Path, offset: int) -> bytes:
+def _read(file: Path, offset: int) -> OutputPiece:
+    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs."""
     try:
-        with file.open("rb") as stream:
-            stream.seek(offset)
-            return stream.read(READ_BYTES)
+        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        return b""
+        return OutputPiece(offset, b"")
+    try:
+        if offset > os.fstat(descriptor).st_size:
+            offset = 0  # without holes, the file was emptied instead
+        while True:
+            start = _data_from(descriptor, offset)
+            data = os.pread(descriptor, READ_BYTES, start)
+            if _data_from(descriptor, start) == start:  # else the hole has grown meanwhile
+                return OutputPiece(start, data)
+    finally:
+        os.close(descriptor)
+
+
+def _data_from(descriptor: int, offset: int) -> int:
+    """The first offset from this one on that is in no hole."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:  # at the end, or the file system knows no holes
+        return offset
 
 
 def _numbers(runs: Path) -> set[int]:

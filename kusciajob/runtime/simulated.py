@@ -7,8 +7,18 @@ from contextlib import suppress
 import msgspec
 from msgspec import Struct
 
-from kusciajob.contracts import Clock, ExitResult, OutputStream, PartyKey, PartySpec, ProgressReport, StartFailed
+from kusciajob.contracts import (
+    Clock,
+    ExitResult,
+    OutputPiece,
+    OutputStream,
+    PartyKey,
+    PartySpec,
+    ProgressReport,
+    StartFailed,
+)
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime.slots import Slots
 
 
 class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
@@ -46,6 +56,8 @@ def read_script(config: str) -> TaskScript:
         return msgspec.json.decode(config, type=TaskScript)
     except msgspec.ValidationError as error:
         raise StartFailed(f"task_input_config is no script for the simulated runtime: {error}") from None
+    except RecursionError:
+        raise StartFailed("task_input_config is no script for the simulated runtime: nested too deeply") from None
     except msgspec.DecodeError:
         return _NOTHING_SCRIPTED
 
@@ -65,18 +77,26 @@ class _Run:
 class SimulatedRuntime:
     """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again."""
 
-    def __init__(self, *, clock: Clock, on_progress: ProgressReport) -> None:
+    def __init__(self, *, clock: Clock, on_progress: ProgressReport, max_running_parties: int = 0) -> None:
         self._clock = clock
+        self._slots = Slots(max_running_parties)
         self._on_progress = on_progress
         self._runs: dict[PartyKey, _Run] = {}
+
+    @property
+    def parties(self) -> int:
+        """How many run."""
+        return self._slots.taken
 
     async def open(self) -> None:
         pass
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
+        self._slots.take([party.key for party in parties])
         return [()] * len(parties)
 
     async def attach(self, party: PartySpec) -> None:
+        self._slots.hold(party.key)
         # One that was being started is started again by its owner, who is told what is wrong then.
         with suppress(StartFailed):
             await self.start(party)
@@ -109,15 +129,18 @@ class SimulatedRuntime:
     async def wait(self, key: PartyKey) -> ExitResult:
         run = self._runs.get(key)
         if run is None:
+            self._slots.free([key])
             return ExitResult(succeeded=False, message="never started here", is_fault=True)
         result = run.result.result() if run.result.done() else await asyncio.shield(run.result)
         self._runs.pop(key, None)
+        self._slots.free([key])
         return result
 
     async def stop(self, key: PartyKey) -> None:
         run = self._runs.get(key)
         if run is not None:
             run.end(ExitResult(succeeded=False, message="terminated by SIGTERM"))
+        self._slots.free([key])
 
     async def owned(self) -> Collection[int]:
         return {key.job for key in self._runs}
@@ -126,10 +149,11 @@ class SimulatedRuntime:
         for key in [key for key in self._runs if key.job == job]:
             await self.stop(key)
             self._runs.pop(key, None)
+        self._slots.free_job(job)  # also what was placed for a start that never came
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> bytes:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
         """A script writes nothing."""
-        return b""
+        return OutputPiece(offset, b"")
 
     async def close(self) -> None:
         for run in self._runs.values():

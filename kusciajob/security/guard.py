@@ -6,6 +6,7 @@ import ssl
 from pathlib import Path
 
 from kusciajob.config import Settings
+from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.tls import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, load_tls
 from kusciajob.security.tokens import MASTER_FILE, load_tokens
@@ -18,9 +19,12 @@ _NEEDED = (CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, MASTER_FILE)
 class Guard:
     """TLS, and a token for every call. Certificates and tokens are read from a directory, and again on `reload`."""
 
-    def __init__(self, directory: Path, *, requires_client_certificate: bool) -> None:
+    def __init__(
+        self, directory: Path, *, requires_client_certificate: bool, max_token_delay_seconds: float = 0.0
+    ) -> None:
         """SecurityError when a file is missing or cannot be used."""
         self.requires_client_certificate = requires_client_certificate
+        self.delays = FailureDelays(max_token_delay_seconds)
         self._directory = directory
         self.reload()
         self._first_context = self.tls.context
@@ -60,7 +64,11 @@ def open_guard(settings: Settings) -> Guard | None:
         # One file is enough: whoever has begun to set up TLS must not be served without it.
         protocol = "mtls" if any((directory / name).exists() for name in _NEEDED) else "notls"
     if protocol != "notls":
-        return Guard(directory, requires_client_certificate=protocol == "mtls")
+        return Guard(
+            directory,
+            requires_client_certificate=protocol == "mtls",
+            max_token_delay_seconds=settings.max_token_delay_seconds,
+        )
     if not _is_loopback(settings.host):
         if not settings.allow_insecure_bind:
             raise SecurityError(

@@ -3,8 +3,8 @@
 from msgspec.structs import replace
 
 from kusciajob.model.errors import JobExists, LogTruncated, StaleJob
-from kusciajob.model.job import shown
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
+from kusciajob.model.text import shown
 
 
 def entry(kind: EventType, job: Job, *, revision: int, status: JobStatus) -> JobEvent:

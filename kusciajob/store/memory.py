@@ -80,6 +80,10 @@ class MemoryStore:
         self._append(EventType.DELETED, job, job.status)
         return self._head
 
+    async def size(self) -> int:
+        self._check_open()
+        return len(self._jobs)
+
     async def job_of_task(self, task_id: str) -> str:
         self._check_open()
         if task_id not in self._task_holders:

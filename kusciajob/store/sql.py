@@ -85,6 +85,11 @@ class Transaction:
         self._log(EventType.DELETED, job, job.status, status)
         return self._head
 
+    def touch(self) -> None:
+        """Write a page as it is: a transaction without a write would not notice a full disk."""
+        (version,) = self._connection.execute("PRAGMA user_version").fetchone()
+        self._connection.execute(f"PRAGMA user_version = {version}")
+
     def truncate_log(self, through: int, *, limit: int) -> tuple[int, bool]:
         """Forget up to `limit` of the oldest events; return the last revision forgotten and whether that was all."""
         (oldest,) = self._connection.execute("SELECT min(revision) FROM log").fetchone()
@@ -170,6 +175,12 @@ def job_of_task(connection: sqlite3.Connection, task_id: str) -> str:
         raise TaskNotFound(task_id)
     job_id: str = row[0]
     return job_id
+
+
+def size(connection: sqlite3.Connection) -> int:
+    """How many jobs are stored."""
+    (count,) = connection.execute("SELECT count(*) FROM job").fetchone()
+    return int(count)
 
 
 def head(connection: sqlite3.Connection) -> int:

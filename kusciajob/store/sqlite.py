@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import sqlite3
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
@@ -14,7 +15,7 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 from msgspec import MsgspecError
 
 from kusciajob.model.errors import InvalidJob, StoreFailed
-from kusciajob.model.status import Job, JobEvent, JobSummary
+from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.store import database, sql
 
 LINGER_SECONDS = 0.002
@@ -24,8 +25,14 @@ TAIL_EVENTS = 500
 TRUNCATED_AT_ONCE = 1000
 """So many events are forgotten in one transaction, that other calls do not wait long."""
 
+_GROWTH = {EventType.ADDED: 1, EventType.DELETED: -1}
+
 P = ParamSpec("P")
 T = TypeVar("T")
+
+
+CommitReport = Callable[[float, int], None]
+"""Where the store tells what each commit took, in seconds, for so many changes."""
 
 
 class _Call(NamedTuple):
@@ -41,14 +48,18 @@ class SqliteStore:
     Reads are done on the event loop's thread: they take tens of microseconds per job.
     """
 
-    def __init__(self, path: Path, reading: sqlite3.Connection) -> None:
+    def __init__(self, path: Path, reading: sqlite3.Connection, on_commit: CommitReport) -> None:
         self._path = path
+        self._on_commit = on_commit
         self._reading = reading
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
+        self._size = sql.size(reading)
         self._tail: deque[JobEvent] = deque(maxlen=TAIL_EVENTS)
         self._news = asyncio.Event()
+        self.failing = asyncio.Event()
+        """Set from a commit that failed to the next that did not."""
         self._closing = False
         # Calls gather here while the writer is busy or lingers.
         self._gathered: list[_Call] = []
@@ -59,14 +70,19 @@ class SqliteStore:
         self._writer = Thread(target=self._write, name="store-writer", daemon=True)
         self._writer.start()
 
+    @property
+    def queue_length(self) -> int:
+        """How many changes wait for the writer."""
+        return len(self._gathered)
+
     @classmethod
-    async def open(cls, path: Path) -> Self:
+    async def open(cls, path: Path, *, on_commit: CommitReport = lambda _seconds, _changes: None) -> Self:
         """Open the file, creating it or bringing it to the newest schema. StoreFailed names the file and the cause."""
         try:
             connection = database.connect(path)
             try:
                 database.migrate(connection, database.migrations())
-                return cls(path, connection)
+                return cls(path, connection, on_commit)
             except BaseException:
                 connection.close()
                 raise
@@ -97,6 +113,10 @@ class SqliteStore:
     async def delete(self, job: Job) -> int:
         return await self._change(lambda transaction: transaction.delete(job))
 
+    async def size(self) -> int:
+        # Counted along: asking the file would look at every job.
+        return self._size
+
     async def job_of_task(self, task_id: str) -> str:
         return self._read(sql.job_of_task, task_id)
 
@@ -124,6 +144,10 @@ class SqliteStore:
             forgotten, done = await self._change(step)
             while self._tail and self._tail[0].revision <= forgotten:
                 self._tail.popleft()
+
+    async def probe(self) -> None:
+        """Commit something that changes nothing. StoreFailed while that is impossible."""
+        await self._change(sql.Transaction.touch)
 
     async def close(self) -> None:
         self._closing = True
@@ -165,11 +189,16 @@ class SqliteStore:
             self._batches.put(self._gathered)
             self._gathered = []
 
-    def _settle(self, batch: list[_Call], results: list[Any], events: list[JobEvent]) -> None:
+    def _settle(self, batch: list[_Call], results: list[Any], events: list[JobEvent], *, is_committed: bool) -> None:
         """On the event loop, once a batch is committed or has failed."""
+        if is_committed:
+            self.failing.clear()
+        else:
+            self.failing.set()
         if events:
             self._tail.extend(events)
             self._head = events[-1].revision
+            self._size += sum(_GROWTH.get(event.type, 0) for event in events)
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
             if call.result.done():  # cancelled
@@ -193,14 +222,18 @@ class SqliteStore:
         while (batch := self._batches.get()) is not None:
             results: list[Any]
             events: list[JobEvent] = []
+            is_committed = False
             try:
                 connection = connection or database.connect(self._path)
+                began = time.perf_counter()
                 results, events = _commit(connection, batch)
+                is_committed = True
+                self._on_commit(time.perf_counter() - began, len(batch))
             except Exception as error:  # whatever it is, the callers must hear of it
                 results = [StoreFailed(f"the job store cannot commit: {_cause(error)}") for _ in batch]
                 _let_go(connection)
                 connection = None
-            self._loop.call_soon_threadsafe(self._settle, batch, results, events)
+            self._loop.call_soon_threadsafe(partial(self._settle, batch, results, events, is_committed=is_committed))
         _let_go(connection)
 
 

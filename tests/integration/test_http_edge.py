@@ -13,10 +13,12 @@ import aiohttp
 import pytest
 
 from kusciajob.api import http_gateway, http_messages, http_streams
+from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.http_gateway import HttpGateway
 from kusciajob.contracts import HubClosed, Published
 from kusciajob.events.ring import SharedEvent
+from kusciajob.metrics import Metrics
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.output import TaskOutput
@@ -82,6 +84,10 @@ class Output:
             self.followers -= 1
 
 
+async def no_metrics() -> bytes:
+    return b""
+
+
 class Edge:
     """A gateway before the doubles."""
 
@@ -92,6 +98,8 @@ class Edge:
         self.gateway = HttpGateway(
             cast(JobService, self.service),
             cast(TaskOutput, self.output),
+            gate=open_gates(Limits(), Metrics())[1],
+            read_metrics=no_metrics,
             is_serving=lambda: True,
             max_message_bytes=MAX_BYTES,
         )

@@ -41,7 +41,8 @@ async def secured_server(directory: Path, **settings: object) -> AsyncIterator[P
     certs, foreign = directory / "data" / "certs", directory / "foreign"
     provision(certs, names=SERVER_NAMES, domains=["alice", "bob", "carol"])
     provision(foreign, names=SERVER_NAMES, domains=[])
-    async with running_server(directory, **{"runtime": "simulated", **settings}) as server:
+    quick = {"runtime": "simulated", "max_token_delay_seconds": 0}
+    async with running_server(directory, **{**quick, **settings}) as server:
         yield Place(server, certs, foreign)
 
 

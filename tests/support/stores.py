@@ -49,6 +49,10 @@ class GuardedStore:
         await self._admit("delete")
         return await self._store.delete(job)
 
+    async def size(self) -> int:
+        await self._admit("size")
+        return await self._store.size()
+
     async def job_of_task(self, task_id: str) -> str:
         await self._admit("job_of_task")
         return await self._store.job_of_task(task_id)

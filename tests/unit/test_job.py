@@ -9,7 +9,8 @@ from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task, shown, task_ids
+from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task, task_ids
+from kusciajob.model.text import shown
 from kusciajob.wire.codec import decode_spec
 from tests.support.builders import job_spec, task
 

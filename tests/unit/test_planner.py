@@ -185,7 +185,7 @@ def test_a_task_that_is_being_stopped_has_no_time_out() -> None:
 
 
 def explained(*tasks: Task) -> list[str]:
-    return [entry.message for entry in new_job(job_spec(tasks=tasks)).status.tasks]
+    return [entry.message for entry in new_job(job_spec(tasks=tasks, max_parallelism=3)).status.tasks]
 
 
 def test_a_waiting_task_names_what_it_waits_for() -> None:
@@ -193,14 +193,15 @@ def test_a_waiting_task_names_what_it_waits_for() -> None:
 
 
 def test_what_has_succeeded_is_not_waited_for() -> None:
-    job = succeed(new_job(job_spec(tasks=[task("a"), task("b"), task("c", dependencies=["a", "b"])])))
+    spec = job_spec(tasks=[task("a"), task("b"), task("c", dependencies=["a", "b"])], max_parallelism=3)
+    job = succeed(new_job(spec))
     assert job.status.tasks[2].message == 'waiting for "b"'
     assert succeed(job, 1).status.tasks[2].message == ""
 
 
 def test_a_task_that_can_never_run_names_the_failed_dependency_whatever_the_order_of_declaration() -> None:
     tasks = [task("d", dependencies=["c", "ok"]), task("c", dependencies=["b"]), task("b", dependencies=["a"])]
-    job = fail(new_job(job_spec(tasks=[*tasks, task("a"), task("ok")])), 3)
+    job = fail(new_job(job_spec(tasks=[*tasks, task("a"), task("ok")], max_parallelism=5)), 3)
     assert [entry.message for entry in job.status.tasks] == [
         'never started: dependency "c" can never run',
         'never started: dependency "b" can never run',

@@ -1,0 +1,89 @@
+"""The measurements of a whole server: what its parts tell when asked, and what has to be counted in the files."""
+
+import asyncio
+import os
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
+from typing import Protocol
+
+from kusciajob.events.hub import Hub
+from kusciajob.metrics import Metrics
+from kusciajob.model.status import JobState
+from kusciajob.store.sqlite import SqliteStore
+
+COUNT_SECONDS = 10.0
+"""Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""
+
+
+class PartyRunner(Protocol):
+    """The part of a runtime that is measured."""
+
+    @property
+    def parties(self) -> int: ...
+
+
+class Observation:
+    """Answers who reads the metrics."""
+
+    def __init__(
+        self, metrics: Metrics, directory: Path, *, store: SqliteStore, hub: Hub, runtime: PartyRunner
+    ) -> None:
+        self._metrics = metrics
+        self._directory = directory
+        self._bytes = 0
+        self._counting = asyncio.Lock()
+        self._count_at = 0.0
+        shown: dict[str, tuple[str, Callable[[], float]]] = {
+            "parties_running": ("Parties that have a slot: placed, started or being stopped.", lambda: runtime.parties),
+            "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(hub.lags)),
+            "watch_lag_events_max": (
+                "Events the slowest stream has yet to read.",
+                lambda: max(hub.lags, default=0),
+            ),
+            "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(hub.lags)),
+            "store_queue_length": ("Changes that wait for a commit.", lambda: store.queue_length),
+            "revision": ("The newest revision that was published.", lambda: hub.head),
+            "data_directory_bytes": ("What the data directory takes on disk.", lambda: self._bytes),
+        }
+        for name, (meaning, value) in shown.items():
+            metrics.watch(name, meaning, value)
+
+    async def read(self) -> bytes:
+        """The metrics of this moment; what has to be counted may be COUNT_SECONDS old."""
+        async with self._counting:
+            if time.monotonic() >= self._count_at:
+                self._bytes, counts = await asyncio.to_thread(_count, self._directory)
+                self._metrics.set_jobs(counts)
+                self._count_at = time.monotonic() + COUNT_SECONDS
+        return self._metrics.render()
+
+
+def _count(directory: Path) -> tuple[int, dict[str, int]]:
+    return disk_bytes(directory), count_jobs(directory / "jobs.db")
+
+
+def disk_bytes(directory: Path) -> int:
+    """What the files below a directory take on disk; what vanishes meanwhile does not count."""
+    total = 0
+    for place, _, files in os.walk(directory):
+        for name in files:
+            try:
+                total += os.lstat(os.path.join(place, name)).st_blocks * 512
+            except OSError:
+                continue
+    return total
+
+
+def count_jobs(file: Path) -> dict[str, int]:
+    """Jobs by state; all of them 0 while the file cannot be read."""
+    counts = dict.fromkeys(map(str, JobState), 0)
+    query = "SELECT json_extract(CAST(status AS TEXT), '$.phase.state'), count(*) FROM job GROUP BY 1"
+    try:
+        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            counts.update(connection.execute(query).fetchall())
+    except sqlite3.Error:
+        pass
+    return counts

@@ -1,0 +1,80 @@
+"""`kusciajob doctor` on data directories in every condition."""
+
+import os
+import sqlite3
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from kusciajob.cli.main import cli
+from kusciajob.doctor import Level, examine
+from kusciajob.store.sqlite import SqliteStore
+from tests.support.builders import job_spec, new_job, task
+
+
+def ask(directory: Path) -> Result:
+    return CliRunner().invoke(cli, ["doctor", "--data-dir", os.fspath(directory)], standalone_mode=False)
+
+
+def damage(directory: Path, statement: str) -> None:
+    connection = sqlite3.connect(directory / "jobs.db")
+    connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> Path:
+    store = await SqliteStore.open(tmp_path / "jobs.db")
+    await store.create(new_job(job_spec("chain", tasks=[task("a"), task("b", dependencies=["a"])])))
+    await store.create(new_job("gone"))
+    await store.delete(await store.get("gone"))
+    await store.close()
+    return tmp_path
+
+
+def test_a_sound_directory(place: Path) -> None:
+    (place / "runs" / "1").mkdir(parents=True)
+    (place / "runs" / "2").mkdir()
+    before = {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}
+    result = ask(place)
+    assert result.return_value == 0, result.output
+    assert "database: sound" in result.output
+    assert "log: 3 events, revisions 1 to 3" in result.output
+    assert "jobs: 1, unfinished: 1" in result.output
+    assert 'job chain is Pending, task b: waiting for "a"' in result.output
+    assert "runs/2: its job is deleted" in result.output
+    assert "runs: directories of 1 jobs" in result.output
+    assert before.items() <= {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}.items()
+
+
+async def test_beside_a_running_server(place: Path) -> None:
+    store = await SqliteStore.open(place / "jobs.db")
+    await store.create(new_job("another"))
+    assert not [finding for finding in examine(place) if finding.level is Level.PROBLEM]
+    await store.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "text"),
+    [
+        ("DELETE FROM log WHERE revision = 2", "log: 1 revisions are missing from 1 to 3"),
+        ("UPDATE job SET revision = 9", "log: 1 jobs have changed later than its last revision, 3"),
+        ("DELETE FROM spec", "jobs: 1 rows of job, spec and task do not belong together"),
+        ("PRAGMA user_version = 99", "schema: version 99 is newer than this program"),
+        ("UPDATE job SET status = x'00'", "cannot be read"),
+    ],
+)
+def test_damage_is_found(place: Path, statement: str, text: str) -> None:
+    damage(place, statement)
+    result = ask(place)
+    assert result.return_value == 1
+    assert text in result.output
+
+
+def test_what_is_no_database_is_told(tmp_path: Path) -> None:
+    assert "no server has ever worked" in ask(tmp_path).output
+    (tmp_path / "jobs.db").write_bytes(b"x" * 5000)
+    result = ask(tmp_path)
+    assert (result.return_value, "cannot be read" in result.output) == (1, True)
