@@ -1,0 +1,12 @@
+"""A few rounds of the soak in the suite; `make soak` does more."""
+
+from pathlib import Path
+
+from tests.faults.soak import soak
+
+ROUNDS = 10
+
+
+async def test_nothing_acknowledged_is_lost_when_the_server_is_killed_under_load(tmp_path: Path) -> None:
+    done = await soak(tmp_path, rounds=ROUNDS, seed=4)
+    assert done.startswith(f"{ROUNDS} rounds")
