@@ -6,10 +6,10 @@ ENGINE := .engine
 DEMO   := .demo
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test check fmt proto readme clean
+.PHONY: help setup demo run test soak fuzz check bench bench-full fmt proto readme clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: setup.cfg pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -36,6 +36,12 @@ run: $(VENV)/.ready ## start a server with the example's AppImages
 test: $(VENV)/.ready ## run the test suite
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
+soak: $(VENV)/.ready ## kill the server 200 times under load and look at what is left (15 minutes at most)
+	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 900
+
+fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
+	FUZZ_TIMES=40 timeout 900 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
+
 check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,6 +49,12 @@ check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads on
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
 	$(BIN)/python scripts/gen_readme.py --check
+
+bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
+	$(BIN)/python -m benchmarks
+
+bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
+	$(BIN)/python -m benchmarks --full
 
 fmt: $(VENV)/.ready ## format and mend what lint can mend
 	$(BIN)/ruff check --fix .
