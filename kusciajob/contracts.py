@@ -109,7 +109,7 @@ class HubClosed(Exception):
     """The hub has been closed; its streams end."""
 
 
-class PartyKey(Struct, frozen=True, order=True):
+class PartyKey(Struct, frozen=True, gc=False, order=True):
     """Names one run of one party: never used for anything else."""
 
     job: int
@@ -121,7 +121,7 @@ class PartyKey(Struct, frozen=True, order=True):
         return f"{self.job}/{self.task}.{self.attempt}/{self.party}"
 
 
-class PartySpec(Struct, frozen=True):
+class PartySpec(Struct, frozen=True, gc=False):
     """All that a runtime must know to run one party of one task.
 
     `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty
@@ -135,7 +135,7 @@ class PartySpec(Struct, frozen=True):
     endpoints: tuple[tuple[Endpoint, ...], ...] = ()
 
 
-class ExitResult(Struct, frozen=True):
+class ExitResult(Struct, frozen=True, gc=False):
     """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame."""
 
     succeeded: bool

@@ -1,9 +1,14 @@
 """What the server measures of itself, in the form that Prometheus reads."""
 
-from collections.abc import Callable
+from bisect import bisect_left
+from collections.abc import Callable, Iterator
+from itertools import accumulate
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector, generate_latest
+from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST as CONTENT_TYPE
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
 
 __all__ = ["CONTENT_TYPE", "CallMeter", "Metrics"]
 
@@ -13,21 +18,45 @@ COMMIT_CHANGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class CallMeter:
-    """Counts the calls of one method by what became of them. Labels are looked up once: `note` takes about 1 us."""
+    """Counts the calls of one method by what became of them, on the event loop's thread: without locks."""
 
-    def __init__(self, counter: Counter, histogram: Histogram, *, transport: str, method: str) -> None:
-        self._counter = counter
-        self._labels = (transport, method)
-        self._observe = histogram.labels(transport, method).observe
-        self._increments: dict[int | str, Callable[[], None]] = {}
+    def __init__(self, *, transport: str, method: str) -> None:
+        self.labels = [transport, method]
+        self.by_code: dict[int | str, int] = {}
+        self.seconds = 0.0
+        self._by_duration = [0] * (len(CALL_SECONDS) + 1)
 
     def note(self, code: int | str, seconds: float) -> None:
         """A call has ended: with a code of Kuscia's (0: success), or a status of gRPC or HTTP."""
-        increment = self._increments.get(code)
-        if increment is None:
-            increment = self._increments[code] = self._counter.labels(*self._labels, str(code)).inc
-        increment()
-        self._observe(seconds)
+        self.by_code[code] = self.by_code.get(code, 0) + 1
+        self.seconds += seconds
+        self._by_duration[bisect_left(CALL_SECONDS, seconds)] += 1
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """How many calls took at most so long, as Prometheus counts: each bucket with those before it."""
+        bounds = (*map(floatToGoString, CALL_SECONDS), "+Inf")
+        return list(zip(bounds, accumulate(self._by_duration), strict=True))
+
+
+class _Calls(Collector):
+    """All meters, for who reads them."""
+
+    def __init__(self) -> None:
+        self.meters: list[CallMeter] = []
+
+    def collect(self) -> Iterator[Metric]:
+        labels = ("transport", "method")
+        calls = CounterMetricFamily("kusciajob_calls", "Calls that have ended, by code.", labels=(*labels, "code"))
+        durations = HistogramMetricFamily(
+            "kusciajob_call_seconds", "From a call's bytes to its answer; of a stream, its life.", labels=labels
+        )
+        for meter in self.meters:
+            for code, count in meter.by_code.items():
+                calls.add_metric([*meter.labels, str(code)], count)
+            if meter.by_code:
+                durations.add_metric(meter.labels, meter.buckets(), sum_value=meter.seconds)
+        yield calls
+        yield durations
 
 
 class Metrics:
@@ -36,17 +65,8 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
         ProcessCollector(registry=self._registry)
-        labels = ("transport", "method")
-        self._calls = Counter(
-            "kusciajob_calls", "Calls that have ended, by code.", (*labels, "code"), registry=self._registry
-        )
-        self._call_seconds = Histogram(
-            "kusciajob_call_seconds",
-            "From a decoded call to its answer; of a stream, its life.",
-            labels,
-            buckets=CALL_SECONDS,
-            registry=self._registry,
-        )
+        self._calls = _Calls()
+        self._registry.register(self._calls)
         self._commit_seconds = Histogram(
             "kusciajob_commit_seconds",
             "What commits of the store take.",
@@ -63,7 +83,9 @@ class Metrics:
 
     def calls(self, *, transport: str, method: str) -> CallMeter:
         """Where the calls of a method are noted."""
-        return CallMeter(self._calls, self._call_seconds, transport=transport, method=method)
+        meter = CallMeter(transport=transport, method=method)
+        self._calls.meters.append(meter)
+        return meter
 
     def note_commit(self, seconds: float, changes: int) -> None:
         """A commit of so many changes has ended; from any thread."""

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
 
@@ -71,12 +71,12 @@ class JobService:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists."""
         for task in spec.tasks:
             self._images.get(task.app_image)
-        awaited = tuple(domain for domain in spec.domains if domain != spec.initiator)
+        awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
             spec,
-            task_ids=task_ids(spec, _suffixes()),
+            task_ids=task_ids(spec, _suffixes(len(spec.tasks))),
             now=self._clock.now(),
-            awaited=awaited if self._requires_approval else (),
+            awaited=tuple(domain for domain in awaited if domain != spec.initiator),
         )
         caller.require(job.summary)
         try:
@@ -210,6 +210,6 @@ def _require_id(job_id: str) -> None:
         raise InvalidJob("job_id is required: it must name a job")
 
 
-def _suffixes() -> Iterator[str]:
-    while True:
-        yield secrets.token_hex(TASK_ID_SUFFIX_BYTES)
+def _suffixes(count: int) -> list[str]:
+    digits, each = secrets.token_hex(TASK_ID_SUFFIX_BYTES * count), 2 * TASK_ID_SUFFIX_BYTES
+    return [digits[start : start + each] for start in range(0, len(digits), each)]

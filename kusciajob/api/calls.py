@@ -4,19 +4,39 @@ from collections.abc import AsyncIterator
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as log_pb
+from kusciajob.api.ready import ReadyResponse
 from kusciajob.model.errors import InvalidJob
+from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
 from kusciajob.output import TaskOutput
+from kusciajob.recent import Recent
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import codec
+from kusciajob.wire.job_status import encode_summary, part, tag_of
 from kusciajob.wire.status import SUCCESS, Answer, Code
+
+KEPT_RESPONSES_BYTES = 16 << 20
+KEPT_STATUSES_BYTES = 8 << 20
+KEPT_BYTES = 256
+"""What something kept takes beside its bytes, roughly."""
+FORMS = 3
+"""A kept response may come to be there in JSON as well, which is about twice as long."""
+
+_DATA = tag_of(pb.BatchQueryJobStatusResponse, "data")
+_JOBS = tag_of(pb.BatchQueryJobStatusResponseData, "jobs")
+_SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
 
 
 class JobCalls:
-    """One coroutine per RPC, of its name. None raises: the outcome is in the response's status."""
+    """One coroutine per RPC, of its name. None raises: the outcome is in the response's status.
+
+    What is told of a job is kept in bytes for who asks again: a job of one number and revision never changes.
+    """
 
     def __init__(self, service: JobService) -> None:
         self._service = service
+        self._responses: Recent[tuple[int, int], ReadyResponse] = Recent(KEPT_RESPONSES_BYTES)
+        self._statuses: Recent[tuple[int, int], bytes] = Recent(KEPT_STATUSES_BYTES)
 
     async def CreateJob(self, request: pb.CreateJobRequest, caller: Caller) -> pb.CreateJobResponse:
         response = pb.CreateJobResponse()
@@ -25,20 +45,21 @@ class JobCalls:
             response.data.job_id = await self._service.create(spec, caller)
         return response
 
-    async def QueryJob(self, request: pb.QueryJobRequest, caller: Caller) -> pb.QueryJobResponse:
+    async def QueryJob(self, request: pb.QueryJobRequest, caller: Caller) -> pb.QueryJobResponse | ReadyResponse:
         response = pb.QueryJobResponse()
         with Answer(response.status, Code.QUERY_FAILED):
             job = await self._service.query(request.job_id, caller)
-            codec.encode_job(job, response.data)
+            return self._responses.get((job.number, job.revision)) or self._describe(job)
         return response
 
     async def BatchQueryJobStatus(
         self, request: pb.BatchQueryJobStatusRequest, caller: Caller
-    ) -> pb.BatchQueryJobStatusResponse:
+    ) -> pb.BatchQueryJobStatusResponse | ReadyResponse:
         response = pb.BatchQueryJobStatusResponse()
         with Answer(response.status, Code.BATCH_QUERY_FAILED):
-            for job in await self._service.summaries(request.job_ids, caller):
-                codec.encode_summary(job, response.data.jobs.add())
+            jobs = await self._service.summaries(request.job_ids, caller)
+            data = b"".join([self._statuses.get((job.number, job.revision)) or self._summarize(job) for job in jobs])
+            return ReadyResponse(pb.BatchQueryJobStatusResponse, _SUCCESS + part(_DATA, data))
         return response
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, caller: Caller) -> pb.DeleteJobResponse:
@@ -96,6 +117,19 @@ class JobCalls:
     ) -> str:
         await self._service.command(operation, request.job_id, request.reason, caller)
         return request.job_id
+
+    def _describe(self, job: Job) -> ReadyResponse:
+        message = pb.QueryJobResponse(status=ReadyResponse.status)
+        codec.encode_job(job, message.data)
+        data = message.SerializeToString()
+        response = ReadyResponse(pb.QueryJobResponse, data)
+        self._responses.put((job.number, job.revision), response, weight=FORMS * len(data) + KEPT_BYTES)
+        return response
+
+    def _summarize(self, job: JobSummary) -> bytes:
+        data = part(_JOBS, encode_summary(job))
+        self._statuses.put((job.number, job.revision), data, weight=len(data) + KEPT_BYTES)
+        return data
 
 
 class LogCalls:

@@ -11,12 +11,14 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from kusciajob.api.gate import Gate, LimitReached, host_of
+from kusciajob.api.ready import ReadyResponse
 from kusciajob.api.routes import WATCH
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 OK = "OK"
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.name
+UNREADABLE = grpc.StatusCode.INVALID_ARGUMENT.name
 BROKEN_OFF = "BROKEN_OFF"
 """The client has left, or the call was aborted."""
 
@@ -29,33 +31,35 @@ def generic_handler(service: ServiceDescriptor, servicer: object, gate: Gate) ->
     """
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
-        call = getattr(servicer, method.name)
-        if method.server_streaming:
-            make, serve = grpc.unary_stream_rpc_method_handler, _stream(call, method.name, gate)
-        else:
-            make, serve = grpc.unary_unary_rpc_method_handler, _unary(call, method.name, gate)
+        serve = _stream if method.server_streaming else _unary
+        make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         handlers[method.name] = make(
-            _reading(GetMessageClass(method.input_type), serve),
+            serve(getattr(servicer, method.name), GetMessageClass(method.input_type), method.name, gate),
             response_serializer=_serialize,
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _unary(call: Callable[[Any, Context], Awaitable[Any]], name: str, gate: Gate) -> Callable[..., Awaitable[Any]]:
-    meter, quota, now = gate.meter(name), gate.calls, time.perf_counter
+def _unary(
+    call: Callable[[Any, Context], Awaitable[Any]], kind: type[Message], name: str, gate: Gate
+) -> Callable[[bytes, Context], Awaitable[Any]]:
+    meter, quota, now, parse = gate.meter(name), gate.calls, time.perf_counter, kind.FromString
 
-    async def serve(request: Any, context: Context) -> Any:
+    async def serve(data: bytes, context: Context) -> Any:
         began = now()
         peer = host_of(context.peer())
+        code: int | str = BROKEN_OFF
         try:
             quota.take(peer)
         except LimitReached as error:
             meter.note(EXHAUSTED, now() - began)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        code: int | str = BROKEN_OFF
         try:
-            response = await call(request, context)
+            response = await call(parse(data), context)
             code = response.status.code
+        except DecodeError as error:
+            code = UNREADABLE
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
         finally:
             quota.give_back(peer)
             meter.note(code, now() - began)
@@ -64,37 +68,32 @@ def _unary(call: Callable[[Any, Context], Awaitable[Any]], name: str, gate: Gate
     return serve
 
 
-def _stream(call: Callable[[Any, Context], Awaitable[None]], name: str, gate: Gate) -> Callable[..., Awaitable[None]]:
+def _stream(
+    call: Callable[[Any, Context], Awaitable[None]], kind: type[Message], name: str, gate: Gate
+) -> Callable[[bytes, Context], Awaitable[None]]:
     meter, now, is_watch = gate.meter(name), time.perf_counter, name == WATCH.name
 
-    async def serve(request: Any, context: Context) -> None:
+    async def serve(data: bytes, context: Context) -> None:
         began, code = now(), BROKEN_OFF
         try:
             with gate.stream(host_of(context.peer()), is_watch=is_watch):
-                await call(request, context)
+                await call(kind.FromString(data), context)
             code = OK
         except LimitReached as error:
             code = EXHAUSTED
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
+        except DecodeError as error:
+            code = UNREADABLE
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
         finally:
             meter.note(code, now() - began)
 
     return serve
 
 
-def _reading(kind: type[Message], serve: Callable[..., Awaitable[Any]]) -> Callable[[bytes, Context], Awaitable[Any]]:
-    """The same behaviour on the bytes of a request."""
-
-    async def read_and_serve(data: bytes, context: Context) -> Any:
-        try:
-            request = kind.FromString(data)
-        except DecodeError as error:
-            text = f"the message cannot be read as {kind.DESCRIPTOR.name}: {error}"
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, text)
-        return await serve(request, context)
-
-    return read_and_serve
+def _unreadable_text(kind: type[Message], error: DecodeError) -> str:
+    return f"the message cannot be read as {kind.DESCRIPTOR.name}: {error}"
 
 
-def _serialize(response: Message | bytes) -> bytes:
+def _serialize(response: Message | ReadyResponse | bytes) -> bytes:
     return response if isinstance(response, bytes) else response.SerializeToString()

@@ -10,6 +10,7 @@ from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob.api.ready import ReadyResponse
 from kusciajob.wire.json import JsonError, from_json, to_json
 from kusciajob.wire.status import Code
 
@@ -63,9 +64,11 @@ class Encoding(Struct, frozen=True):
             raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}") from None
         return message
 
-    def answer(self, message: Message) -> web.Response:
+    def answer(self, message: Message | ReadyResponse) -> web.Response:
         """The message as a whole body."""
-        return web.Response(body=self.serialize(message), headers={"Content-Type": self.content_type})
+        serialize = self.serialize
+        body = message.encoded(serialize) if isinstance(message, ReadyResponse) else serialize(message)
+        return web.Response(body=body, headers={"Content-Type": self.content_type})
 
 
 def _from_protobuf(data: bytes, kind: type[_Message]) -> _Message:

@@ -16,7 +16,7 @@ from kusciajob.contracts import HubClosed, WatchStream
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.model.status import JobEvent
 from kusciajob.service import Caller, JobService
-from kusciajob.wire import codec
+from kusciajob.wire import job_status
 from kusciajob.wire.json import to_json
 
 logger = logging.getLogger(__name__)
@@ -26,9 +26,7 @@ HEARTBEAT_SECONDS = 10.0
 
 def encode_event(event: JobEvent) -> bytes:
     """A WatchJobEventResponse as a line of JSON."""
-    message = pb.WatchJobEventResponse(type=event.type.value)
-    codec.encode_summary(event.job, message.object)
-    return _line(message)
+    return _line(pb.WatchJobEventResponse.FromString(job_status.encode_event(event)))
 
 
 def _line(message: Message) -> bytes:

@@ -12,7 +12,7 @@ from kusciajob.api.calls import JobCalls
 from kusciajob.contracts import HubClosed
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.service import Caller, JobService
-from kusciajob.wire import codec
+from kusciajob.wire.job_status import encode_event
 
 MAX_WATCH_SECONDS = 2**31 - 1
 
@@ -38,8 +38,8 @@ class JobServicer:
         self.ApproveJob = self._unary(calls.ApproveJob)
 
     def _unary(self, call: Callable[[Any, Caller], Awaitable[Any]]) -> Callable[[Any, Context], Awaitable[Any]]:
-        async def serve(request: Any, context: Context) -> Any:
-            return await call(request, self._caller_of(context))
+        def serve(request: Any, context: Context) -> Awaitable[Any]:
+            return call(request, self._caller_of(context))
 
         return serve
 
@@ -70,4 +70,4 @@ class JobServicer:
                 if remaining is not None and remaining <= 0:
                     return
                 for published in await stream.read(remaining):
-                    await context.write(published.encoded(codec.encode_event))
+                    await context.write(published.encoded(encode_event))

@@ -4,7 +4,7 @@ Rules and limits: the job API contract (Kuscia `JobService`); names follow RFC 1
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 from msgspec import Struct
 
@@ -48,7 +48,7 @@ def _check_identity(field: str, value: str, *, required: bool) -> None:
         )
 
 
-class Resources(Struct, frozen=True, omit_defaults=True):
+class Resources(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a party asks for, each a Kubernetes quantity such as "500m", "2" or "4Gi"; empty = unlimited."""
 
     cpu: str = ""
@@ -65,7 +65,7 @@ class Resources(Struct, frozen=True, omit_defaults=True):
                 )
 
 
-class BandwidthLimit(Struct, frozen=True):
+class BandwidthLimit(Struct, frozen=True, gc=False):
     """The most that a party may send to another domain, in kilobit per second."""
 
     destination_id: str
@@ -78,7 +78,7 @@ class BandwidthLimit(Struct, frozen=True):
             raise InvalidJob(f"limit_kbps {self.limit_kbps} for {shown(self.destination_id)} must be above 0")
 
 
-class Party(Struct, frozen=True, omit_defaults=True):
+class Party(Struct, frozen=True, gc=False, omit_defaults=True):
     """One participant of a task: a domain in a role."""
 
     domain_id: str
@@ -91,7 +91,7 @@ class Party(Struct, frozen=True, omit_defaults=True):
         _check_identity("role", self.role, required=False)
 
 
-class ScheduleConfig(Struct, frozen=True, omit_defaults=True):
+class ScheduleConfig(Struct, frozen=True, gc=False, omit_defaults=True):
     """How long a task may wait to be scheduled, in seconds; 0 = default."""
 
     task_timeout_seconds: int = 0
@@ -114,7 +114,7 @@ class ScheduleConfig(Struct, frozen=True, omit_defaults=True):
         return self.task_timeout_seconds or DEFAULT_TASK_TIMEOUT_SECONDS
 
 
-class Task(Struct, frozen=True, omit_defaults=True):
+class Task(Struct, frozen=True, gc=False, omit_defaults=True):
     """One program, run by every party at the same time."""
 
     alias: str
@@ -147,7 +147,7 @@ class Task(Struct, frozen=True, omit_defaults=True):
             check_name(f"task {shown(self.alias)}: task_id", self.task_id)
 
 
-class JobSpec(Struct, frozen=True, omit_defaults=True):
+class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
     """A whole job: a graph of tasks. Equal specs are the same request."""
 
     job_id: str
@@ -209,10 +209,10 @@ class JobSpec(Struct, frozen=True, omit_defaults=True):
         return tuple(dict.fromkeys(party.domain_id for task in self.tasks for party in task.parties))
 
 
-def task_ids(spec: JobSpec, suffixes: Iterator[str]) -> tuple[str, ...]:
-    """Every task's id: the one asked for, else `<job_id>-<suffix>` with the job id cut to keep 253 characters."""
-    return tuple(task.task_id or _generated_task_id(spec.job_id, next(suffixes)) for task in spec.tasks)
+def task_ids(spec: JobSpec, suffixes: Sequence[str]) -> tuple[str, ...]:
+    """Every task's id: the one asked for, else `<job_id>-<suffix>` with the job id cut to keep 253 characters.
 
-
-def _generated_task_id(job_id: str, suffix: str) -> str:
-    return f"{job_id[: MAX_NAME_CHARACTERS - len(suffix) - 1].rstrip('-.')}-{suffix}"
+    There is a suffix for each task, all of one length.
+    """
+    prefix = spec.job_id[: MAX_NAME_CHARACTERS - len(suffixes[0]) - 1].rstrip("-.")
+    return tuple([task.task_id or f"{prefix}-{suffix}" for task, suffix in zip(spec.tasks, suffixes, strict=True)])

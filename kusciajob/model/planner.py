@@ -32,10 +32,11 @@ _PENDING = TaskState.PENDING.value
 _SUCCEEDED = TaskState.SUCCEEDED.value
 _STARTING = TaskState.STARTING.value
 _RUNNING = TaskState.RUNNING.value
+_FAILED = TaskState.FAILED.value
 _ACTIVE = frozenset((_STARTING, _RUNNING))
 
 
-class Stop(Struct, frozen=True):
+class Stop(Struct, frozen=True, gc=False):
     """A program to end, and the text that its party gets."""
 
     task: int
@@ -43,7 +44,7 @@ class Stop(Struct, frozen=True):
     reason: str
 
 
-class Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True, gc=False):
     """What to do next: indexes of tasks to start, highest priority first; programs to stop; tasks to give up.
 
     A task in `expired` waited too long for room and has nothing to stop. `wake_at` is when to plan again though
@@ -176,9 +177,9 @@ def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: 
 
 def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:
     """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a suspended job."""
-    if job.status.stage.kind is StageKind.SUSPEND:
+    if _FAILED not in states.values() or job.status.stage.kind is StageKind.SUSPEND:
         return set()
-    never = {alias for alias, state in states.items() if state == TaskState.FAILED}
+    never = {alias for alias, state in states.items() if state == _FAILED}
     before = 0
     while before != len(never):
         before = len(never)

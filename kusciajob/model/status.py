@@ -40,9 +40,10 @@ _TASK_STATES = {state.value: state for state in TaskState}
 
 ACTIVE = frozenset({TaskState.STARTING, TaskState.RUNNING})
 UNFINISHED = frozenset({JobState.AWAITING_APPROVAL, JobState.PENDING, JobState.RUNNING})
+SCHEDULED = frozenset({JobState.PENDING, JobState.RUNNING})
 
 
-class Unstarted(Struct, frozen=True, tag=True):
+class Unstarted(Struct, frozen=True, gc=False, tag=True):
     """Not started yet; `since` is when this state began."""
 
     state: Literal["Pending", "AwaitingApproval", "Starting"]
@@ -52,7 +53,7 @@ class Unstarted(Struct, frozen=True, tag=True):
     ended_at = None
 
 
-class Started(Struct, frozen=True, tag=True):
+class Started(Struct, frozen=True, gc=False, tag=True):
     """Started and not ended."""
 
     state: Literal["Running", "Suspended"]
@@ -61,7 +62,7 @@ class Started(Struct, frozen=True, tag=True):
     ended_at = None
 
 
-class Ended(Struct, frozen=True, tag=True):
+class Ended(Struct, frozen=True, gc=False, tag=True):
     """Over, with its end; without a start where it never ran."""
 
     state: Literal["Succeeded", "Failed", "Cancelled", "ApprovalReject"]
@@ -72,7 +73,7 @@ class Ended(Struct, frozen=True, tag=True):
 Phase = Unstarted | Started | Ended
 
 
-class Endpoint(Struct, frozen=True):
+class Endpoint(Struct, frozen=True, gc=False):
     """An address at which a party's program listens: `host:port` for a named port."""
 
     port_name: str
@@ -81,7 +82,7 @@ class Endpoint(Struct, frozen=True):
     address: str
 
 
-class PartyStatus(Struct, frozen=True, omit_defaults=True):
+class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
     """Where one party of a task stands."""
 
     domain_id: str
@@ -91,7 +92,7 @@ class PartyStatus(Struct, frozen=True, omit_defaults=True):
     endpoints: tuple[Endpoint, ...] = ()
 
 
-class TaskStatus(Struct, frozen=True, omit_defaults=True):
+class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
     """Where one task stands. `attempt` counts its starts; `progress` runs from 0 to 1."""
 
     task_id: str
@@ -119,7 +120,7 @@ class StageKind(StrEnum):
     CANCEL = "Cancel"
 
 
-class Stage(Struct, frozen=True, omit_defaults=True):
+class Stage(Struct, frozen=True, gc=False, omit_defaults=True):
     """The last command, who gave it and why."""
 
     kind: StageKind
@@ -132,7 +133,7 @@ class Stage(Struct, frozen=True, omit_defaults=True):
         return f"Party: {self.by} execute the cmd: {self.kind}. Reason: {self.reason}"
 
 
-class Approval(Struct, frozen=True):
+class Approval(Struct, frozen=True, gc=False):
     """A domain's answer to a job that needs approval."""
 
     domain_id: str
@@ -140,7 +141,7 @@ class Approval(Struct, frozen=True):
     reason: str = ""
 
 
-class JobStatus(Struct, frozen=True, omit_defaults=True):
+class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     """Where a job stands; everything that a watcher sees."""
 
     phase: Phase
@@ -158,16 +159,21 @@ class JobStatus(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether the scheduler still has, or may get, something to do for it."""
+        """Whether it can still move without a restart."""
         return self.state in UNFINISHED
+
+    @property
+    def is_scheduled(self) -> bool:
+        """Whether the scheduler has something to do for it: one that awaits approval runs nothing."""
+        return self.state in SCHEDULED
 
     @property
     def domains(self) -> tuple[str, ...]:
         """The domains of all parties, in order of first appearance."""
-        return tuple(dict.fromkeys(party.domain_id for task in self.tasks for party in task.parties))
+        return tuple(dict.fromkeys([party.domain_id for task in self.tasks for party in task.parties]))
 
 
-class Job(Struct, frozen=True):
+class Job(Struct, frozen=True, gc=False):
     """A stored job. `number` is the revision at which it was created: unique for ever, never used again."""
 
     spec: JobSpec
@@ -194,7 +200,7 @@ class Job(Struct, frozen=True):
         )
 
 
-class JobSummary(Struct, frozen=True):
+class JobSummary(Struct, frozen=True, gc=False):
     """A job without its specification: what status queries and watchers need."""
 
     job_id: str
@@ -217,7 +223,7 @@ class EventType(StrEnum):
     ERROR = "ERROR"
 
 
-class JobEvent(Struct, frozen=True):
+class JobEvent(Struct, frozen=True, gc=False):
     """One entry of the log; revisions have no gaps. `job` is the job after the change (DELETED: its last status)."""
 
     revision: int

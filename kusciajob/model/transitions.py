@@ -6,12 +6,13 @@ its tasks and its stage (`settle`); no other code sets them. A move that is not 
 
 from collections.abc import Sequence
 from enum import StrEnum
+from functools import lru_cache
 
 from msgspec.structs import replace
 
 from kusciajob.model import planner
 from kusciajob.model.errors import InvalidTransition
-from kusciajob.model.job import JobSpec
+from kusciajob.model.job import JobSpec, Party
 from kusciajob.model.status import (
     UNFINISHED,
     Approval,
@@ -139,7 +140,7 @@ def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple
             task_id=task_id,
             alias=task.alias,
             phase=Unstarted("Pending", now),
-            parties=tuple(PartyStatus(party.domain_id, party.role) for party in task.parties),
+            parties=_waiting_parties(task.parties),
             created_at=now,
         )
         for task, task_id in zip(spec.tasks, task_ids, strict=True)
@@ -288,8 +289,18 @@ def _reset(task: TaskStatus, now: float) -> TaskStatus:
         phase=Unstarted("Pending", now),
         message="",
         progress=0.0,
-        parties=tuple(PartyStatus(party.domain_id, party.role) for party in task.parties),
+        parties=_waiting_parties(task.parties),
     )
+
+
+def _waiting_parties(parties: Sequence[Party | PartyStatus]) -> tuple[PartyStatus, ...]:
+    return tuple([_waiting_party(party.domain_id, party.role) for party in parties])
+
+
+@lru_cache(maxsize=1024)
+def _waiting_party(domain_id: str, role: str) -> PartyStatus:
+    """One value serves all tasks in which a domain has that role: few domains take part in many tasks."""
+    return PartyStatus(domain_id, role)
 
 
 def _is_approved(status: JobStatus) -> bool:

@@ -1,4 +1,4 @@
-"""Watches the log and gives every unfinished job a worker; a watcher like any other."""
+"""Watches the log and gives every job that runs, or is about to, a worker; a watcher like any other."""
 
 import asyncio
 import logging
@@ -53,7 +53,8 @@ class Scheduler:
         """Schedule until cancelled, or until the hub closes."""
         async with self._hub.subscribe(after=self._from_revision) as stream, asyncio.TaskGroup() as group:
             for job in self._recovered:
-                self._start_worker(group, job)
+                if job.status.is_scheduled:
+                    self._start_worker(group, job)
             self._recovered = ()
             try:
                 await self._follow(group, stream)
@@ -84,7 +85,7 @@ class Scheduler:
             group.create_task(self._remove(number), name=f"remove job {number}")
         elif number in self._workers:
             self._workers[number].observe(event)
-        elif event.job.status.is_unfinished:
+        elif event.job.status.is_scheduled:
             await self._take_up(group, event)
 
     async def _take_up(self, group: asyncio.TaskGroup, event: JobEvent) -> None:
@@ -98,7 +99,7 @@ class Scheduler:
                 await pause(STORE_RETRY_SECONDS, clock=self._clock)
             else:
                 break
-        if job.number == event.job.number and job.status.is_unfinished:
+        if job.number == event.job.number and job.status.is_scheduled:
             self._start_worker(group, job)
 
     def _start_worker(self, group: asyncio.TaskGroup, job: Job) -> None:

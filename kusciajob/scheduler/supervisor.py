@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 RETRY_SECONDS = 1.0
 
 
-class PartyReport(Struct, frozen=True):
+class PartyReport(Struct, frozen=True, gc=False):
     """What happened to a party. `is_fault`: the server or its machine is to blame, with this text."""
 
     key: PartyKey

@@ -55,7 +55,7 @@ class _Step(Struct):
 
 
 class JobWorker:
-    """Drives one unfinished job until it is finished; `run` returns then."""
+    """Drives one job until it is finished; `run` returns then."""
 
     def __init__(self, job: Job, tools: Tools) -> None:
         self._job = job
@@ -103,7 +103,7 @@ class JobWorker:
                 await asyncio.gather(*(supervisor.cancel() for supervisor in self._supervisors.values()))
 
     def _has_more(self) -> bool:
-        return self._job.status.is_unfinished or bool(self._supervisors)
+        return self._job.status.is_scheduled or bool(self._supervisors)
 
     def _resume(self) -> None:
         """After a restart of the server: supervise again what the store says is started."""

@@ -40,3 +40,9 @@ def stale_job(job: Job, stored_revision: int) -> StaleJob:
 
 def log_truncated(after: int, oldest: int) -> LogTruncated:
     return LogTruncated(f"the log begins at revision {oldest}: what followed revision {after} is no longer kept")
+
+
+def apart(job: Job) -> Job:
+    """The job, sharing nothing that can be changed in place: of a whole job that is its custom fields."""
+    fields = job.spec.custom_fields
+    return replace(job, spec=replace(job.spec, custom_fields=dict(fields))) if fields else job

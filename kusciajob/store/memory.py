@@ -6,7 +6,6 @@ from collections.abc import Collection, Sequence
 from msgspec.structs import replace
 
 from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
-from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import entries
 
@@ -34,7 +33,7 @@ class MemoryStore:
             holders[task.task_id] = job.job_id
         number = self._head + 1
         created = replace(job, number=number, revision=number)
-        self._jobs[job.job_id] = replace(created, spec=_copy(job.spec))
+        self._jobs[job.job_id] = entries.apart(created)
         self._task_holders |= holders
         self._append(EventType.ADDED, created, job.status)
         return created
@@ -43,7 +42,7 @@ class MemoryStore:
         self._check_open()
         if job_id not in self._jobs:
             raise JobNotFound(job_id)
-        return self._given_out(self._jobs[job_id])
+        return entries.apart(self._jobs[job_id])
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
         self._check_open()
@@ -58,7 +57,7 @@ class MemoryStore:
 
     async def unfinished(self) -> list[Job]:
         self._check_open()
-        return [self._given_out(job) for job in self._jobs.values() if job.status.is_unfinished]
+        return [entries.apart(job) for job in self._jobs.values() if job.status.is_unfinished]
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         self._check_open()
@@ -132,9 +131,6 @@ class MemoryStore:
             raise entries.stale_job(job, stored.revision)
         return stored
 
-    def _given_out(self, job: Job) -> Job:
-        return replace(job, spec=_copy(job.spec))
-
     def _append(self, kind: EventType, job: Job, status: JobStatus) -> None:
         self._log.append(entries.entry(kind, job, revision=self._head + 1, status=status))
         self._wake_waiters()
@@ -142,8 +138,3 @@ class MemoryStore:
     def _wake_waiters(self) -> None:
         self._news.set()
         self._news.clear()
-
-
-def _copy(spec: JobSpec) -> JobSpec:
-    """The one part of a job that can be changed in place is its custom fields; nobody shares the stored ones."""
-    return replace(spec, custom_fields=dict(spec.custom_fields))

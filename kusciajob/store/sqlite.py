@@ -16,12 +16,17 @@ from msgspec import MsgspecError
 
 from kusciajob.model.errors import InvalidJob, StoreFailed
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
-from kusciajob.store import database, sql
+from kusciajob.recent import Recent
+from kusciajob.store import database, entries, sql
 
 LINGER_SECONDS = 0.002
 """The longest wait for more calls to share a commit: a commit costs about as much as serving ten calls."""
 TAIL_EVENTS = 500
 """So many of the newest events are kept in memory."""
+CACHE_BYTES = 32 << 20
+"""What the jobs in memory may take, roughly."""
+TASK_BYTES = 1024
+"""What a task takes beside its input, roughly."""
 TRUNCATED_AT_ONCE = 1000
 """So many events are forgotten in one transaction, that other calls do not wait long."""
 
@@ -40,12 +45,15 @@ class _Call(NamedTuple):
 
     change: Callable[[sql.Transaction], Any]
     result: asyncio.Future[Any]
+    job_id: str
+    """Of the job that is changed; empty where no job is."""
 
 
 class SqliteStore:
     """A JobStore in a file. Used on one event loop; another process must not write to the file meanwhile.
 
-    Reads are done on the event loop's thread: they take tens of microseconds per job.
+    Reads are done on the event loop's thread: they take tens of microseconds per job. A job in the cache is as it is in
+    the file, because one that is being written is not in the cache.
     """
 
     def __init__(self, path: Path, reading: sqlite3.Connection, on_commit: CommitReport) -> None:
@@ -57,6 +65,7 @@ class SqliteStore:
         self._head = sql.head(reading)
         self._size = sql.size(reading)
         self._tail: deque[JobEvent] = deque(maxlen=TAIL_EVENTS)
+        self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
         self._news = asyncio.Event()
         self.failing = asyncio.Event()
         """Set from a commit that failed to the next that did not."""
@@ -90,13 +99,22 @@ class SqliteStore:
             raise StoreFailed(f"cannot open the job store {path}: {_cause(error)}") from error
 
     async def create(self, job: Job) -> Job:
-        return await self._change(lambda transaction: transaction.create(job))
+        return await self._change(lambda transaction: transaction.create(job), job.job_id)
 
     async def get(self, job_id: str) -> Job:
-        return self._read(sql.get, job_id)
+        job = self._cache.get(job_id)
+        if job is None:
+            job = self._read(sql.get, job_id)
+            if not self._is_writing:
+                self._keep(job)
+        return entries.apart(job)
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
-        return self._read(sql.summaries, job_ids)
+        known = {job_id: job.summary for job_id in job_ids if (job := self._cache.get(job_id))}
+        if len(known) < len(job_ids):
+            others = [job_id for job_id in job_ids if job_id not in known]
+            known.update((job.job_id, job) for job in self._read(sql.summaries, others))
+        return [known[job_id] for job_id in job_ids]
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
         return self._read(sql.page, after, limit)
@@ -108,10 +126,10 @@ class SqliteStore:
         return self._read(sql.missing, numbers)
 
     async def replace(self, job: Job, *, fault: str = "") -> Job:
-        return await self._change(lambda transaction: transaction.replace(job, fault=fault))
+        return await self._change(lambda transaction: transaction.replace(job, fault=fault), job.job_id)
 
     async def delete(self, job: Job) -> int:
-        return await self._change(lambda transaction: transaction.delete(job))
+        return await self._change(lambda transaction: transaction.delete(job), job.job_id)
 
     async def size(self) -> int:
         # Counted along: asking the file would look at every job.
@@ -155,6 +173,7 @@ class SqliteStore:
         self._batches.put(None)
         await asyncio.to_thread(self._writer.join)
         self._reading.close()
+        self._cache = Recent(0)  # a closed store answers nothing
         self._wake_waiters()
 
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -163,10 +182,10 @@ class SqliteStore:
         except (sqlite3.Error, MsgspecError, InvalidJob) as error:
             raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
 
-    async def _change(self, change: Callable[[sql.Transaction], T]) -> T:
+    async def _change(self, change: Callable[[sql.Transaction], T], job_id: str = "") -> T:
         if self._closing:
             raise StoreFailed("the job store is closed")
-        call = _Call(change, self._loop.create_future())
+        call = _Call(change, self._loop.create_future(), job_id)
         self._gathered.append(call)
         self._hand_over_when_due()
         result: T = await call.result
@@ -186,6 +205,8 @@ class SqliteStore:
             self._linger = None
         if self._gathered:
             self._is_writing = True
+            for call in self._gathered:
+                self._cache.drop(call.job_id)
             self._batches.put(self._gathered)
             self._gathered = []
 
@@ -201,6 +222,10 @@ class SqliteStore:
             self._size += sum(_GROWTH.get(event.type, 0) for event in events)
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
+            if isinstance(result, Job):
+                self._keep(entries.apart(result))
+            else:
+                self._cache.drop(call.job_id)  # one batch can create a job and delete it
             if call.result.done():  # cancelled
                 continue
             if isinstance(result, Exception):
@@ -211,6 +236,10 @@ class SqliteStore:
         self._expected = len(batch) + len(self._gathered)
         self._is_writing = False
         self._hand_over_when_due()
+
+    def _keep(self, job: Job) -> None:
+        weight = sum([len(task.task_input_config) + TASK_BYTES for task in job.spec.tasks])
+        self._cache.put(job.job_id, job, weight=weight)
 
     def _wake_waiters(self) -> None:
         self._news.set()

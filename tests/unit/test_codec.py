@@ -26,7 +26,7 @@ from kusciajob.model.status import (
     TaskStatus,
     Unstarted,
 )
-from kusciajob.wire import codec
+from kusciajob.wire import codec, job_status
 from kusciajob.wire.json import from_json
 from tests.support.builders import NOW, new_job
 from tests.support.steps import job_in
@@ -155,7 +155,7 @@ def test_times_are_whole_seconds_in_utc(seconds: float | None, text: str, monkey
     monkeypatch.setenv("TZ", "Asia/Shanghai")
     time.tzset()
     try:
-        assert codec.format_time(seconds) == text
+        assert job_status.format_time(seconds) == text
     finally:
         monkeypatch.undo()
         time.tzset()
@@ -186,8 +186,7 @@ def full_status() -> JobStatus:
 
 
 def test_every_field_of_a_status_is_told() -> None:
-    detail = pb.JobStatusDetail()
-    codec.encode_status(full_status(), detail)
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(full_status()))
     expected = pb.JobStatusDetail(
         state="Failed",
         err_msg="job text",
@@ -230,8 +229,7 @@ def test_every_field_of_a_status_is_told() -> None:
 
 @pytest.mark.parametrize("kind", list(StageKind))
 def test_every_stage_is_told_for_every_domain(kind: StageKind) -> None:
-    detail = pb.JobStatusDetail()
-    codec.encode_status(replace(full_status(), stage=Stage(kind)), detail)
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(replace(full_status(), stage=Stage(kind))))
     names = {
         StageKind.CREATE: "JobCreateStageSucceeded",
         StageKind.START: "JobStartStageSucceeded",
@@ -248,8 +246,7 @@ def test_every_stage_is_told_for_every_domain(kind: StageKind) -> None:
 
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_job_state_has_the_name_of_the_interface(state: JobState) -> None:
-    detail = pb.JobStatusDetail()
-    codec.encode_status(job_in(state).status, detail)
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(job_in(state).status))
     assert detail.state == state
     assert pb.JobState.State.Name(pb.JobState.State.Value(detail.state)) == state
     assert bool(detail.end_time) == (state in ("Succeeded", "Failed", "Cancelled", "ApprovalReject"))
@@ -257,14 +254,13 @@ def test_every_job_state_has_the_name_of_the_interface(state: JobState) -> None:
 
 @pytest.mark.parametrize(("state", "name"), [(state, state.value) for state in TaskState if state != "Starting"])
 def test_every_task_state_has_the_name_of_the_interface(state: TaskState, name: str) -> None:
-    assert codec.wire_state(state) == name
+    assert job_status.wire_state(state) == name
     assert pb.JobState.State.Name(pb.JobState.State.Value(name)) == name
 
 
 def test_starting_is_shown_as_pending() -> None:
     job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [(), ()])
-    detail = pb.JobStatusDetail()
-    codec.encode_status(job.status, detail)
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(job.status))
     assert detail.tasks[0].state == "Pending"
     assert [party.state for party in detail.tasks[0].parties] == ["Pending", "Pending"]
     assert detail.tasks[0].start_time == ""
@@ -278,15 +274,13 @@ def test_the_phases_cover_exactly_the_states() -> None:
 @pytest.mark.parametrize("kind", list(EventType))
 def test_an_event_has_its_type_and_the_whole_status(kind: EventType) -> None:
     job = replace(new_job("job-1"), number=3, revision=5)
-    message = pb.WatchJobEventResponse.FromString(codec.encode_event(JobEvent(5, kind, job.summary)))
+    message = pb.WatchJobEventResponse.FromString(job_status.encode_event(JobEvent(5, kind, job.summary)))
     assert pb.EventType.Name(message.type) == kind
     assert message.object.job_id == "job-1"
-    detail = pb.JobStatusDetail()
-    codec.encode_status(job.status, detail)
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(job.status))
     assert message.object.status == detail
 
 
 def test_a_summary_is_the_job_id_and_status() -> None:
-    message = pb.JobStatus()
-    codec.encode_summary(new_job("job-2").summary, message)
+    message = pb.JobStatus.FromString(job_status.encode_summary(new_job("job-2").summary))
     assert (message.job_id, message.status.state) == ("job-2", "Pending")

@@ -350,9 +350,9 @@ async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
 async def test_a_stored_job_that_cannot_be_decoded_fails_the_read(path: Path) -> None:
     async with opened(path) as store:
         await store.create(new_job("job-1"))
-        with contextlib.closing(sqlite3.connect(path)) as other, other:
-            other.execute("UPDATE spec SET spec = 'nonsense'")
-
+    with contextlib.closing(sqlite3.connect(path)) as other, other:
+        other.execute("UPDATE spec SET spec = 'nonsense'")
+    async with opened(path) as store:
         with pytest.raises(StoreFailed, match="cannot be read"):
             await store.get("job-1")
 
