@@ -26,9 +26,9 @@ class Recent(Generic[K, V]):
 
     def put(self, key: K, value: V, *, weight: int) -> None:
         """Keep the value, instead of an earlier one of that key."""
-        self.drop(key)
+        before = self._entries.pop(key, None)
+        self._weight += weight - before[1] if before else weight
         self._entries[key] = value, weight
-        self._weight += weight
         while self._weight > self._limit:
             self._weight -= self._entries.popitem(last=False)[1][1]
 

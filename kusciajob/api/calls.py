@@ -12,7 +12,7 @@ from kusciajob.output import TaskOutput
 from kusciajob.recent import Recent
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import codec
-from kusciajob.wire.job_status import encode_summary, part, tag_of
+from kusciajob.wire.job_status import encode_summary, part, tags_of
 from kusciajob.wire.status import SUCCESS, Answer, Code
 
 KEPT_RESPONSES_BYTES = 16 << 20
@@ -22,8 +22,8 @@ KEPT_BYTES = 256
 FORMS = 3
 """A kept response may come to be there in JSON as well, which is about twice as long."""
 
-_DATA = tag_of(pb.BatchQueryJobStatusResponse, "data")
-_JOBS = tag_of(pb.BatchQueryJobStatusResponseData, "jobs")
+_DATA = tags_of(pb.BatchQueryJobStatusResponse).data
+_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
 _SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
 
 

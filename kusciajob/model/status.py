@@ -11,7 +11,13 @@ from msgspec import Struct
 from kusciajob.model.job import JobSpec
 
 
-class JobState(StrEnum):
+class Name(StrEnum):
+    """One text out of a few. Its hash is the text's: Enum's own is computed in Python, and states are looked up a lot."""
+
+    __hash__ = str.__hash__
+
+
+class JobState(Name):
     """Kuscia's job states, as they appear on the wire."""
 
     PENDING = "Pending"
@@ -24,7 +30,7 @@ class JobState(StrEnum):
     SUSPENDED = "Suspended"
 
 
-class TaskState(StrEnum):
+class TaskState(Name):
     """States of a task or party. Starting (being scheduled) is shown as Pending on the wire."""
 
     PENDING = "Pending"
@@ -109,7 +115,7 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
         return _TASK_STATES[self.phase.state]
 
 
-class StageKind(StrEnum):
+class StageKind(Name):
     """What the job was last told to do."""
 
     CREATE = "Create"
@@ -214,7 +220,7 @@ class JobSummary(Struct, frozen=True, gc=False):
         return domain == self.initiator or domain in self.status.domains
 
 
-class EventType(StrEnum):
+class EventType(Name):
     """What an entry of the log tells."""
 
     ADDED = "ADDED"

@@ -4,9 +4,9 @@ A party moves by the events of its program. A task's state follows from its part
 its tasks and its stage (`settle`); no other code sets them. A move that is not in a table raises and changes nothing.
 """
 
-from collections.abc import Sequence
-from enum import StrEnum
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 from msgspec.structs import replace
 
@@ -21,6 +21,7 @@ from kusciajob.model.status import (
     Job,
     JobState,
     JobStatus,
+    Name,
     PartyStatus,
     Phase,
     Stage,
@@ -32,7 +33,7 @@ from kusciajob.model.status import (
 )
 
 
-class PartyEvent(StrEnum):
+class PartyEvent(Name):
     """What happens to one party of a task."""
 
     PLACED = "placed"
@@ -51,7 +52,7 @@ PARTY_TABLE: dict[tuple[TaskState, PartyEvent], TaskState] = {
 }
 
 
-class Operation(StrEnum):
+class Operation(Name):
     """What a caller may ask of a job."""
 
     STOP = "Stop"
@@ -61,7 +62,7 @@ class Operation(StrEnum):
     APPROVE = "Approve"
 
 
-class Effect(StrEnum):
+class Effect(Name):
     """What an operation does in a state."""
 
     APPLY = "apply"
@@ -205,13 +206,22 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
     return _with_task(job, task, replace(status, parties=parties, message=planner.starting_text(parties)))
 
 
-def move_party(job: Job, task: int, party: int, event: PartyEvent, *, now: float, message: str = "") -> Job:
-    """Move one party, and its task with it; call `settle` after the last of a batch."""
+class PartyMove(NamedTuple):
+    """What happened to which party of a task, and the text that it gets."""
+
+    party: int
+    event: PartyEvent
+    message: str = ""
+
+
+def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
+    """Move parties one by one, then their task with them; call `settle` after the last of a batch."""
     status = job.status.tasks[task]
-    before = status.parties[party]
-    moved = replace(before, state=_moved(status, before, event), message=message)
-    parties = (*status.parties[:party], moved, *status.parties[party + 1 :])
-    return _with_parties(job, task, parties, now)
+    parties = list(status.parties)
+    for move in moves:
+        before = parties[move.party]
+        parties[move.party] = replace(before, state=_moved(status, before, move.event), message=move.message)
+    return _with_parties(job, task, tuple(parties), now)
 
 
 def fail_waiting(job: Job, task: int, message: str, *, now: float) -> Job:

@@ -23,5 +23,6 @@ class WaitingRoom:
 
     def announce(self) -> None:
         """Room may have been made."""
-        for job in nsmallest(WAKE_PER_ROOM, self._waiting):
-            self._waiting[job]()
+        if self._waiting:
+            for job in nsmallest(WAKE_PER_ROOM, self._waiting):
+                self._waiting[job]()

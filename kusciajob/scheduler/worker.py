@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Iterable
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -20,7 +21,7 @@ from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
-from kusciajob.model.transitions import PartyEvent
+from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
 
@@ -176,24 +177,28 @@ class JobWorker:
 
         Starts go first: parties are started together, and one that ends at once must not hide that all had started.
         """
-        turned_running: set[int] = set()
-        for report in sorted(self._inbox, key=lambda report: report.event is not PartyEvent.STARTED):
-            index = report.key.task
-            if index in turned_running:
-                step.kept.append(report)
-                continue
-            step.job = transitions.move_party(
-                step.job, index, report.key.party, report.event, now=now, message=report.message
-            )
-            if report.is_fault:
-                step.faults.append(report.message)
-            if report.event is not PartyEvent.STARTED:
-                step.ended.append(report.key)
-            elif step.job.status.tasks[index].state is TaskState.RUNNING:
-                turned_running.add(index)
+        starts = [report for report in self._inbox if report.event is PartyEvent.STARTED]
+        ends = [report for report in self._inbox if report.event is not PartyEvent.STARTED]
+        started = self._move(step, starts, now)
+        running = {index for index in started if step.job.status.tasks[index].state is TaskState.RUNNING}
+        step.kept = [report for report in ends if report.key.task in running]
+        ends = [report for report in ends if report.key.task not in running]
+        self._move(step, ends, now)
+        step.ended = [report.key for report in ends]
+        step.faults += [report.message for report in (*starts, *ends) if report.is_fault]
         for key, value in progress.items():
             if key.attempt == step.job.status.tasks[key.task].attempt:
                 step.job = transitions.report_progress(step.job, key.task, value)
+
+    def _move(self, step: _Step, reports: list[PartyReport], now: float) -> Iterable[int]:
+        """Apply the reports, task by task; the indexes of the tasks."""
+        moves: dict[int, list[PartyMove]] = {}
+        for report in reports:
+            move = PartyMove(report.key.party, report.event, report.message)
+            moves.setdefault(report.key.task, []).append(move)
+        for index, of_task in moves.items():
+            step.job = transitions.move_parties(step.job, index, of_task, now=now)
+        return moves.keys()
 
     async def _place(self, step: _Step, index: int, now: float) -> None:
         """Reserve addresses for an admitted task, or say why it waits or fails."""

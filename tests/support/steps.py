@@ -2,7 +2,7 @@
 
 from kusciajob.model import transitions
 from kusciajob.model.status import Approval, Job, JobState
-from kusciajob.model.transitions import Operation, PartyEvent
+from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
 from tests.support.builders import NOW, job_spec, new_job, task
 
 
@@ -12,10 +12,15 @@ def admit_and_place(job: Job, index: int = 0, *, now: float = NOW) -> Job:
     return transitions.place(job, index, [()] * len(job.status.tasks[index].parties))
 
 
+def move_party(job: Job, task: int, party: int, event: PartyEvent, *, now: float, message: str = "") -> Job:
+    """One party alone makes a move."""
+    return transitions.move_parties(job, task, [PartyMove(party, event, message)], now=now)
+
+
 def move_all(job: Job, event: PartyEvent, index: int = 0, *, now: float = NOW, message: str = "") -> Job:
     """All parties of a task make the same move; the job is settled."""
     for party in range(len(job.status.tasks[index].parties)):
-        job = transitions.move_party(job, index, party, event, now=now, message=message)
+        job = move_party(job, index, party, event, now=now, message=message)
     return transitions.settle(job, now)
 
 

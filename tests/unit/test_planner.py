@@ -9,7 +9,7 @@ from kusciajob.model.planner import Plan, Stop
 from kusciajob.model.status import Job, JobState
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
-from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, start, succeed
+from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, move_party, start, succeed
 
 
 def prioritised(*priorities: int) -> list[Task]:
@@ -63,9 +63,9 @@ def test_every_admitted_task_counts_towards_max_parallelism() -> None:
 
 def test_a_task_whose_party_failed_counts_until_the_others_are_gone() -> None:
     job = start(new_job(job_spec(tasks=prioritised(0, 0))))
-    job = transitions.move_party(job, 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1")
+    job = move_party(job, 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1")
     assert planner.plan(job, NOW).start == ()
-    job = transitions.move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message="stopped")
+    job = move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message="stopped")
     assert planner.plan(job, NOW).start == (1,)
 
 
@@ -105,21 +105,21 @@ def test_an_ending_job_stops_what_runs_and_what_is_starting(operation: Operation
     job = start(new_job(job_spec(tasks=prioritised(0, 0), max_parallelism=2)))
     job = ask(admit_and_place(job, 1), operation)
     assert planner.plan(job, NOW).stop == (Stop(0, 0, text), Stop(0, 1, text), Stop(1, 0, text), Stop(1, 1, text))
-    job = transitions.move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message=text)
+    job = move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message=text)
     assert planner.plan(job, NOW).stop == (Stop(0, 0, text), Stop(1, 0, text), Stop(1, 1, text))
 
 
 def test_a_failed_party_stops_its_partners_at_once() -> None:
     parties = tuple(Party(domain) for domain in ("alice", "bob", "carol", "dave"))
     job = start(new_job(job_spec(tasks=[Task(alias="psi", app_image="app", parties=parties)])))
-    job = transitions.move_party(job, 0, 3, PartyEvent.SUCCEEDED, now=NOW)
-    job = transitions.move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message="exit code 1")
+    job = move_party(job, 0, 3, PartyEvent.SUCCEEDED, now=NOW)
+    job = move_party(job, 0, 1, PartyEvent.FAILED, now=NOW, message="exit code 1")
     text = "stopped because party bob failed"
     assert planner.plan(job, NOW).stop == (Stop(0, 0, text), Stop(0, 2, text))
 
 
 def test_a_party_that_failed_to_start_stops_its_partners() -> None:
-    job = transitions.move_party(admit_and_place(new_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="no command")
+    job = move_party(admit_and_place(new_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="no command")
     assert planner.plan(job, NOW).stop == (Stop(0, 1, "stopped because party alice failed"),)
 
 
@@ -147,7 +147,7 @@ def test_a_task_that_waits_for_room_is_given_up() -> None:
 
 
 def test_parties_that_do_not_start_in_time_are_stopped() -> None:
-    job = transitions.move_party(admit_and_place(scheduled_job()), 0, 0, PartyEvent.STARTED, now=NOW)
+    job = move_party(admit_and_place(scheduled_job()), 0, 0, PartyEvent.STARTED, now=NOW)
     assert planner.plan(job, NOW + 59) == Plan(wake_at=NOW + 60)
     text = "not scheduled within 60 s (schedule_config.task_timeout_seconds): not started: bob"
     assert planner.plan(job, NOW + 60) == Plan(stop=(Stop(0, 1, text),))
@@ -176,7 +176,7 @@ def test_the_earliest_time_out_wakes() -> None:
 
 
 def test_a_task_that_is_being_stopped_has_no_time_out() -> None:
-    job = transitions.move_party(admit_and_place(scheduled_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="bad")
+    job = move_party(admit_and_place(scheduled_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="bad")
     text = "stopped because party alice failed"
     assert planner.plan(job, NOW + 60) == Plan(stop=(Stop(0, 1, text),))
 

@@ -12,6 +12,7 @@ from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task
 from kusciajob.model.status import ACTIVE, Approval, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job
+from tests.support.steps import move_party
 
 PHASES = {
     "Pending": Unstarted,
@@ -120,7 +121,7 @@ class Drive:
             self.move(index, position, PartyEvent.FAILED if is_bad else good, "exit code 1" if is_bad else "")
 
     def move(self, task: int, party: int, event: PartyEvent, message: str) -> None:
-        self.job = transitions.move_party(self.job, task, party, event, now=self.now, message=message)
+        self.job = move_party(self.job, task, party, event, now=self.now, message=message)
 
     def ask_something(self) -> None:
         operation = self.random.choice(list(Operation))

@@ -23,7 +23,7 @@ from kusciajob.model.status import (
 )
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
-from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, start, succeed
+from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, move_party, start, succeed
 
 LATER = NOW + 100
 
@@ -101,9 +101,9 @@ def job_with_party_in(state: TaskState) -> Job:
         case TaskState.RUNNING:
             return start(job)
         case TaskState.SUCCEEDED:
-            return transitions.move_party(start(job), 0, 0, PartyEvent.SUCCEEDED, now=NOW)
+            return move_party(start(job), 0, 0, PartyEvent.SUCCEEDED, now=NOW)
         case TaskState.FAILED:
-            return transitions.move_party(start(job), 0, 0, PartyEvent.FAILED, now=NOW)
+            return move_party(start(job), 0, 0, PartyEvent.FAILED, now=NOW)
 
 
 @pytest.mark.parametrize(("state", "event"), list(product(TaskState, PartyEvent)))
@@ -113,10 +113,10 @@ def test_every_event_in_every_state_of_a_party(state: TaskState, event: PartyEve
     expected = PARTY_MOVES.get((state.value, event.value))
     if expected is None:
         with pytest.raises(InvalidTransition) as refused:
-            transitions.move_party(job, 0, 0, event, now=NOW)
+            move_party(job, 0, 0, event, now=NOW)
         assert str(refused.value) == f'party "alice" of task "psi" is {state}: it cannot be {event}'
     else:
-        moved = transitions.move_party(job, 0, 0, event, now=NOW, message="text").status.tasks[0].parties
+        moved = move_party(job, 0, 0, event, now=NOW, message="text").status.tasks[0].parties
         assert (moved[0].state, moved[0].message) == (expected, "text")
         assert moved[1] == job.status.tasks[0].parties[1]
 
@@ -167,9 +167,9 @@ def test_placing_gives_each_party_its_own_addresses() -> None:
 
 def test_a_task_and_its_job_are_running_once_all_parties_are() -> None:
     job = admit_and_place(new_job())
-    job = transitions.settle(transitions.move_party(job, 0, 1, PartyEvent.STARTED, now=NOW), NOW)
+    job = transitions.settle(move_party(job, 0, 1, PartyEvent.STARTED, now=NOW), NOW)
     assert (job.status.state, job.status.tasks[0].state) == (JobState.PENDING, TaskState.STARTING)
-    job = transitions.settle(transitions.move_party(job, 0, 0, PartyEvent.STARTED, now=LATER), LATER)
+    job = transitions.settle(move_party(job, 0, 0, PartyEvent.STARTED, now=LATER), LATER)
     assert job.status.phase == Started("Running", LATER)
     assert job.status.tasks[0].phase == Started("Running", LATER)
     assert job.status.stage.kind is StageKind.START
@@ -178,9 +178,9 @@ def test_a_task_and_its_job_are_running_once_all_parties_are() -> None:
 def test_a_party_may_end_before_the_others_have_started() -> None:
     job = admit_and_place(new_job())
     for event in (PartyEvent.STARTED, PartyEvent.SUCCEEDED):
-        job = transitions.move_party(job, 0, 0, event, now=NOW)
+        job = move_party(job, 0, 0, event, now=NOW)
     assert job.status.tasks[0].state is TaskState.STARTING
-    job = transitions.move_party(job, 0, 1, PartyEvent.STARTED, now=NOW)
+    job = move_party(job, 0, 1, PartyEvent.STARTED, now=NOW)
     assert job.status.tasks[0].state is TaskState.RUNNING
 
 
@@ -195,10 +195,10 @@ def test_a_job_succeeds_with_its_last_task() -> None:
 
 
 def test_a_task_fails_only_when_its_other_parties_are_gone() -> None:
-    job = transitions.move_party(start(new_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1")
+    job = move_party(start(new_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1")
     job = transitions.settle(job, NOW)
     assert (job.status.state, job.status.tasks[0].state) == (JobState.RUNNING, TaskState.RUNNING)
-    job = transitions.move_party(job, 0, 1, PartyEvent.FAILED, now=LATER, message="stopped")
+    job = move_party(job, 0, 1, PartyEvent.FAILED, now=LATER, message="stopped")
     job = transitions.settle(job, LATER)
     assert job.status.tasks[0].phase == Ended("Failed", NOW, LATER)
     assert job.status.tasks[0].message == "Party[alice]: exit code 1; Party[bob]: stopped"
@@ -207,8 +207,8 @@ def test_a_task_fails_only_when_its_other_parties_are_gone() -> None:
 
 
 def test_one_failed_party_fails_the_task_though_the_other_succeeded() -> None:
-    job = transitions.move_party(start(new_job()), 0, 1, PartyEvent.SUCCEEDED, now=NOW)
-    job = transitions.settle(transitions.move_party(job, 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1"), NOW)
+    job = move_party(start(new_job()), 0, 1, PartyEvent.SUCCEEDED, now=NOW)
+    job = transitions.settle(move_party(job, 0, 0, PartyEvent.FAILED, now=NOW, message="exit code 1"), NOW)
     assert job.status.tasks[0].message == "Party[alice]: exit code 1"
     assert job.status.message == "Task[psi]-Party[alice]: exit code 1"
 
