@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model.status import TaskState
 from tests.support.polling import eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
@@ -83,6 +84,31 @@ async def test_streams_beyond_the_limit_are_refused_and_places_are_given_back(se
             return (await metrics(server))["kusciajob_watch_streams"] == 1  # the scheduler's
 
         await eventually_true(is_free)
+
+
+async def test_the_metrics_tell_what_runs_and_what_waits(server: RunningServer) -> None:
+    await create(server.stub, job_request("over"))
+    await ended(server.stub, "over")
+    tasks = [
+        task_request("before", task_input_config='{"seconds": 0.01}'),
+        task_request("t", task_input_config='{"seconds": 60}', dependencies=["before"]),
+    ]
+    await create(server.stub, job_request("runs", *tasks))
+
+    async def runs() -> bool:
+        return [task.state for task in (await status_of(server.stub, "runs")).tasks] == ["Succeeded", "Running"]
+
+    await eventually_true(runs)
+    await create(server.stub, job_request("waits", task_request("t", domains=["alice"])))
+
+    async def waits() -> bool:
+        return "waiting for" in (await status_of(server.stub, "waits")).tasks[0].err_msg
+
+    await eventually_true(waits)
+    shown = await metrics(server)
+    parties = {state: shown[f'kusciajob_parties{{state="{state}"}}'] for state in TaskState}
+    assert parties == {"Pending": 1, "Starting": 0, "Running": 2, "Succeeded": 2, "Failed": 0}
+    assert (shown["kusciajob_scheduler_jobs"], shown["kusciajob_scheduler_waiting_for_room"]) == (2, 1)
 
 
 async def test_the_metrics_tell_what_has_happened(server: RunningServer) -> None:
