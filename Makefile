@@ -36,8 +36,8 @@ run: $(VENV)/.ready ## start a server with the example's AppImages
 test: $(VENV)/.ready ## run the test suite
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
 
-soak: $(VENV)/.ready ## kill the server 200 times under load and look at what is left (15 minutes at most)
-	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 900
+soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
+	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
 
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
 	FUZZ_TIMES=40 timeout 900 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load

@@ -22,6 +22,7 @@ MAX_BODY_BYTES = 16384 - 5
 READ_BYTES = 1 << 18
 PATIENCE_SECONDS = 60.0
 MESSAGE_PREFIX_BYTES = 5
+CANCEL = (8).to_bytes(4, "big")
 
 
 class LoadError(Exception):
@@ -92,6 +93,10 @@ class Connection:
             self._waiting.append((self._last_stream, message))
         self._send()
         return streams
+
+    def cancel(self, streams: Iterable[int]) -> None:
+        """Give up calls that were sent; some of their data may be on its way."""
+        self._socket.sendall(b"".join(_frame(RST_STREAM, 0, stream, CANCEL) for stream in streams))
 
     def receive(self) -> list[Piece]:
         """What has come, at least one frame of any kind. LoadError when the server hangs up or resets a stream."""

@@ -84,7 +84,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**20,
-            description="what is kept of each output file of a party, in MiB: the oldest part goes; 0 = no limit",
+            description="what is kept of each output file of a party, in MiB: the oldest part goes, and no file "
+            "exceeds it by more than its program writes in about 20 ms; 0 = no limit",
         ),
     ] = 256
     job_retention_days: Annotated[

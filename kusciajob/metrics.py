@@ -80,6 +80,13 @@ class Metrics:
             registry=self._registry,
         )
         self._jobs = Gauge("kusciajob_jobs", "Jobs stored, by state.", ("state",), registry=self._registry)
+        self._parties = Gauge(
+            "kusciajob_parties",
+            "Parties of the jobs that are not finished, by state. Those of finished jobs, of which there may be "
+            "millions, are not counted.",
+            ("state",),
+            registry=self._registry,
+        )
 
     def calls(self, *, transport: str, method: str) -> CallMeter:
         """Where the calls of a method are noted."""
@@ -100,6 +107,11 @@ class Metrics:
         """How many jobs have each state."""
         for state, count in counts.items():
             self._jobs.labels(state).set(count)
+
+    def set_parties(self, counts: dict[str, int]) -> None:
+        """How many parties of unfinished jobs have each state."""
+        for state, count in counts.items():
+            self._parties.labels(state).set(count)
 
     def render(self) -> bytes:
         """All of it, as text of CONTENT_TYPE."""

@@ -5,17 +5,26 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Protocol
 
 from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
-from kusciajob.model.status import JobState
+from kusciajob.model.status import JobState, TaskState
+from kusciajob.scheduler.loop import Scheduler
 from kusciajob.store.sqlite import SqliteStore
 
 COUNT_SECONDS = 10.0
 """Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""
+
+JOBS_BY_STATE = "SELECT json_extract(CAST(status AS TEXT), '$.phase.state'), count(*) FROM job GROUP BY 1"
+# By the index of unfinished jobs; a state that is Pending is left out when a status is stored.
+PARTIES_BY_STATE = """
+    SELECT coalesce(json_extract(party.value, '$.state'), 'Pending'), count(*)
+    FROM job, json_each(CAST(job.status AS TEXT), '$.tasks') AS task, json_each(task.value, '$.parties') AS party
+    WHERE job.unfinished = 1 GROUP BY 1
+"""
 
 
 class PartyRunner(Protocol):
@@ -29,7 +38,14 @@ class Observation:
     """Answers who reads the metrics."""
 
     def __init__(
-        self, metrics: Metrics, directory: Path, *, store: SqliteStore, hub: Hub, runtime: PartyRunner
+        self,
+        metrics: Metrics,
+        directory: Path,
+        *,
+        store: SqliteStore,
+        hub: Hub,
+        scheduler: Scheduler,
+        runtime: PartyRunner,
     ) -> None:
         self._metrics = metrics
         self._directory = directory
@@ -45,6 +61,11 @@ class Observation:
             ),
             "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(hub.lags)),
             "store_queue_length": ("Changes that wait for a commit.", lambda: store.queue_length),
+            "scheduler_jobs": ("Jobs that the scheduler works on: all that are not finished.", lambda: scheduler.jobs),
+            "scheduler_waiting_for_room": (
+                "Jobs of which a task waits for a free slot or port.",
+                lambda: scheduler.waiting_for_room,
+            ),
             "revision": ("The newest revision that was published.", lambda: hub.head),
             "data_directory_bytes": ("What the data directory takes on disk.", lambda: self._bytes),
         }
@@ -55,14 +76,16 @@ class Observation:
         """The metrics of this moment; what has to be counted may be COUNT_SECONDS old."""
         async with self._counting:
             if time.monotonic() >= self._count_at:
-                self._bytes, counts = await asyncio.to_thread(_count, self._directory)
-                self._metrics.set_jobs(counts)
+                self._bytes, jobs, parties = await asyncio.to_thread(_count, self._directory)
+                self._metrics.set_jobs(jobs)
+                self._metrics.set_parties(parties)
                 self._count_at = time.monotonic() + COUNT_SECONDS
         return self._metrics.render()
 
 
-def _count(directory: Path) -> tuple[int, dict[str, int]]:
-    return disk_bytes(directory), count_jobs(directory / "jobs.db")
+def _count(directory: Path) -> tuple[int, dict[str, int], dict[str, int]]:
+    file = directory / "jobs.db"
+    return disk_bytes(directory), count_jobs(file), count_parties(file)
 
 
 def disk_bytes(directory: Path) -> int:
@@ -79,11 +102,15 @@ def disk_bytes(directory: Path) -> int:
 
 def count_jobs(file: Path) -> dict[str, int]:
     """Jobs by state; all of them 0 while the file cannot be read."""
-    counts = dict.fromkeys(map(str, JobState), 0)
-    query = "SELECT json_extract(CAST(status AS TEXT), '$.phase.state'), count(*) FROM job GROUP BY 1"
-    try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-            counts.update(connection.execute(query).fetchall())
-    except sqlite3.Error:
-        pass
-    return counts
+    return dict.fromkeys(map(str, JobState), 0) | _ask(file, JOBS_BY_STATE)
+
+
+def count_parties(file: Path) -> dict[str, int]:
+    """Parties of unfinished jobs by state; all of them 0 while the file cannot be read."""
+    return dict.fromkeys(map(str, TaskState), 0) | _ask(file, PARTIES_BY_STATE)
+
+
+def _ask(file: Path, query: str) -> dict[str, int]:
+    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
+        return dict(database.execute(query))
+    return {}

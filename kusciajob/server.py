@@ -119,7 +119,9 @@ class Server:
             watch_streams=settings.max_watch_streams,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
-        observation = Observation(metrics, settings.data_dir, store=store, hub=hub, runtime=runtime)
+        observation = Observation(
+            metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler, runtime=runtime
+        )
         output = TaskOutput(store=store, source=runtime)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(service, output, gate=grpc_gate, max_message_bytes=max_message_bytes, guard=guard)

@@ -33,6 +33,16 @@ class Scheduler:
         self._recovered: Sequence[Job] = ()
         self._from_revision = 0
 
+    @property
+    def jobs(self) -> int:
+        """How many jobs have a worker."""
+        return len(self._workers)
+
+    @property
+    def waiting_for_room(self) -> int:
+        """How many of them wait until the runtime has room for a task."""
+        return self._room.occupants
+
     async def open(self) -> None:
         """Read the store and take back what is running, before anything new may start."""
         await self._runtime.open()

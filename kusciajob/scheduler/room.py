@@ -13,6 +13,11 @@ class WaitingRoom:
     def __init__(self) -> None:
         self._waiting: dict[int, Callable[[], None]] = {}
 
+    @property
+    def occupants(self) -> int:
+        """How many jobs wait."""
+        return len(self._waiting)
+
     def enter(self, job: int, wake: Callable[[], None]) -> None:
         """Wait from now on. To miss nothing, enter without awaiting anything after the refusal."""
         self._waiting[job] = wake

@@ -1,5 +1,7 @@
 """Kills the server at random moments under load, round after round: `python -m tests.faults.soak --rounds 200`.
 
+At the end it is suspended for a minute, as a laptop is that was closed.
+
 Real programs run meanwhile and leave a mark for each run. The seed, which is printed, repeats all choices; what the
 machine does with them differs each time.
 """
@@ -8,6 +10,7 @@ import argparse
 import asyncio
 import logging
 import secrets
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -65,15 +68,31 @@ class Soak:
 
     async def run_round(self) -> None:
         """Load, kill at some moment, start again (and die once more while starting, now and then), check."""
-        self._calls_left, self._jobs_left = CALLS_PER_ROUND, JOBS_PER_ROUND
-        callers = [asyncio.create_task(self._call_at_random()) for _ in range(CALLERS)]
-        await asyncio.wait(callers, timeout=self._random.uniform(0, LOAD_SECONDS))
+        callers = await self._begin_load()
         await self._server.kill()
         self._jobs_left = self._calls_left = 0
         await asyncio.gather(*callers)
         if self._random.random() < 0.25:
             await self._die_while_starting()
         await self._server.start()
+        await self.check()
+
+    async def run_suspension(self, seconds: float) -> None:
+        """Load, suspend the server for so long and let it go on; every call is answered, no stream breaks, check."""
+        callers = await self._begin_load()
+        self._server.process.send_signal(signal.SIGSTOP)
+        try:
+            asked = asyncio.ensure_future(create(self._server.stub, job_request("job-0", task_request("t", "quick"))))
+            _, pending = await asyncio.wait([asked], timeout=seconds)
+            assert pending, "a suspended server answers nobody"
+        finally:
+            self._server.process.send_signal(signal.SIGCONT)
+        await asked
+        self.created.add("job-0")
+        unanswered = self._unanswered
+        await asyncio.gather(*callers)
+        assert self._unanswered == unanswered, "the suspended server has lost calls"
+        await eventually_true(self._watcher_agrees, timeout_seconds=SETTLE_SECONDS)
         await self.check()
 
     async def check(self) -> None:
@@ -113,6 +132,17 @@ class Soak:
         assert [run for run, count in marks.items() if count > 1] == [], "these ran twice"
         assert records.succeeded_runs() - set(marks) == set(), "these are told to have succeeded and never ran"
         return records
+
+    @property
+    def _unanswered(self) -> int:
+        return sum(count for name, count in self.calls.items() if name.endswith("unanswered"))
+
+    async def _begin_load(self) -> list[asyncio.Task[None]]:
+        """Callers that have been at work for a while; most are still."""
+        self._calls_left, self._jobs_left = CALLS_PER_ROUND, JOBS_PER_ROUND
+        callers = [asyncio.create_task(self._call_at_random()) for _ in range(CALLERS)]
+        await asyncio.wait(callers, timeout=self._random.uniform(0, LOAD_SECONDS))
+        return callers
 
     async def _watcher_agrees(self) -> bool:
         known = dict(self._watcher.jobs)
@@ -193,8 +223,13 @@ def _serial_of(job_id: str) -> int:
     return int(job_id.rpartition("-")[2])
 
 
-async def soak(directory: Path, *, rounds: int, seed: int, seconds: float = float("inf")) -> str:
-    """So many rounds, or fewer when the time is over; what was done, in one line. AssertionError names the seed."""
+async def soak(
+    directory: Path, *, rounds: int, seed: int, seconds: float = float("inf"), suspend_seconds: float = 0.0
+) -> str:
+    """So many rounds, or fewer when the time is over, then a suspension of the server unless that is to last 0 s.
+
+    Returns what was done, in one line. AssertionError names the seed.
+    """
     images = directory / "images"
     write_image(images, "quick", ["sh", "-c", MARK], ports=["main"])
     write_image(images, "short", ["sh", "-c", f"{MARK} sleep 0.3"], ports=["main"])
@@ -220,6 +255,9 @@ async def soak(directory: Path, *, rounds: int, seed: int, seconds: float = floa
                 done += 1
                 if done % 10 == 0:
                     logger.info("%d rounds", done)
+            if suspend_seconds > 0:
+                logger.info("suspended for %g s", suspend_seconds)
+                await load.run_suspension(suspend_seconds)
             records = await load.end()
         except Exception as error:
             error.add_note(f"seed {seed}, round {done + 1}")
@@ -233,14 +271,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.soak", description=__doc__)
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seconds", type=float, default=900.0, help="begin no round after that time")
+    parser.add_argument("--suspend-seconds", type=float, default=60.0, help="then suspend the server once for so long")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logger.info("seed %d", arguments.seed)
     with tempfile.TemporaryDirectory(prefix="kusciajob-soak-") as directory:
-        logger.info(
-            asyncio.run(soak(Path(directory), rounds=arguments.rounds, seed=arguments.seed, seconds=arguments.seconds))
+        done = soak(
+            Path(directory),
+            rounds=arguments.rounds,
+            seed=arguments.seed,
+            seconds=arguments.seconds,
+            suspend_seconds=arguments.suspend_seconds,
         )
+        logger.info(asyncio.run(done))
 
 
 if __name__ == "__main__":

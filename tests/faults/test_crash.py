@@ -100,8 +100,7 @@ async def test_what_is_left_of_a_deleted_job_is_removed_after_a_crash(server: Ru
 async def test_a_killed_shim_fails_its_tasks_with_the_reason_and_the_server_goes_on(server: RunningServer) -> None:
     await create(server.stub, job_request("orphan", task_request("t", "sleep", ["alice"])))
     await in_state(server.stub, "orphan", "Running")
-    shim = next(pid for pid in server.left_processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    os.kill(shim, signal.SIGKILL)
+    os.kill(server.shim_pid, signal.SIGKILL)
     status = await ended(server.stub, "orphan")
     assert status.state == "Failed"
     assert "lost" in status.err_msg

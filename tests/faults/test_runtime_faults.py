@@ -8,7 +8,7 @@ import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.support.images import python_program, write_image
-from tests.support.limits import limited, open_files
+from tests.support.limits import launcher_of_bound_process, limited, open_files, unable_to_fork
 from tests.support.polling import eventually
 from tests.support.ports import free_range
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
@@ -95,8 +95,7 @@ async def test_a_machine_that_can_start_nothing_is_told_as_error_and_got_over(se
     await in_state(server.stub, "first", "Running")
     watcher = Watcher(server)
     await watcher.connect()
-    shim = next(pid for pid in server.left_processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes())
-    with limited(shim, resource.RLIMIT_NOFILE, open_files(shim)):
+    with limited(server.shim_pid, resource.RLIMIT_NOFILE, open_files(server.shim_pid)):
         await create(server.stub, job_request("second", task_request("t", "quick", ["alice"])))
         status = await ended(server.stub, "second")
         assert status.state == "Failed"
@@ -106,6 +105,36 @@ async def test_a_machine_that_can_start_nothing_is_told_as_error_and_got_over(se
     await server.stub.RestartJob(pb.RestartJobRequest(job_id="second"))
     await eventually(lambda: watcher.jobs["second"].state == "Succeeded")
     await watcher.close()
+
+
+async def test_a_fork_that_fails_is_told_as_error_and_got_over(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    write_image(images, "quick", ["true"])
+    write_image(images, "sleep", ["sleep", "600"])
+    launcher = launcher_of_bound_process()
+    async with running_server(
+        tmp_path,
+        launcher,
+        app_image_dir=images,
+        domains_dir=tmp_path / "domains",
+        stop_grace_seconds=0.3,
+    ) as server:
+        await create(server.stub, job_request("first", task_request("t", "sleep", ["alice"])))
+        await in_state(server.stub, "first", "Running")
+        watcher = Watcher(server)
+        await watcher.connect()
+        with unable_to_fork(server.shim_pid, launcher):
+            await create(server.stub, job_request("second", task_request("t", "quick")))
+            status = await ended(server.stub, "second")
+            assert status.state == "Failed"
+            text = "true: the limit of processes is reached (RLIMIT_NPROC or the system's)"
+            assert text in status.err_msg
+            assert {party.state for party in status.tasks[0].parties} == {"Failed"}
+            await eventually(lambda: any(text in fault for fault in watcher.faults))
+        assert (await status_of(server.stub, "first")).state == "Running"
+        await server.stub.RestartJob(pb.RestartJobRequest(job_id="second"))
+        await eventually(lambda: watcher.jobs["second"].state == "Succeeded")
+        await watcher.close()
 
 
 async def test_a_daemon_that_a_program_leaves_behind_is_gone_when_its_task_has_ended(server: RunningServer) -> None:

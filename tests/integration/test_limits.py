@@ -9,6 +9,8 @@ import grpc
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model.status import TaskState
+from tests.support.metrics import metrics_of, watch_streams
 from tests.support.polling import eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
@@ -26,14 +28,6 @@ def long(job_id: str) -> pb.CreateJobRequest:
     return job_request(job_id, task_request("t", task_input_config='{"seconds": 60}'))
 
 
-async def metrics(server: RunningServer) -> dict[str, float]:
-    async with aiohttp.ClientSession() as session, session.get(f"http://{server.http_address}/metrics") as response:
-        assert (response.status, response.content_type) == (200, "text/plain")
-        text = await response.text()
-    lines = (line.rpartition(" ") for line in text.splitlines() if not line.startswith("#"))
-    return {name: float(value) for name, _, value in lines}
-
-
 async def test_waiting_for_a_slot_is_told_and_ends(server: RunningServer) -> None:
     await create(server.stub, long("first"))
     await in_state(server.stub, "first", "Running")
@@ -44,7 +38,7 @@ async def test_waiting_for_a_slot_is_told_and_ends(server: RunningServer) -> Non
         return (task.state, task.err_msg) == ("Pending", "waiting for a free slot (2 of 2 parties running)")
 
     await eventually_true(waits)
-    assert (await metrics(server))["kusciajob_parties_running"] == 2
+    assert (await metrics_of(server))["kusciajob_parties_running"] == 2
     await server.stub.StopJob(pb.StopJobRequest(job_id="first"))
     assert (await ended(server.stub, "second")).state == "Succeeded"
 
@@ -80,16 +74,41 @@ async def test_streams_beyond_the_limit_are_refused_and_places_are_given_back(se
             stream.cancel()
 
         async def is_free() -> bool:
-            return (await metrics(server))["kusciajob_watch_streams"] == 1  # the scheduler's
+            return await watch_streams(server) == 0
 
         await eventually_true(is_free)
+
+
+async def test_the_metrics_tell_what_runs_and_what_waits(server: RunningServer) -> None:
+    await create(server.stub, job_request("over"))
+    await ended(server.stub, "over")
+    tasks = [
+        task_request("before", task_input_config='{"seconds": 0.01}'),
+        task_request("t", task_input_config='{"seconds": 60}', dependencies=["before"]),
+    ]
+    await create(server.stub, job_request("runs", *tasks))
+
+    async def runs() -> bool:
+        return [task.state for task in (await status_of(server.stub, "runs")).tasks] == ["Succeeded", "Running"]
+
+    await eventually_true(runs)
+    await create(server.stub, job_request("waits", task_request("t", domains=["alice"])))
+
+    async def waits() -> bool:
+        return "waiting for" in (await status_of(server.stub, "waits")).tasks[0].err_msg
+
+    await eventually_true(waits)
+    shown = await metrics_of(server)
+    parties = {state: shown[f'kusciajob_parties{{state="{state}"}}'] for state in TaskState}
+    assert parties == {"Pending": 1, "Starting": 0, "Running": 2, "Succeeded": 2, "Failed": 0}
+    assert (shown["kusciajob_scheduler_jobs"], shown["kusciajob_scheduler_waiting_for_room"]) == (2, 1)
 
 
 async def test_the_metrics_tell_what_has_happened(server: RunningServer) -> None:
     await create(server.stub, job_request("done"))
     await ended(server.stub, "done")
     await server.stub.QueryJob(pb.QueryJobRequest(job_id="unknown"))
-    shown = await metrics(server)
+    shown = await metrics_of(server)
     assert shown['kusciajob_calls_total{code="0",method="CreateJob",transport="grpc"}'] == 1
     assert shown['kusciajob_calls_total{code="11202",method="QueryJob",transport="grpc"}'] == 1
     assert shown['kusciajob_call_seconds_count{method="CreateJob",transport="grpc"}'] == 1

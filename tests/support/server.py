@@ -5,7 +5,7 @@ import os
 import re
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,12 +38,13 @@ def clean_environment() -> dict[str, str]:
 class RunningServer:
     """One server process after the other on the same data directory and, from the first start on, the same ports."""
 
-    def __init__(self, directory: Path, settings: dict[str, object]) -> None:
+    def __init__(self, directory: Path, settings: dict[str, object], launcher: Sequence[str] = ()) -> None:
         self.data_dir = directory / "data"
         self.log = directory / "server.log"
         self.address = "127.0.0.1:0"
         self.http_address = "127.0.0.1:0"
         self._settings = settings
+        self._launcher = launcher
         self._process: asyncio.subprocess.Process | None = None
         self._channel: grpc.aio.Channel | None = None
 
@@ -79,9 +80,8 @@ class RunningServer:
         flags = [_flag(name.replace("_", "-"), value) for name, value in settings.items()]
         earlier_log_bytes = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            self._process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "kusciajob", "serve", *flags, stderr=log, env=clean_environment()
-            )
+            command = [*self._launcher, sys.executable, "-m", "kusciajob", "serve", *flags]
+            self._process = await asyncio.create_subprocess_exec(*command, stderr=log, env=clean_environment())
 
         def find_ready_line() -> re.Match[str] | None:
             text = self.log.read_bytes()[earlier_log_bytes:].decode()
@@ -111,6 +111,11 @@ class RunningServer:
             await self.stop()
         await self.start()
 
+    @property
+    def shim_pid(self) -> int:
+        """The process that owns the programs; there is one once the first was started."""
+        return next(pid for pid in self.left_processes() if b"shim" in Path(f"/proc/{pid}/cmdline").read_bytes())
+
     def left_processes(self) -> list[int]:
         """Whatever else runs on the data directory: the shim, and the parties' programs."""
         own = self.process.pid if self.is_running else 0
@@ -136,9 +141,14 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running_server(directory: Path, **settings: object) -> AsyncIterator[RunningServer]:
-    """A server with these settings, by the names of kusciajob.config; its data is in `<directory>/data`."""
-    server = RunningServer(directory, settings)
+async def running_server(
+    directory: Path, launcher: Sequence[str] = (), /, **settings: object
+) -> AsyncIterator[RunningServer]:
+    """A server with these settings, by the names of kusciajob.config; its data is in `<directory>/data`.
+
+    The launcher is a program, with its arguments, that becomes the server.
+    """
+    server = RunningServer(directory, settings, launcher)
     try:
         await server.start()
         yield server

@@ -9,19 +9,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from kusciajob.runtime.shim.orphans import Orphans
+from kusciajob.runtime.shim.outputs import OUTPUT_NAMES, Output, Outputs
 from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, read_marker, send_signal
-from kusciajob.runtime.shim.records import (
-    describe_exit,
-    limit_output,
-    log,
-    read_record,
-    write_exit,
-    write_record,
-)
+from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
-CHECK_SECONDS = 1.0
-OUTPUT_NAMES = ("stdout.log", "stderr.log")
+RETRY_SECONDS = 1.0
 
 
 class Party:
@@ -30,7 +23,7 @@ class Party:
     def __init__(self, key: str, directory: str, output_limit_bytes: int | None) -> None:
         self.key = key
         self.directory = directory
-        self.output_limit_bytes = output_limit_bytes
+        self.output = Output(key, directory, output_limit_bytes) if output_limit_bytes is not None else None
         self.pid = 0
         self.code = 0
         self.started_at = time.time()
@@ -49,12 +42,6 @@ class Party:
             self.key, code=self.code, started_at=self.started_at, ended_at=ended_at, stopped=self.is_stopped
         )
 
-    def limit_output(self) -> None:
-        if self.output_limit_bytes is not None:
-            for name in OUTPUT_NAMES:
-                with contextlib.suppress(FileNotFoundError):
-                    limit_output(f"{self.directory}/{name}", self.output_limit_bytes)
-
 
 def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
     return {"state": "lost" if record.get("lost") else "exited", "exit": record}
@@ -69,11 +56,11 @@ class Parties:
         self.running: dict[str, Party] = {}
         self._leaders: dict[int, Party] = {}  # main process alive
         self._terminating: dict[str, Party] = {}  # to be killed when their grace period is over
-        self._limited: dict[str, Party] = {}  # with a limit of output
         self._draining: dict[int, Party] = {}  # main process reaped, something of the party may be left
         self._strays: dict[int, str] = {}  # adopted processes, by the party that started them
         self._unwritten: dict[str, tuple[str, dict[str, Any]]] = {}  # exits the disk had no room for
-        self._check_at = 0.0
+        self._retry_at = 0.0
+        self.outputs = Outputs()
 
     @property
     def is_idle(self) -> bool:
@@ -113,8 +100,8 @@ class Parties:
             for fd in opened:
                 os.close(fd)
         self.running[key] = self._leaders[party.pid] = party
-        if output_limit_bytes is not None:
-            self._limited[key] = party
+        if party.output is not None:
+            self.outputs.add(party.output)
         self._record_start(party)
         return party.describe()
 
@@ -212,11 +199,12 @@ class Parties:
     def _finish(self, party: Party) -> None:
         del self._draining[party.pid], self.running[party.key]
         self._terminating.pop(party.key, None)
-        self._limited.pop(party.key, None)
-        try:
-            party.limit_output()
-        except OSError as error:
-            log(f"party {party.key}: output not limited: {error}")
+        if party.output is not None:
+            self.outputs.remove(party.output)
+            try:
+                party.output.limit()
+            except OSError as error:
+                log(f"party {party.key}: output not limited: {error}")
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:
@@ -235,12 +223,14 @@ class Parties:
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`; None when nothing is due."""
         due = [party.kill_at for party in self._terminating.values()]
-        if self._limited or self._unwritten:
-            due.append(self._check_at)
+        if self._unwritten:
+            due.append(self._retry_at)
+        if (check_at := self.outputs.next_check()) is not None:
+            due.append(check_at)
         return min(due, default=None)
 
     def tick(self) -> None:
-        """Kills what has outlived its grace period; every second limits outputs and retries unwritten exits."""
+        """Kills what has outlived its grace period, limits outputs, retries unwritten exits every second."""
         now = time.monotonic()
         for party in list(self._terminating.values()):
             if party.kill_at <= now:
@@ -248,10 +238,10 @@ class Parties:
                 self._is_over(party, now)
         if self._draining:
             self._settle()
-        if now >= self._check_at:
-            self._check_at = now + CHECK_SECONDS
-            for party in self._limited.values():
-                party.limit_output()
+        if (check_at := self.outputs.next_check()) is not None and check_at <= now:
+            self.outputs.check()
+        if now >= self._retry_at:
+            self._retry_at = now + RETRY_SECONDS
             for key, (directory, record) in list(self._unwritten.items()):
                 with contextlib.suppress(OSError):
                     if os.path.isdir(directory):

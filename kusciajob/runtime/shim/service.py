@@ -71,6 +71,8 @@ class Service:
         self._selector.register(listener, selectors.EVENT_READ)
         self._wake_reader, self._wake_writer = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._selector.register(self._wake_reader, selectors.EVENT_READ)
+        if self._parties.outputs.descriptor >= 0:
+            self._selector.register(self._parties.outputs.descriptor, selectors.EVENT_READ)
         self._stay_until = time.monotonic() + FIRST_CLIENT_SECONDS
         self._is_leaving = False
 
@@ -107,6 +109,8 @@ class Service:
             if key.fd == self._wake_reader:
                 os.read(self._wake_reader, 4096)
                 self._parties.reap()
+            elif key.fd == self._parties.outputs.descriptor:
+                self._parties.outputs.take_news()
             elif key.fileobj is self._listener:
                 self._accept()
             elif key.fd in self._clients:
