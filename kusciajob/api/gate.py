@@ -1,5 +1,8 @@
 """What each call passes on its way in: the limits per peer, and the measurements."""
 
+import os
+import resource
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from urllib.parse import unquote
@@ -7,6 +10,10 @@ from urllib.parse import unquote
 from msgspec import Struct
 
 from kusciajob.metrics import CallMeter, Metrics
+
+RESERVED_DESCRIPTORS = 32
+DESCRIPTOR_SECONDS = 0.05
+"""How long what was found of the descriptors is believed."""
 
 
 class LimitReached(Exception):
@@ -45,11 +52,44 @@ class Quota:
             del self._held[holder]
 
 
+class Descriptors:
+    """Keeps the last file descriptors of the process for what goes on already, and for telling that they are used up.
+
+    Without one left, a connection is neither accepted nor refused: its client would learn nothing.
+    """
+
+    def __init__(self) -> None:
+        self._checked_at = 0.0
+        self._left = RESERVED_DESCRIPTORS
+
+    def check(self, now: float) -> None:
+        """LimitReached while fewer than RESERVED_DESCRIPTORS are left. `now` is of time.perf_counter()."""
+        if now - self._checked_at >= DESCRIPTOR_SECONDS:
+            self._checked_at, self._left = now, _descriptors_left()
+        if self._left < RESERVED_DESCRIPTORS:
+            raise LimitReached(
+                f"the server has {self._left} file descriptors left, {RESERVED_DESCRIPTORS} are kept for what goes on "
+                "already: close connections, or raise the limit of open files (ulimit -n)"
+            )
+
+
+def _descriptors_left() -> int:
+    try:
+        lowest_free = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return 0
+    os.close(lowest_free)
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0] - lowest_free
+
+
 class Gate:
     """Lets calls of one transport pass within the limits. The watch streams of all transports share a quota."""
 
-    def __init__(self, transport: str, *, limits: Limits, metrics: Metrics, watch_streams: Quota) -> None:
-        self.calls = Quota(
+    def __init__(
+        self, transport: str, *, limits: Limits, metrics: Metrics, watch_streams: Quota, descriptors: Descriptors
+    ) -> None:
+        self._descriptors = descriptors
+        self._calls = Quota(
             limits.calls_per_peer,
             "{holder} has {limit} calls in progress, no more are allowed at once (setting max_calls_per_peer)",
         )
@@ -61,6 +101,15 @@ class Gate:
         self._transport = transport
         self._metrics = metrics
 
+    def enter(self, peer: str, now: float) -> None:
+        """A call begins; it has to `leave`. LimitReached. `now` is of time.perf_counter()."""
+        self._descriptors.check(now)
+        self._calls.take(peer)
+
+    def leave(self, peer: str) -> None:
+        """A call that entered is over."""
+        self._calls.give_back(peer)
+
     def meter(self, method: str) -> CallMeter:
         """Where the calls of a method are noted."""
         return self._metrics.calls(transport=self._transport, method=method)
@@ -68,6 +117,7 @@ class Gate:
     @contextmanager
     def stream(self, peer: str, *, is_watch: bool) -> Iterator[None]:
         """A place for a stream while the block runs. LimitReached."""
+        self._descriptors.check(time.perf_counter())
         self._streams.take(peer)
         try:
             if not is_watch:
@@ -87,8 +137,10 @@ def open_gates(limits: Limits, metrics: Metrics) -> tuple[Gate, Gate]:
     watch_streams = Quota(
         limits.watch_streams, "{limit} watch streams are open, no more are allowed (setting max_watch_streams)"
     )
+    descriptors = Descriptors()
     grpc, http = (
-        Gate(transport, limits=limits, metrics=metrics, watch_streams=watch_streams) for transport in ("grpc", "http")
+        Gate(transport, limits=limits, metrics=metrics, watch_streams=watch_streams, descriptors=descriptors)
+        for transport in ("grpc", "http")
     )
     return grpc, http
 

@@ -43,14 +43,14 @@ def generic_handler(service: ServiceDescriptor, servicer: object, gate: Gate) ->
 def _unary(
     call: Callable[[Any, Context], Awaitable[Any]], kind: type[Message], name: str, gate: Gate
 ) -> Callable[[bytes, Context], Awaitable[Any]]:
-    meter, quota, now, parse = gate.meter(name), gate.calls, time.perf_counter, kind.FromString
+    meter, now, parse = gate.meter(name), time.perf_counter, kind.FromString
 
     async def serve(data: bytes, context: Context) -> Any:
         began = now()
         peer = host_of(context.peer())
         code: int | str = BROKEN_OFF
         try:
-            quota.take(peer)
+            gate.enter(peer, began)
         except LimitReached as error:
             meter.note(EXHAUSTED, now() - began)
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
@@ -61,7 +61,7 @@ def _unary(
             code = UNREADABLE
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
         finally:
-            quota.give_back(peer)
+            gate.leave(peer)
             meter.note(code, now() - began)
         return response
 

@@ -152,11 +152,11 @@ class HttpGateway:
             return self._serve_log
         call = getattr(self._calls[route.call.containing_service.name], route.name)
         request_type, response_type = route.request, route.response
-        meter, quota, now = self._gate.meter(route.name), self._gate.calls, time.perf_counter
+        meter, gate, now = self._gate.meter(route.name), self._gate, time.perf_counter
 
         async def serve(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
             peer = request.remote or ""
-            quota.take(peer)
+            gate.enter(peer, now())
             try:
                 encoding = encoding_of(request)
                 body = await self._read(request)
@@ -168,7 +168,7 @@ class HttpGateway:
                 meter.note(response.status.code, now() - began)
                 return encoding.answer(response)
             finally:
-                quota.give_back(peer)
+                gate.leave(peer)
 
         return serve
 

@@ -12,7 +12,7 @@ from kusciajob.model.job import JobSpec
 
 
 class Name(StrEnum):
-    """One text out of a few. Its hash is the text's: Enum's own is computed in Python, and states are looked up a lot."""
+    """One text out of a few, with the text's hash: Enum's own is computed in Python, and names are looked up often."""
 
     __hash__ = str.__hash__
 

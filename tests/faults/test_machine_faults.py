@@ -3,9 +3,10 @@
 import asyncio
 import resource
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 
+import aiohttp
 import grpc
 import grpc.aio
 import pytest
@@ -20,7 +21,7 @@ from tests.support.clock import ManualClock
 from tests.support.house import opened_house
 from tests.support.images import write_image
 from tests.support.limits import limited, open_files
-from tests.support.polling import eventually
+from tests.support.polling import eventually, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.runtimes import ManualRuntime
 from tests.support.server import RunningServer, running_server
@@ -28,6 +29,7 @@ from tests.support.watcher import Watcher
 
 SUSPENDED_SECONDS = 3.0
 REFUSAL_SECONDS = 1.0
+LEFT_DESCRIPTORS = 12
 TIMEOUT_SECONDS = 60
 DAY_SECONDS = 86_400.0
 
@@ -60,11 +62,40 @@ async def test_after_a_suspension_calls_streams_and_jobs_go_on(server: RunningSe
     await watcher.close()
 
 
-async def test_without_descriptors_new_clients_are_refused_and_the_present_ones_go_on(server: RunningServer) -> None:
+async def test_of_the_last_descriptors_none_goes_to_new_calls_and_the_streams_go_on(server: RunningServer) -> None:
     await create(server.stub, job_request("warm", task_request("t", "quick")))
     await ended(server.stub, "warm")
     watcher = Watcher(server)
     await watcher.connect()
+    await create(
+        server.stub, job_request("chain", task_request("a", "short"), task_request("b", "quick", dependencies=["a"]))
+    )
+    await in_state(server.stub, "chain", "Running")
+    pid = server.process.pid
+    with limited(pid, resource.RLIMIT_NOFILE, open_files(pid) + LEFT_DESCRIPTORS):
+        async with new_client(server) as channel:
+            stub = job_pb2_grpc.JobServiceStub(channel)
+            await eventually_true(lambda: is_exhausted(stub.QueryJob(pb.QueryJobRequest(job_id="warm"))))
+            assert await is_exhausted(stub.WatchJob(pb.WatchJobRequest()).read())
+        async with (
+            aiohttp.ClientSession() as session,
+            session.post(f"http://{server.http_address}/healthZ") as response,
+        ):
+            assert response.status == 429
+        await eventually(lambda: watcher.jobs["chain"].state == "Succeeded")
+    await eventually_true(lambda: is_answered(server.stub.QueryJob(pb.QueryJobRequest(job_id="warm"))))
+    await watcher.close()
+
+
+async def test_without_any_descriptor_tasks_fail_with_the_reason_and_the_streams_go_on(server: RunningServer) -> None:
+    await create(server.stub, job_request("warm", task_request("t", "quick")))
+    await ended(server.stub, "warm")
+    watcher = Watcher(server)
+    await watcher.connect()
+    await create(
+        server.stub, job_request("poor", task_request("a", "short"), task_request("b", "quick", dependencies=["a"]))
+    )
+    await in_state(server.stub, "poor", "Running")
     pid = server.process.pid
     with limited(pid, resource.RLIMIT_NOFILE, open_files(pid)):
         async with new_client(server) as channel:
@@ -73,8 +104,7 @@ async def test_without_descriptors_new_clients_are_refused_and_the_present_ones_
                     pb.QueryJobRequest(job_id="warm"), timeout=REFUSAL_SECONDS
                 )
             assert refusal.value.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
-        await create(server.stub, job_request("poor", task_request("t", "quick")))
-        await eventually(lambda: "poor" in watcher.jobs and watcher.jobs["poor"].end_time)
+        await eventually(lambda: watcher.jobs["poor"].end_time)
         assert "Too many open files" in watcher.jobs["poor"].err_msg
 
     async with new_client(server) as channel:
@@ -85,6 +115,22 @@ async def test_without_descriptors_new_clients_are_refused_and_the_present_ones_
     await server.stub.RestartJob(pb.RestartJobRequest(job_id="poor"))
     await eventually(lambda: watcher.jobs["poor"].state == "Succeeded")
     await watcher.close()
+
+
+async def is_exhausted(call: Awaitable[object]) -> bool:
+    """Whether the call is refused for want of something; anything else but an answer raises."""
+    try:
+        await call
+    except grpc.aio.AioRpcError as error:
+        if error.code() is not grpc.StatusCode.RESOURCE_EXHAUSTED:
+            raise
+        return "file descriptors left" in (error.details() or "")
+    return False
+
+
+async def is_answered(call: Awaitable[object]) -> bool:
+    """Whether it is not refused for want of something."""
+    return not await is_exhausted(call)
 
 
 def new_client(server: RunningServer) -> grpc.aio.Channel:
