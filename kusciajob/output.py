@@ -39,6 +39,9 @@ class TaskOutput:
         Without a domain: the caller's own party, for the master the task's first. InvalidJob, TaskNotFound, NotAllowed.
         """
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+        while follow and not key.attempt and not await self._is_ended(task_id, key):
+            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
+            key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         followers = [_Follower(self._source, key, stream) for stream in OutputStream]
         while True:
             is_last = not follow or await self._is_ended(task_id, key)
@@ -80,8 +83,10 @@ class TaskOutput:
         except (TaskNotFound, JobNotFound):
             return True
         task = job.status.tasks[key.task]
-        if job.number != key.job or task.attempt != key.attempt or not job.status.is_unfinished:
+        if job.number != key.job or not job.status.is_unfinished:
             return True
+        if task.attempt != key.attempt:
+            return key.attempt > 0  # else it has just started
         return task.parties[key.party].state in _ENDED
 
 

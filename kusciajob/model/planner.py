@@ -132,6 +132,8 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
     When all that happened is that one task succeeded, its alias saves looking at what does not depend on it.
     """
     status = job.status
+    if succeeded and not any(succeeded in spec.dependencies for spec in job.spec.tasks):
+        return status.tasks
     states: dict[str, str] = {task.alias: task.phase.state for task in status.tasks}
     never = _never_succeeding(job, states)
     idle = turn = ""

@@ -17,6 +17,8 @@ from kusciajob.model.job import Party
 from kusciajob.model.status import Endpoint
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
+TEMPORARY = "tmp"
+"""A party's own directory for temporary files, by this name to the shim as well: it removes one that is left empty."""
 MAX_NAME_BYTES = 255  # of one path component, on Linux
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -48,7 +50,7 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
     container = container_of(party, party.key.party)
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = domains / directory_name(own.domain_id)
-    root, temporary = directory / "root", directory / "tmp"
+    root, temporary = directory / "root", directory / TEMPORARY
     cwd = _below(root, container.working_dir)
     env = {
         "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
@@ -63,7 +65,7 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
     values = {**env, "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config}
     try:
         for each in (root, temporary, domain_directory, cwd):
-            each.mkdir(parents=True, exist_ok=True, mode=0o700)
+            _make(each)
         _write_config_files(party, container, root, values)
     except OSError as error:
         raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
@@ -133,9 +135,21 @@ def _write_config_files(party: PartySpec, container: Container, root: Path, valu
     templates = party.image.config_templates if party.image else {}
     for mount in container.config_volume_mounts:
         file = _below(root, mount.mount_path)
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make(file.parent)
         text = template.render(templates[mount.sub_path], values, file_name=mount.sub_path)
         file.write_text(text, encoding="utf-8")
+
+
+def _make(directory: Path) -> None:
+    """The directory is there, with those above it. Path.mkdir is slower where it is not, or where its parent is not."""
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        if not directory.is_dir():
+            raise
+    except FileNotFoundError:
+        _make(directory.parent)
+        _make(directory)  # another party may have made it meanwhile
 
 
 def _below(root: Path, absolute: str) -> Path:

@@ -1,18 +1,19 @@
 """Runs every party as a process group on this machine, by way of the shim, which outlives the server."""
 
 import asyncio
-import contextlib
 import logging
 import os
 import shutil
 import signal
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
 from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
+from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.slots import Slots
@@ -49,6 +50,7 @@ class ProcessRuntime:
         self._ports = PortPool(ports)
         self._slots = Slots(max_running_parties)
         self._output_limit_bytes = output_limit_bytes
+        self._blocking = Blocking()
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
@@ -88,13 +90,16 @@ class ProcessRuntime:
         if party.key in self._started:
             return
         directory = self._runs / str(party.key)
-        program = await asyncio.to_thread(
-            layout.prepare,
-            party,
-            directory,
-            domains=self._domains,
-            path=self._path,
-            progress_url=self._progress_url() + quote(party.task_id),
+        # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
+        program = await self._blocking.do(
+            partial(
+                layout.prepare,
+                party,
+                directory,
+                domains=self._domains,
+                path=self._path,
+                progress_url=self._progress_url() + quote(party.task_id),
+            )
         )
         self._started[party.key] = directory
         try:
@@ -125,7 +130,9 @@ class ProcessRuntime:
         except ShimError as error:
             self._release(key)
             return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
-        result = await asyncio.to_thread(_judge, ended, directory)
+        # Mostly there is nothing to be looked at, and the shim has removed what was empty.
+        is_tidy = ended.code == 0 and not _exists(directory / layout.TEMPORARY)
+        result = ExitResult(succeeded=True) if is_tidy else await self._blocking.do(partial(_judge, ended, directory))
         self._release(key)
         return result
 
@@ -179,12 +186,14 @@ class ProcessRuntime:
             self._shim.forget(str(key))
 
 
+def _exists(directory: Path) -> bool:
+    """A question of a microsecond, about what was there a moment ago."""
+    return os.path.lexists(directory)
+
+
 def _judge(ended: PartyExit, directory: Path) -> ExitResult:
     """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
-    temporary = directory / "tmp"
-    with contextlib.suppress(OSError):
-        temporary.rmdir()  # mostly empty
-    shutil.rmtree(temporary, ignore_errors=True)
+    shutil.rmtree(directory / layout.TEMPORARY, ignore_errors=True)
     if ended.lost:
         text = "lost: its process was found dead or without supervision after the shim had died"
         return ExitResult(succeeded=False, message=text, is_fault=True)

@@ -145,7 +145,7 @@ def test_watching_a_job_that_fails_ends_with_1_and_its_reason(server: RunningSer
 
 
 def test_watch_as_json_has_one_event_a_line(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "events", task(script={"seconds": 1.6, "progress": [0.25, 0.5, 0.75]}))
+    create(server, tmp_path, "events", task(script={"seconds": 4, "progress": [0.25, 0.5, 0.75]}))
     watched = kusciajob("watch", "events", "-o", "json", server=server)
     events = [json.loads(line) for line in watched.stdout.splitlines()]
     assert events[0]["type"] == "ADDED"

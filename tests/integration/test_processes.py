@@ -64,11 +64,14 @@ async def test_two_hundred_parties_at_once_have_ports_of_their_own_and_leave_not
         return len(list((tmp_path / "domains").glob("*/*"))) == 200
 
     await eventually(all_listen, timeout_seconds=60)
-    status = await status_of(server.stub, "many")
-    addresses = [
-        party.endpoints[0].endpoint for task in status.tasks for party in task.parties if party.state == "Running"
-    ]
-    assert len(set(addresses)) == len(addresses) == 200
+
+    async def running() -> list[str]:
+        status = await status_of(server.stub, "many")
+        parties = [party for task in status.tasks for party in task.parties if party.state == "Running"]
+        return [party.endpoints[0].endpoint for party in parties] if len(parties) == 200 else []
+
+    addresses = await eventually_true(running)
+    assert len(set(addresses)) == 200
     for address in addresses[::20]:
         host, port = address.split(":")
         socket.create_connection((host, int(port)), timeout=5).close()

@@ -14,6 +14,7 @@ from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children,
 from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
+TEMPORARY = "tmp"
 RETRY_SECONDS = 1.0
 
 
@@ -205,6 +206,8 @@ class Parties:
                 party.output.limit()
             except OSError as error:
                 log(f"party {party.key}: output not limited: {error}")
+        with contextlib.suppress(OSError):
+            os.rmdir(f"{party.directory}/{TEMPORARY}")  # one that is not empty is the server's to remove: it takes time
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:
