@@ -69,6 +69,7 @@ def fuzz(
         )
         ended = subprocess.run(
             [sys.executable, "-m", "tests.fuzz.raw", target, *flags],
+            cwd=Path(__file__).parents[2],
             env=os.environ | {"TMPDIR": place, "PYTHONHASHSEED": "0"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
