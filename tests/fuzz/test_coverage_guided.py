@@ -13,13 +13,13 @@ needs_atheris = pytest.mark.skipif(not coverage.is_available(), reason=coverage.
 
 SUCCESS = Status()
 INPUTS = {
-    "grpc_edge": 300,
+    "grpc_edge": 250,
     "http_edge": 350,
     "http_connection": 100,
-    "appimages": 250,
-    "job_files": 400,
-    "settings": 400,
-    "templates": 10_000,
+    "appimages": 200,
+    "job_files": 250,
+    "settings": 250,
+    "templates": 3_000,
 }
 
 
