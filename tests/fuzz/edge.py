@@ -18,6 +18,7 @@ from yarl import URL
 
 from kusciajob.config import Settings
 from kusciajob.server import Server
+from tests.fuzz.faults import FaultLog
 
 CALL_SECONDS = 20.0
 _OPTIONS = (
@@ -46,7 +47,7 @@ class Edge:
         chosen: dict[str, Any] = {"grpc_port": 0, "http_port": 0, "runtime": "simulated"} | settings
         self._settings = Settings(data_dir=self.data_dir, **chosen)
         self._runner = asyncio.Runner(debug=False)
-        self._log = _Errors(self.faults)
+        self._log = FaultLog(self.faults)
         self._server: Server | None = None
         self._parts: list[Any] = []
 
@@ -180,15 +181,6 @@ class Edge:
             return b""
         finally:
             writer.close()
-
-
-class _Errors(logging.Handler):
-    def __init__(self, faults: list[str]) -> None:
-        super().__init__(logging.ERROR)
-        self._faults = faults
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._faults.append(self.format(record))
 
 
 def _same(data: bytes) -> bytes:
