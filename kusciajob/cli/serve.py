@@ -53,10 +53,13 @@ def _spare_the_collector() -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    signals = StopSignals()
+    signals, hang_up = StopSignals(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)  # unhandled, it would end the process
     async with started(settings) as server:
-        _spare_the_collector()
         asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
+        if hang_up.is_set():
+            server.reload()
+        _spare_the_collector()
         failure = asyncio.ensure_future(server.wait_failed())
         ends: list[asyncio.Future[Any]] = [signals.arrival, failure]
         await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)

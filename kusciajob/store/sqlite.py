@@ -25,8 +25,8 @@ TAIL_EVENTS = 500
 """So many of the newest events are kept in memory."""
 CACHE_BYTES = 32 << 20
 """What the jobs in memory may take, roughly."""
-TASK_BYTES = 1024
-"""What a task takes beside its input, roughly."""
+TASK_BYTES = 2048
+"""What a task takes in memory beside its input, roughly, with its status."""
 TRUNCATED_AT_ONCE = 1000
 """So many events are forgotten in one transaction, that other calls do not wait long."""
 

@@ -29,7 +29,7 @@ from kusciajob.model.status import (
 from kusciajob.recent import Recent
 
 KEPT_TASKS_BYTES = 4 << 20
-TASK_BYTES = 512
+TASK_BYTES = 768
 """What a kept task takes beside its encoding, roughly."""
 LENGTH_DELIMITED, FIXED_32 = 2, 5
 
