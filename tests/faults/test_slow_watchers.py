@@ -22,7 +22,7 @@ TASKS = 8
 CALLERS = 8
 SLOW_WATCHERS = 20
 MOST_BYTES_PER_WATCHER = 0.75 * MIB
-"""Beyond what the same events cost without them. What each of them could hoard is 10 MiB of encoded events, or more as objects."""
+"""Beyond what the same events cost without them. What each of them could hoard is 10 MiB of encoded events, or more."""
 END = "the-end"
 RANKS = {"Pending": 0, "Running": 1, "Succeeded": 2, "Failed": 2}
 
