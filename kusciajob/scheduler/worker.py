@@ -28,6 +28,8 @@ from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_pa
 logger = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 1.0
+PARTNERS_SECONDS = 0.005
+"""How long it may be kept back that a party has started or succeeded, while others of its task have not."""
 PROGRESS_SECONDS = 1.0
 """The shortest time between two commits of progress."""
 
@@ -68,6 +70,7 @@ class JobWorker:
         self._wake.set()
         self._timer: asyncio.TimerHandle | None = None
         self._progress_hold: asyncio.TimerHandle | None = None
+        self._partners_hold: asyncio.TimerHandle | None = None
         self._fault = ""
 
     def observe(self, event: JobEvent) -> None:
@@ -97,7 +100,7 @@ class JobWorker:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
         finally:
             self._tools.room.leave(self._job.number)
-            for timer in (self._timer, self._progress_hold):
+            for timer in (self._timer, self._progress_hold, self._partners_hold):
                 if timer is not None:
                     timer.cancel()
             if self._supervisors:
@@ -273,8 +276,27 @@ class JobWorker:
             self._wake.set()
 
     def _take(self, report: PartyReport) -> None:
+        """Take note of what happened to a party. Good news waits a moment for that of its partners: one commit less."""
         self._inbox.append(report)
+        if report.event is PartyEvent.FAILED or self._is_complete(report):
+            self._wake.set()
+        elif self._partners_hold is None:
+            self._partners_hold = asyncio.get_running_loop().call_later(PARTNERS_SECONDS, self._release_partners)
+
+    def _release_partners(self) -> None:
+        self._partners_hold = None
         self._wake.set()
+
+    def _is_complete(self, report: PartyReport) -> bool:
+        """Whether all parties of the task have done the same by now."""
+        task = self._job.status.tasks[report.key.task]
+        late = {TaskState.STARTING} if report.event is PartyEvent.STARTED else ACTIVE
+        told = {
+            other.key.party
+            for other in self._inbox
+            if other.event is report.event and other.key.task == report.key.task
+        }
+        return all(position in told or party.state not in late for position, party in enumerate(task.parties))
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:

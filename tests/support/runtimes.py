@@ -93,6 +93,7 @@ class ManualRuntime:
         if key in self.running:
             result = await asyncio.shield(self.running[key])
             self._finish(key, result)
+        self.reserved.discard(key)  # a party that had ended already was attached to
         return self._ended.get(key) or ExitResult(succeeded=False, message="lost", is_fault=True)
 
     async def stop(self, key: PartyKey) -> None:
