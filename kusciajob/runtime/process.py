@@ -130,9 +130,10 @@ class ProcessRuntime:
         except ShimError as error:
             self._release(key)
             return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
-        # Mostly there is nothing to be looked at, and the shim has removed what was empty.
-        is_tidy = ended.code == 0 and not _exists(directory / layout.TEMPORARY)
-        result = ExitResult(succeeded=True) if is_tidy else await self._blocking.do(partial(_judge, ended, directory))
+        if ended.code == 0 and ended.tidy:
+            result = ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
+        else:
+            result = await self._blocking.do(partial(_judge, ended, directory))
         self._release(key)
         return result
 
@@ -184,11 +185,6 @@ class ProcessRuntime:
         self._slots.free([key])
         if self._started.pop(key, None) is not None:
             self._shim.forget(str(key))
-
-
-def _exists(directory: Path) -> bool:
-    """A question of a microsecond, about what was there a moment ago."""
-    return os.path.lexists(directory)
 
 
 def _judge(ended: PartyExit, directory: Path) -> ExitResult:

@@ -15,6 +15,8 @@ class PartyExit(msgspec.Struct, frozen=True):
     ended_at: float
     stopped: bool
     lost: bool
+    tidy: bool = False
+    """Whether it left no temporary files."""
 
 
 class PartyState(msgspec.Struct, frozen=True):

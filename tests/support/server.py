@@ -6,7 +6,7 @@ import re
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import grpc
@@ -127,7 +127,8 @@ class RunningServer:
             await self._channel.close(None)
         exit_code = await self.stop() if self.is_running else 0
         for pid in self.left_processes():
-            os.kill(pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it ended meanwhile
+                os.kill(pid, signal.SIGKILL)
         assert exit_code == 0, f"the server stopped with exit code {exit_code}:\n{self.log.read_text()}"
 
     async def _wait(self) -> int:

@@ -32,6 +32,7 @@ class Party:
         self.kill_at = math.inf
         self.is_group_over = False
         self.is_stopped = False
+        self.is_tidy = False
 
     def describe(self) -> dict[str, Any]:
         return {"state": "running", "pid": self.pid, "started_at": self.started_at}
@@ -40,8 +41,24 @@ class Party:
         # Not by the wall clock: one that is set back must not end a party before it began.
         ended_at = self.started_at + time.clock_gettime(time.CLOCK_BOOTTIME) - self.started_boottime
         return describe_exit(
-            self.key, code=self.code, started_at=self.started_at, ended_at=ended_at, stopped=self.is_stopped
+            self.key,
+            code=self.code,
+            started_at=self.started_at,
+            ended_at=ended_at,
+            stopped=self.is_stopped,
+            tidy=self.is_tidy,
         )
+
+
+def _remove_empty(directory: str) -> bool:
+    """Whether it is gone; one that is not empty is left to the server, it takes time."""
+    try:
+        os.rmdir(directory)
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return True
 
 
 def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
@@ -206,8 +223,7 @@ class Parties:
                 party.output.limit()
             except OSError as error:
                 log(f"party {party.key}: output not limited: {error}")
-        with contextlib.suppress(OSError):
-            os.rmdir(f"{party.directory}/{TEMPORARY}")  # one that is not empty is the server's to remove: it takes time
+        party.is_tidy = _remove_empty(f"{party.directory}/{TEMPORARY}")
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:

@@ -72,6 +72,7 @@ def describe_exit(
     ended_at: float,
     stopped: bool = False,
     lost: bool = False,
+    tidy: bool = False,
 ) -> dict[str, Any]:
     """The exit record; a negative code is the number of the signal that ended the program."""
     is_signal = code is not None and code < 0
@@ -83,6 +84,7 @@ def describe_exit(
         "ended_at": ended_at,
         "stopped": stopped,
         "lost": lost,
+        "tidy": tidy,
     }
 
 
