@@ -89,7 +89,7 @@ class Party:
             environ = Path(f"/proc/{pid}/environ").read_bytes()
         except OSError:
             return False
-        return f"KUSCIAJOB_PARTY={self.key}".encode() in environ.split(b"\0")
+        return f"KUSCIAJOB_PARTY={self.key}@{self.directory}".encode() in environ.split(b"\0")
 
 
 def state_of(pid: int) -> str | None:
@@ -176,7 +176,7 @@ async def test_program_gets_exactly_its_environment_and_arguments(client: ShimCl
     args, seen, cwd, session = json.loads(party.stdout())
     seen.pop("LC_CTYPE", None)  # Python's own, for a C locale
     assert args == ["a b", "", "$(id)"]
-    assert seen == {**env, "KUSCIAJOB_PARTY": party.key}
+    assert seen == {**env, "KUSCIAJOB_PARTY": f"{party.key}@{party.directory}"}
     assert cwd == str(party.directory)
     assert session == state.pid
 
@@ -541,6 +541,24 @@ async def test_parties_of_a_killed_shim_are_lost_and_gone(client: ShimClient, tm
     assert not any(map(is_alive, pids))
     assert (await client.recover(ended.key, ended.directory)).state == "exited"
     assert pid_of(client) != shim_pid
+
+
+async def test_a_party_of_the_same_key_in_another_directory_is_left_alone(client: ShimClient, tmp_path: Path) -> None:
+    first, second = Party(tmp_path), Party(tmp_path)
+    other = ShimClient(tmp_path / "other")
+    await other.connect()
+    try:
+        second.key = first.key
+        await first.start(client, "/bin/sleep", "600")
+        await second.start(other, "/bin/sleep", "600")
+        os.kill(pid_of(client), signal.SIGKILL)
+        assert (await client.wait(first.key)).lost
+        assert not first.processes()
+        assert len(second.processes()) == 1
+        await other.stop(second.key, grace_seconds=5)
+        assert (await other.wait(second.key)).signal == signal.SIGTERM
+    finally:
+        await other.close()
 
 
 async def test_requests_survive_a_killed_shim(client: ShimClient, tmp_path: Path) -> None:

@@ -21,15 +21,15 @@ class Orphans:
 
     def __init__(self) -> None:
         self.boot_id = read_boot_id()
-        self._keys: set[str] | None = None
+        self._markers: set[str] | None = None
 
-    def kill(self, key: str, spawned: dict[str, Any]) -> None:
+    def kill(self, marker: str, spawned: dict[str, Any]) -> None:
         """Returns when nothing of the party described by party.json is left, or says in the log that it is."""
-        if self._keys is None:
-            # Once is enough: a key that has no process now gets one from this shim only.
-            self._keys = {marker for pid in list_processes() if (marker := read_marker(pid))}
+        if self._markers is None:
+            # Once is enough: a party that has no process now gets one from this shim only.
+            self._markers = {found for pid in list_processes() if (found := read_marker(pid))}
         leader = self._find_leader(spawned)
-        if leader is None and key not in self._keys:
+        if leader is None and marker not in self._markers:
             return
         deadline = time.monotonic() + KILL_SECONDS
         known: dict[int, float] = {}
@@ -40,14 +40,14 @@ class Orphans:
                 if stat is None or stat.is_dead:
                     continue
                 # A dying process no longer shows its environment, so the ones seen are remembered.
-                if known.get(pid) == stat.start_seconds or stat.session == leader or read_marker(pid) == key:
+                if known.get(pid) == stat.start_seconds or stat.session == leader or read_marker(pid) == marker:
                     known[pid] = stat.start_seconds
                     is_left = True
                     send_signal(os.kill, pid, signal.SIGKILL)
             if not is_left:
                 return
             time.sleep(POLL_SECONDS)
-        log(f"party {key}: processes of a killed shim are still there after {KILL_SECONDS:g} s")
+        log(f"party {marker}: processes of a killed shim are still there after {KILL_SECONDS:g} s")
 
     def _find_leader(self, spawned: dict[str, Any]) -> int | None:
         """The recorded main process, if that very process is still there."""

@@ -10,7 +10,7 @@ from typing import Any
 
 from kusciajob.runtime.shim.orphans import Orphans
 from kusciajob.runtime.shim.outputs import OUTPUT_NAMES, Output, Outputs
-from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, read_marker, send_signal
+from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, marker_of, read_marker, send_signal
 from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
@@ -104,7 +104,9 @@ class Parties:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if opened else os.O_EXCL)
                 opened.append(os.open(f"{directory}/{name}", flags, 0o600))
             party = Party(key, directory, output_limit_bytes)
-            party.pid = spawn(argv, {**env, MARKER: key}, cwd=cwd, stdout=opened[0], stderr=opened[1])
+            party.pid = spawn(
+                argv, {**env, MARKER: marker_of(key, directory)}, cwd=cwd, stdout=opened[0], stderr=opened[1]
+            )
         except FileExistsError:
             return self.recover(key, directory)
         except (OSError, ValueError, RequestError) as error:
@@ -212,7 +214,8 @@ class Parties:
             party = self._leaders.get(stat.session) or self._draining.get(stat.session)
             if party is not None:
                 return party.key
-        return read_marker(pid)
+        marker = read_marker(pid)
+        return marker.partition("@")[0] if marker else None
 
     def _finish(self, party: Party) -> None:
         del self._draining[party.pid], self.running[party.key]
@@ -280,7 +283,7 @@ class Parties:
         if not os.path.exists(f"{directory}/stdout.log"):
             return {"state": "unknown"}
         spawned = read_record(f"{directory}/party.json") or {}
-        self._orphans.kill(key, spawned)
+        self._orphans.kill(marker_of(key, directory), spawned)
         now = time.time()
         started_at = min(float(spawned.get("started_at") or now), now)
         record = describe_exit(key, code=None, started_at=started_at, ended_at=now, lost=True)

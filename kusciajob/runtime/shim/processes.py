@@ -41,8 +41,13 @@ def list_children() -> list[int]:
     return [pid for pid in list_processes() if (stat := ProcessStat.of(pid)) and stat.parent == os.getpid()]
 
 
+def marker_of(key: str, directory: str) -> str:
+    """What the environment of a party's programs tells of it. Servers on one machine use the same keys."""
+    return f"{key}@{directory}"
+
+
 def read_marker(pid: int) -> str | None:
-    """The key of the party that a process was started for, by its environment."""
+    """The marker of the party that a process was started for, by its environment."""
     found = (b"\0" + read_bytes(f"/proc/{pid}/environ")).partition(f"\0{MARKER}=".encode())[2]
     return found.partition(b"\0")[0].decode(errors="replace") or None
 
