@@ -153,7 +153,8 @@ def load(
 ) -> Settings:
     """The settings in force. SettingsError names the setting, its value and what it may be."""
     merged: dict[str, object] = dict(_read_file(file)) if file else {}
-    for setting in describe():
+    settings = describe()
+    for setting in settings:
         if environment.get(setting.variable):
             merged[setting.name] = environment[setting.variable]
         if flags.get(setting.name) is not None:
@@ -162,8 +163,12 @@ def load(
         return msgspec.convert(merged, Settings, strict=False, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         problem, _, name = str(error).rstrip("`").rpartition(" - at `$.")
-        value = reprlib.repr(merged[name]) if problem else ""
-        raise SettingsError(f"setting {name} is {value}: {problem}" if problem else name) from None
+        if not problem:
+            raise SettingsError(name) from None
+        choices = next(setting.choices for setting in settings if setting.name == name)
+        if choices:
+            problem = f"it must be one of {', '.join(choices)}"
+        raise SettingsError(f"setting {name} is {reprlib.repr(merged[name])}: {problem}") from None
 
 
 def _read_file(file: Path) -> Mapping[str, object]:
@@ -188,12 +193,12 @@ def _only(documents: list[Any]) -> Any:
 
 
 def _to_path(kind: type, value: object) -> object:
-    if kind is Path and isinstance(value, str | Path):
-        path = Path(value)
-        if "\0" in str(path):
-            raise ValueError("a path cannot hold a NUL")
-        try:
-            return path.expanduser()
-        except RuntimeError as error:
-            raise ValueError(f"{error} (a path that begins with ~ names a user)") from None
-    raise NotImplementedError(f"no conversion to {kind}")
+    if kind is not Path or not isinstance(value, str | Path):
+        raise ValueError("it must be a text, the path of a file or directory")
+    path = Path(value)
+    if "\0" in str(path):
+        raise ValueError("a path cannot hold a NUL")
+    try:
+        return path.expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{error} (a path that begins with ~ names a user)") from None
