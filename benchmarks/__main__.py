@@ -29,26 +29,26 @@ def main() -> None:
     servers.pin_load()
     results: list[Result] = []
     begun = time.monotonic()
-    for name in given.only or BENCHMARKS:
-        if time.monotonic() - begun > effort.seconds:
-            print(f"{name}: left out, {effort.seconds:g} s are over")
-            continue
-        with tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as directory:
-            for result in BENCHMARKS[name](effort, Path(directory)):
+    # Nothing is removed before the end: for a minute after many files went, ext4 is slow to create others.
+    with tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as place:
+        for name in given.only or BENCHMARKS:
+            if time.monotonic() - begun > effort.seconds:
+                print(f"{name}: left out, {effort.seconds:g} s are over")
+                continue
+            directory = Path(place, name)
+            directory.mkdir()
+            for result in BENCHMARKS[name](effort, directory):
                 results.append(result)
                 print(f"{time.monotonic() - begun:5.0f} s  {result.name}", flush=True)
-    machine = _machine()
+        machine = _machine(Path(place, "machine"))
     report.print_table(results, machine=machine)
     if not given.only:
         report.write_json(results)
         report.write_plot(results, machine=machine)
 
 
-def _machine() -> str:
-    with (
-        tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as directory,
-        servers.kusciajob(Path(directory)) as server,
-    ):
+def _machine(directory: Path) -> str:
+    with servers.kusciajob(directory) as server:
         loop = servers.describe(server)
     model = next(
         (
