@@ -1,5 +1,6 @@
-"""Writes what the README takes from the code: the state diagram and the settings. --check only compares."""
+"""Writes what the README takes from elsewhere: state diagram, settings, benchmark results. --check only compares."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from kusciajob.cli.settings import settings
 from kusciajob.model.status import JobState
 from kusciajob.model.transitions import OPERATION_TABLE, Effect, Operation, job_moves
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+RESULTS = ROOT / "benchmarks" / "results.json"
 
 
 def diagram() -> str:
@@ -25,6 +28,22 @@ def diagram() -> str:
     return "\n".join(lines)
 
 
+def benchmarks() -> str:
+    """The results of the last `make bench`."""
+    lines = ["| what | here | floor | ratio | target | met |", "|---|---|---|---|---|---|"]
+    for row in json.loads(RESULTS.read_text()):
+        floor = "" if row["floor"] is None else f"{number(row['floor'])} {row['unit']}"
+        ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+        cells = (row["name"], f"{number(row['value'])} {row['unit']}", floor, ratio, row["target"])
+        lines.append(f"| {' | '.join(cells)} | {'yes' if row['met'] else '**no**'} |")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three digits, or all that stand before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 def with_part(text: str, name: str, content: str) -> str:
     """The text with the content between the part's two markers."""
     begin, end = f"<!-- {name}:begin (scripts/gen_readme.py) -->\n", f"<!-- {name}:end -->"
@@ -37,6 +56,7 @@ def main() -> int:
     present = README.read_text()
     text = with_part(present, "states", diagram())
     text = with_part(text, "settings", CliRunner().invoke(settings).output)
+    text = with_part(text, "benchmarks", benchmarks())
     if "--check" not in sys.argv:
         README.write_text(text)
     elif text != present:
