@@ -47,7 +47,6 @@ def _prefer_throughput() -> None:
 
 def _spare_the_collector() -> None:
     """What is there now stays; and hardly anything of what comes refers to itself, so looking for that can wait."""
-    gc.collect()
     gc.freeze()
     gc.set_threshold(COLLECTED_OBJECTS)
 

@@ -218,5 +218,5 @@ class Life(RuleBasedStateMachine):
             assert "Running" not in states
 
 
-Life.TestCase.settings = examples(12, stateful_step_count=25)
+Life.TestCase.settings = examples(8, stateful_step_count=25)
 TestLife = Life.TestCase

@@ -58,7 +58,7 @@ class ManualRuntime:
                 future.set_result(result)
 
     async def open(self) -> None:
-        pass
+        self.reserved = set()  # a server that starts takes them back with `attach`
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         if self.allocate_error is not None:
