@@ -9,6 +9,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.support.images import write_image
@@ -50,6 +51,19 @@ class Web:
             if response.content_type == "application/json" and not is_stream:
                 return response.status, json.loads(answer)
             return response.status, answer
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def shared_server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    async with running_server(tmp_path_factory.mktemp("http"), runtime="simulated", max_message_mib=1) as server:
+        yield server
+
+
+@pytest.fixture
+async def shared(shared_server: RunningServer) -> AsyncIterator[Web]:
+    """For what minds no other jobs and leaves the server as it is."""
+    async with aiohttp.ClientSession(f"http://{shared_server.http_address}") as session:
+        yield Web(shared_server, session)
 
 
 @pytest.fixture
@@ -108,8 +122,8 @@ async def test_a_job_over_json_in_its_exact_form(web: Web) -> None:
     ("path", "code"),
     [("suspend", 11207), ("restart", 11208), ("cancel", 11209), ("stop", 11205), ("delete", 11204)],
 )
-async def test_every_operation_has_its_path_and_code(web: Web, path: str, code: int) -> None:
-    status, answer = await web.call(f"/api/v1/job/{path}", {"job_id": "nobody"})
+async def test_every_operation_has_its_path_and_code(shared: Web, path: str, code: int) -> None:
+    status, answer = await shared.call(f"/api/v1/job/{path}", {"job_id": "nobody"})
     assert (status, answer["status"]["code"], answer["data"]) == (200, code, None)
 
 
@@ -124,59 +138,59 @@ async def test_approve_takes_the_result_by_name_or_number(web: Web) -> None:
 
 
 @pytest.mark.parametrize("content_type", ["application/json", "application/json; charset=utf-8", "text/plain"])
-async def test_json_by_its_content_types(web: Web, content_type: str) -> None:
-    status, answer = await web.call("/api/v1/job/create", JOB, **{"Content-Type": content_type})
+async def test_json_by_its_content_types(shared: Web, content_type: str) -> None:
+    status, answer = await shared.call("/api/v1/job/create", JOB, **{"Content-Type": content_type})
     assert (status, answer["status"]["code"]) == (200, 0)
 
 
-async def test_binary_protobuf_is_answered_in_kind(web: Web) -> None:
+async def test_binary_protobuf_is_answered_in_kind(shared: Web) -> None:
     request = job_request("binary").SerializeToString()
-    status, answer = await web.call("/api/v1/job/create", request, **{"Content-Type": "application/x-protobuf"})
+    status, answer = await shared.call("/api/v1/job/create", request, **{"Content-Type": "application/x-protobuf"})
     assert status == 200
     response = pb.CreateJobResponse.FromString(answer)
     assert (response.status.message, response.data.job_id) == ("success", "binary")
-    status, answer = await web.call("/api/v1/job/create", b"\xff\xff", **{"Content-Type": "application/x-protobuf"})
+    status, answer = await shared.call("/api/v1/job/create", b"\xff\xff", **{"Content-Type": "application/x-protobuf"})
     assert (status, pb.CreateJobResponse.FromString(answer).status.code) == (200, 11101)
 
 
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"job_id": 5}', b'{"tasks": {}}'])
-async def test_what_cannot_be_parsed_is_said_in_the_body_and_for_watch_by_the_status(web: Web, body: bytes) -> None:
-    status, answer = await web.call("/api/v1/job/create", body)
+async def test_what_cannot_be_parsed_is_said_in_the_body_and_for_watch_by_the_status(shared: Web, body: bytes) -> None:
+    status, answer = await shared.call("/api/v1/job/create", body)
     assert (status, answer["status"]["code"], answer["data"]) == (200, 11101, None)
     assert "CreateJobRequest" in answer["status"]["message"]
     watch = body if body[:1] != b"{" or body == b"{" else b'{"timeout_seconds": "soon"}'
-    status, answer = await web.call("/api/v1/job/watch", watch)
+    status, answer = await shared.call("/api/v1/job/watch", watch)
     assert (status, answer["status"]["code"]) == (400, 11101)
 
 
-async def test_statuses_of_what_is_not_served(web: Web) -> None:
-    status, answer = await web.call("/api/v1/job/fly", {})
+async def test_statuses_of_what_is_not_served(shared: Web) -> None:
+    status, answer = await shared.call("/api/v1/job/fly", {})
     assert (status, answer["status"]["code"]) == (404, 11100)
-    assert (await web.call("/api/v1/job/create", method="GET"))[0] == 405
+    assert (await shared.call("/api/v1/job/create", method="GET"))[0] == 405
     large = json.dumps({**JOB, "job_id": "x" * 2**20}).encode()
-    status, answer = await web.call("/api/v1/job/create", large)
+    status, answer = await shared.call("/api/v1/job/create", large)
     assert status == 413
     assert "max_message_mib" in answer["status"]["message"] or "1048576" in answer["status"]["message"]
-    assert (await web.call("/api/v1/job/watch", {"timeout_seconds": -1}))[0] == 400
+    assert (await shared.call("/api/v1/job/watch", {"timeout_seconds": -1}))[0] == 400
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_health(web: Web, method: str) -> None:
-    assert await web.call("/healthZ", method=method) == (
+async def test_health(shared: Web, method: str) -> None:
+    assert await shared.call("/healthZ", method=method) == (
         200,
         {"status": {"code": 0, "message": "success", "details": []}, "data": {"ready": True}},
     )
 
 
-async def test_openapi_describes_every_path(web: Web) -> None:
-    _, document = await web.call("/openapi.json", method="GET")
+async def test_openapi_describes_every_path(shared: Web) -> None:
+    _, document = await shared.call("/openapi.json", method="GET")
     assert document["openapi"].startswith("3.1")
     operations = ("create", "query", "status/batchQuery", "delete", "stop", "suspend", "restart", "cancel", "approve")
     expected = {f"/api/v1/job/{name}" for name in (*operations, "watch")}
     expected |= {"/api/v1/log/task/query", "/api/v1/log/node/query", "/healthZ"}
     assert set(document["paths"]) >= expected
     for path in expected:
-        assert (await web.call(path, {"timeout_seconds": 1}))[0] == 200
+        assert (await shared.call(path, {"timeout_seconds": 1}))[0] == 200
 
 
 async def test_watch_is_one_json_object_a_line_as_it_happens(web: Web) -> None:
