@@ -40,7 +40,7 @@ soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a m
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
 
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
-	FUZZ_TIMES=8 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
+	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
 
 check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads only

@@ -107,7 +107,7 @@ def test_what_is_huge_deep_or_exponential(name: str, directory: Path) -> None:
     load_everything(HUGE[name], directory)
 
 
-@examples(60)
+@examples(40)
 @given(text=st.text(max_size=200) | st.text("{}[]:,-&*!|>'\"\n #?%@`<~ab01", max_size=60))
 def test_any_text(text: str, directory: Path) -> None:
     load_everything(text, directory)
@@ -127,13 +127,13 @@ documents = st.recursive(
 )
 
 
-@examples(60)
+@examples(40)
 @given(document=documents)
 def test_any_document(document: object, directory: Path) -> None:
     load_everything(yaml.safe_dump(document, allow_unicode=True), directory)
 
 
-@examples(60)
+@examples(40)
 @given(name=st.sampled_from(config.Settings.__struct_fields__), value=strategies.texts | st.just("~nobody/x"))
 def test_any_value_of_a_setting(name: str, value: str) -> None:
     for flags, environment in (({name: value}, {}), ({}, {f"KUSCIAJOB_{name.upper()}": value})):
@@ -179,7 +179,7 @@ def test_any_template(text: str, data: st.DataObject) -> None:
             assert "{{" in text or rendered == text
 
 
-@examples(60)
+@examples(40)
 @given(value=st.text(max_size=50))
 def test_a_value_fits_between_the_quotes_of_json(value: str) -> None:
     assert msgspec.json.decode(template.render('"{{.X}}"', {"X": value})) == value

@@ -117,7 +117,7 @@ def test_no_other_name_leaves_its_place(edge: Edge, place: Path, field: str, num
 names = st.sampled_from([*range(len(DOMAINS))]).map(DOMAINS.__getitem__) | st.text(min_size=1, max_size=253)
 
 
-@examples(200)
+@examples(150)
 @given(one=names.filter(bool), other=names.filter(bool))
 def test_directories_of_domains_are_their_own(one: str, other: str) -> None:
     first, second = directory_name(one), directory_name(other)

@@ -54,7 +54,7 @@ def repeated(piece: bytes) -> bytes:
     return piece * 5_000
 
 
-@examples(80)
+@examples(50)
 @given(operation=st.sampled_from(OWN_OPERATIONS), data=broken_messages())
 def test_garbage_over_grpc(edge: Edge, operation: str, data: bytes) -> None:
     code, answers = edge.call_bytes(operation, data)
@@ -64,7 +64,7 @@ def test_garbage_over_grpc(edge: Edge, operation: str, data: bytes) -> None:
     edge.check()
 
 
-@examples(80)
+@examples(50)
 @given(
     route=st.sampled_from(ROUTES),
     content_type=st.sampled_from(TYPES),
@@ -80,7 +80,7 @@ def test_garbage_over_http(edge: Edge, route: Route, content_type: str, encoding
     edge.check()
 
 
-@examples(60)
+@examples(40)
 @given(
     method=st.sampled_from(METHODS),
     path=st.sampled_from([route.path for route in ROUTES])
@@ -98,7 +98,7 @@ def test_any_method_path_and_header(edge: Edge, method: str, path: str, header: 
     edge.check()
 
 
-@examples(60)
+@examples(40)
 @given(pieces=st.lists(st.binary(max_size=40), max_size=4), then=st.sampled_from(["end", "leave"]))
 def test_what_is_no_http(edge: Edge, pieces: list[bytes], then: Literal["end", "leave"]) -> None:
     answer = edge.exchange(pieces, then=then)

@@ -64,7 +64,7 @@ def as_stored(request: pb.CreateJobRequest, answer: pb.QueryJobResponseData) -> 
     )
 
 
-@examples(60)
+@examples(40)
 @given(request=strategies.jobs, form=st.sampled_from(["grpc", "protobuf", "snake", "camel"]))
 def test_a_job_is_stored_as_sent_or_not_at_all(edge: Edge, request: pb.CreateJobRequest, form: str) -> None:
     head = edge.head()
@@ -89,7 +89,7 @@ def test_a_job_is_stored_as_sent_or_not_at_all(edge: Edge, request: pb.CreateJob
     edge.check()
 
 
-@examples(60)
+@examples(40)
 @given(data=st.data(), route=st.sampled_from([route for route in ROUTES if not route.is_stream]))
 def test_every_call_answers_whatever_it_is_asked(edge: Edge, data: st.DataObject, route: Route) -> None:
     request = data.draw(strategies.messages(route.call.input_type))
@@ -106,7 +106,7 @@ def test_every_call_answers_whatever_it_is_asked(edge: Edge, data: st.DataObject
     edge.check()
 
 
-@examples(60)
+@examples(40)
 @given(value=strategies.json_values, route=st.sampled_from(ROUTES))
 def test_any_json_over_http(edge: Edge, value: object, route: Route) -> None:
     answer = edge.http("POST", route.path, msgspec.json.encode(value))
