@@ -14,6 +14,7 @@ from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 from tests.support.callers import API, GRPC_OPERATIONS
+from tests.support.requests import job_request
 
 # The rest are served by grpcio's own code, and answer UNKNOWN.
 OWN_OPERATIONS = [operation for operation in GRPC_OPERATIONS if not operation.startswith("/grpc.")]
@@ -35,6 +36,8 @@ ENCODINGS = ["", "gzip", "deflate", "br", "zstd", "identity", "gzip, gzip", "non
 @pytest.fixture(scope="module")
 def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Edge]:
     with Edge(tmp_path_factory.mktemp("raw"), max_message_mib=1) as edge:
+        created = edge.call(f"/{API}.JobService/CreateJob", job_request("there"), pb.CreateJobResponse)
+        assert created.status.code == 0  # a watch of no jobs at all has nothing to say
         yield edge
 
 
