@@ -22,7 +22,18 @@ from tests.support.secured import Place, secured_server
 
 NOT_ALLOWED = 11102
 JOB, TASK = "their-job", "their-task"
-SAYS_AND_FAILS = "import sys; print('their-output', flush=True); print('their-error', file=sys.stderr); sys.exit(3)"
+# Not before its partners have said theirs: when one fails, the others are stopped at once.
+SAYS_AND_FAILS = """
+import json, os, pathlib, sys, time
+print("their-output", flush=True)
+print("their-error", file=sys.stderr, flush=True)
+task, own = os.environ["TASK_ID"], pathlib.Path(os.environ["KUSCIAJOB_DOMAIN_DIR"])
+(own / task).touch()
+parties = json.loads(os.environ["TASK_CLUSTER_DEFINE"])["parties"]
+while not all((own.parent / party["name"] / task).exists() for party in parties):
+    time.sleep(0.01)
+sys.exit(3)
+"""
 
 
 class Domain:
