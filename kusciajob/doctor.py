@@ -39,7 +39,7 @@ def examine(directory: Path) -> Iterator[Finding]:
         yield Finding(Level.PROBLEM, f"there is no {file}: no server has ever worked in this directory")
         return
     try:
-        with closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+        with closing(database.read_only(file)) as connection:
             connection.execute("BEGIN")  # everything is read from one moment
             yield from _schema(connection)
             yield from _integrity(connection)

@@ -13,6 +13,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
 from kusciajob.model.status import JobState, TaskState
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.store import database
 from kusciajob.store.sqlite import SqliteStore
 
 COUNT_SECONDS = 10.0
@@ -61,7 +62,7 @@ class Observation:
             ),
             "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(hub.lags)),
             "store_queue_length": ("Changes that wait for a commit.", lambda: store.queue_length),
-            "scheduler_jobs": ("Jobs that the scheduler works on: all that are not finished.", lambda: scheduler.jobs),
+            "scheduler_jobs": ("Jobs that the scheduler works on: Pending or Running ones.", lambda: scheduler.jobs),
             "scheduler_waiting_for_room": (
                 "Jobs of which a task waits for a free slot or port.",
                 lambda: scheduler.waiting_for_room,
@@ -111,6 +112,6 @@ def count_parties(file: Path) -> dict[str, int]:
 
 
 def _ask(file: Path, query: str) -> dict[str, int]:
-    with suppress(sqlite3.Error), closing(sqlite3.connect(f"{file.absolute().as_uri()}?mode=ro", uri=True)) as database:
-        return dict(database.execute(query))
+    with suppress(sqlite3.Error), closing(database.read_only(file)) as connection:
+        return dict(connection.execute(query))
     return {}

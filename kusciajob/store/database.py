@@ -27,6 +27,11 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_only(path: Path) -> sqlite3.Connection:
+    """A connection that can change nothing, whether a server works on the file or not."""
+    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+
+
 def migrations() -> list[str]:
     """The scripts that lead from an empty database to the newest schema, in order."""
     files = (file for file in resources.files(__package__).joinpath("schema").iterdir() if file.name.endswith(".sql"))
