@@ -62,15 +62,20 @@ async def test_after_a_suspension_calls_streams_and_jobs_go_on(server: RunningSe
     await watcher.close()
 
 
-async def test_of_the_last_descriptors_none_goes_to_new_calls_and_the_streams_go_on(server: RunningServer) -> None:
+async def watched_halfway(server: RunningServer, job_id: str) -> Watcher:
+    """Somebody watches while the first of the job's two tasks runs; a job "warm" has ended."""
     await create(server.stub, job_request("warm", task_request("t", "quick")))
     await ended(server.stub, "warm")
     watcher = Watcher(server)
     await watcher.connect()
-    await create(
-        server.stub, job_request("chain", task_request("a", "short"), task_request("b", "quick", dependencies=["a"]))
-    )
-    await in_state(server.stub, "chain", "Running")
+    tasks = task_request("a", "short"), task_request("b", "quick", dependencies=["a"])
+    await create(server.stub, job_request(job_id, *tasks))
+    await in_state(server.stub, job_id, "Running")
+    return watcher
+
+
+async def test_of_the_last_descriptors_none_goes_to_new_calls_and_the_streams_go_on(server: RunningServer) -> None:
+    watcher = await watched_halfway(server, "chain")
     pid = server.process.pid
     with limited(pid, resource.RLIMIT_NOFILE, open_files(pid) + LEFT_DESCRIPTORS):
         async with new_client(server) as channel:
@@ -88,14 +93,7 @@ async def test_of_the_last_descriptors_none_goes_to_new_calls_and_the_streams_go
 
 
 async def test_without_any_descriptor_tasks_fail_with_the_reason_and_the_streams_go_on(server: RunningServer) -> None:
-    await create(server.stub, job_request("warm", task_request("t", "quick")))
-    await ended(server.stub, "warm")
-    watcher = Watcher(server)
-    await watcher.connect()
-    await create(
-        server.stub, job_request("poor", task_request("a", "short"), task_request("b", "quick", dependencies=["a"]))
-    )
-    await in_state(server.stub, "poor", "Running")
+    watcher = await watched_halfway(server, "poor")
     pid = server.process.pid
     with limited(pid, resource.RLIMIT_NOFILE, open_files(pid)):
         async with new_client(server) as channel:
