@@ -10,7 +10,7 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, texts
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.remote import connected, end_with_reader
+from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import CallFailed, Connection
 from kusciajob.wire.status import Code
 
@@ -38,7 +38,7 @@ def logs(name: str, alias: str, domain: str, follow: bool, server: options.Targe
 
 
 async def _print_logs(name: str, alias: str, domain: str, server: options.Target, *, follow: bool) -> None:
-    end_with_reader()
+    end_promptly()
     async with connected(server) as connection:
         sources = await _find(connection, name, alias, domain)
         is_marked = len(sources) > 1

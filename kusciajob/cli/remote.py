@@ -1,7 +1,8 @@
-"""What commands that talk to a server share: the connection, and an end when nobody reads on."""
+"""What commands that talk to a server share: the connection, and an end at once when nobody reads on or at Ctrl-C."""
 
 import asyncio
 import os
+import signal
 import stat
 import sys
 from collections.abc import AsyncIterator
@@ -9,7 +10,7 @@ from contextlib import asynccontextmanager
 
 import grpc
 
-from kusciajob.cli.errors import EXIT_FAILED, CommandError
+from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
 from kusciajob.client.connection import ClientError, Connection, Unreachable, tls_credentials
 
@@ -29,12 +30,15 @@ async def connected(target: Target) -> AsyncIterator[Connection]:
         raise CommandError(str(error)) from None
 
 
-def end_with_reader() -> None:
-    """End the program when whoever reads our pipe leaves (`| head`), not only at the next output."""
+def end_promptly() -> None:
+    """End the program at Ctrl-C, and when whoever reads our pipe leaves (`| head`), not only at the next output."""
+    loop = asyncio.get_running_loop()
+    # asyncio.run alone can sleep through a signal that comes in the instant before it waits.
+    loop.add_signal_handler(signal.SIGINT, sys.exit, EXIT_INTERRUPTED)
     descriptor = sys.stdout.fileno()
     if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
         # A pipe's writing end turns readable when it breaks.
-        asyncio.get_running_loop().add_reader(descriptor, sys.exit, EXIT_FAILED)
+        loop.add_reader(descriptor, sys.exit, EXIT_FAILED)
 
 
 def _credentials(target: Target) -> grpc.ChannelCredentials | None:

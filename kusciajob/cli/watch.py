@@ -9,7 +9,7 @@ import click
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, tables, texts
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.remote import connected, end_with_reader
+from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import Connection, Unreachable
 
 FIRST_RETRY_SECONDS = 0.5
@@ -37,7 +37,7 @@ def watch(job_id: str, timeout_seconds: int | None, server: options.Target, outp
 
 
 async def _watch(job_id: str, timeout_seconds: int | None, server: options.Target, *, is_json: bool) -> None:
-    end_with_reader()
+    end_promptly()
     report = _Report(job_id, is_json=is_json)
     async with connected(server) as connection:
         await connection.wait_ready()
