@@ -78,13 +78,17 @@ class JobStore(Protocol):
         """Finish what was accepted, then let go of the medium."""
 
 
+Form = Callable[[JobEvent], bytes]
+"""What makes the wire form of an event; the same function each time."""
+
+
 class Published(Protocol):
     """An event in the hub, shared by all its watchers."""
 
     @property
     def event(self) -> JobEvent: ...
 
-    def encoded(self, encode: Callable[[JobEvent], bytes]) -> bytes:
+    def encoded(self, encode: Form) -> bytes:
         """The event in a wire form, produced once per form for all watchers."""
 
 
@@ -101,8 +105,13 @@ class WatchStream(Protocol):
 class EventHub(Protocol):
     """Tails the log once and fans out in memory. There is no publish()."""
 
-    def subscribe(self, *, after: int | None = None) -> AbstractAsyncContextManager[WatchStream]:
-        """Watch from a revision on; None: every existing job as ADDED first, then what follows."""
+    def subscribe(
+        self, *, after: int | None = None, form: Form | None = None
+    ) -> AbstractAsyncContextManager[WatchStream]:
+        """Watch from a revision on; None: every existing job as ADDED first, then what follows.
+
+        `form` is what the watcher is going to ask its events for: so they have it from the start.
+        """
 
 
 class HubClosed(Exception):

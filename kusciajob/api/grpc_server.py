@@ -52,7 +52,7 @@ class LogServicer:
 
     async def QueryLog(self, request: log_pb2.QueryLogRequest, context: Context) -> None:
         async for response in self._calls.QueryLog(request, self._caller_of(context)):
-            await context.write(response)
+            await context.write(response.SerializeToString())
 
     async def QueryPodNode(
         self, request: log_pb2.QueryPodNodeRequest, context: Context

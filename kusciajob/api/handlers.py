@@ -1,4 +1,4 @@
-"""Registers a servicer with a gRPC server, behind a gate; a response may also be bytes that are serialised already."""
+"""Registers a servicer with a gRPC server, behind a gate."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -11,7 +11,6 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from kusciajob.api.gate import Gate, LimitReached, host_of
-from kusciajob.api.ready import ReadyResponse
 from kusciajob.api.routes import WATCH
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
@@ -24,7 +23,7 @@ BROKEN_OFF = "BROKEN_OFF"
 
 
 def generic_handler(service: ServiceDescriptor, servicer: object, gate: Gate) -> "grpc.GenericRpcHandler[Any, Any]":
-    """Serve every method by the servicer's coroutine of that name; one that streams writes to the context.
+    """Serve every method by the servicer's coroutine of that name; one that streams writes bytes to the context.
 
     The generated registration serialises messages only, and fails with UNKNOWN and a stack trace in the log on bytes
     that are no message; here that is INVALID_ARGUMENT.
@@ -34,18 +33,17 @@ def generic_handler(service: ServiceDescriptor, servicer: object, gate: Gate) ->
         serve = _stream if method.server_streaming else _unary
         make = grpc.unary_stream_rpc_method_handler if method.server_streaming else grpc.unary_unary_rpc_method_handler
         handlers[method.name] = make(
-            serve(getattr(servicer, method.name), GetMessageClass(method.input_type), method.name, gate),
-            response_serializer=_serialize,
+            serve(getattr(servicer, method.name), GetMessageClass(method.input_type), method.name, gate)
         )
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
 def _unary(
     call: Callable[[Any, Context], Awaitable[Any]], kind: type[Message], name: str, gate: Gate
-) -> Callable[[bytes, Context], Awaitable[Any]]:
+) -> Callable[[bytes, Context], Awaitable[bytes]]:
     meter, now, parse = gate.meter(name), time.perf_counter, kind.FromString
 
-    async def serve(data: bytes, context: Context) -> Any:
+    async def serve(data: bytes, context: Context) -> bytes:
         began = now()
         peer = host_of(context.peer())
         code: int | str = BROKEN_OFF
@@ -57,13 +55,13 @@ def _unary(
         try:
             response = await call(parse(data), context)
             code = response.status.code
+            return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or a ReadyResponse
         except DecodeError as error:
             code = UNREADABLE
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
         finally:
             gate.leave(peer)
             meter.note(code, now() - began)
-        return response
 
     return serve
 
@@ -93,7 +91,3 @@ def _stream(
 
 def _unreadable_text(kind: type[Message], error: DecodeError) -> str:
     return f"the message cannot be read as {kind.DESCRIPTOR.name}: {error}"
-
-
-def _serialize(response: Message | ReadyResponse | bytes) -> bytes:
-    return response if isinstance(response, bytes) else response.SerializeToString()

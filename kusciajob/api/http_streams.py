@@ -49,7 +49,7 @@ async def watch(
             HTTPStatus.BAD_REQUEST, f"timeout_seconds {seconds} is out of range: 0 (no limit) to {MAX_WATCH_SECONDS}"
         )
     deadline = time.monotonic() + (seconds or float("inf"))
-    async with _stream(request) as response, service.watch(caller) as events:
+    async with _stream(request) as response, service.watch(caller, form=encode_event) as events:
         await _send(events, response, deadline)
     return response
 

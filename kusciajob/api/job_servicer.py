@@ -64,7 +64,7 @@ class JobServicer:
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the store cannot be read: {error}")
 
     async def _stream(self, context: Context, deadline: float | None) -> None:
-        async with self._service.watch(self._caller_of(context)) as stream:
+        async with self._service.watch(self._caller_of(context), form=encode_event) as stream:
             while True:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:

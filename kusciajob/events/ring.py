@@ -2,9 +2,9 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from kusciajob.contracts import HubClosed
+from kusciajob.contracts import Form, HubClosed
 from kusciajob.model.status import JobEvent
 
 
@@ -15,9 +15,9 @@ class SharedEvent:
 
     def __init__(self, event: JobEvent) -> None:
         self.event = event
-        self._forms: dict[Callable[[JobEvent], bytes], bytes] = {}
+        self._forms: dict[Form, bytes] = {}
 
-    def encoded(self, encode: Callable[[JobEvent], bytes]) -> bytes:
+    def encoded(self, encode: Form) -> bytes:
         """The event in that form; `encode` is called once and should be the same function each time."""
         form = self._forms.get(encode)
         if form is None:
@@ -48,9 +48,9 @@ class Ring:
         self.head = head
         self._wake_all()
 
-    def append(self, events: Iterable[JobEvent]) -> None:
+    def append(self, events: Iterable[SharedEvent]) -> None:
         """Publish the events that follow `head`: every stream that waits is woken by one signal."""
-        self._events.extend(map(SharedEvent, events))
+        self._events.extend(events)
         self.head = self._events[-1].event.revision
         self._wake_all()
 

@@ -16,7 +16,7 @@ from kusciajob.api import http_gateway, http_messages, http_streams
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.http_gateway import HttpGateway
-from kusciajob.contracts import HubClosed, Published
+from kusciajob.contracts import Form, HubClosed, Published
 from kusciajob.events.ring import SharedEvent
 from kusciajob.metrics import Metrics
 from kusciajob.model.errors import LogTruncated
@@ -44,7 +44,7 @@ class Service:
         """What comes after the batches; None: nothing, ever."""
 
     @asynccontextmanager
-    async def watch(self, caller: Caller) -> AsyncIterator["Service"]:
+    async def watch(self, caller: Caller, *, form: Form | None = None) -> AsyncIterator["Service"]:
         self.open_streams += 1
         try:
             yield self

@@ -4,7 +4,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from kusciajob.contracts import WatchStream
+from kusciajob.contracts import Form, WatchStream
 from kusciajob.model.status import EventType, JobEvent
 from kusciajob.service import Caller, JobService
 from kusciajob.store.memory import MemoryStore
@@ -30,7 +30,7 @@ class ScriptedHub:
         self._batches = [[Told(_added(job_id)) for job_id in batch] for batch in batches]
 
     @asynccontextmanager
-    async def subscribe(self, *, after: int | None = None) -> AsyncIterator[WatchStream]:
+    async def subscribe(self, *, after: int | None = None, form: Form | None = None) -> AsyncIterator[WatchStream]:
         yield self
 
     async def read(self, timeout: float | None = None) -> Sequence[Told]:

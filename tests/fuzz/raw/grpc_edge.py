@@ -102,7 +102,7 @@ async def _call(method: MethodDescriptor, request: bytes, caller: Caller) -> tup
             assert len(context.written) == LEAVES_AFTER
         except grpc.aio.AbortError:
             assert context.code is not grpc.StatusCode.OK
-    return context.code, [handler.response_serializer(message) for message in context.written]
+    return context.code, context.written
 
 
 def _handler(method: MethodDescriptor, world: World) -> Any:
