@@ -18,7 +18,7 @@ from kusciajob.model.status import Endpoint
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
-"""A party's own directory for temporary files, by this name to the shim as well: it removes one that is left empty."""
+"""A party's own directory for temporary files, by this name to the shim as well: it looks whether one is left empty."""
 MAX_NAME_BYTES = 255  # of one path component, on Linux
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
@@ -28,7 +28,7 @@ class Program(Struct, frozen=True):
 
     argv: tuple[str, ...]
     env: dict[str, str]
-    cwd: Path
+    cwd: str
 
 
 def container_of(party: PartySpec, index: int) -> Container:
@@ -49,15 +49,15 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
     """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
     container = container_of(party, party.key.party)
     own = party.spec.tasks[party.key.task].parties[party.key.party]
-    domain_directory = domains / directory_name(own.domain_id)
-    root, temporary = directory / "root", directory / TEMPORARY
+    domain_directory = f"{domains}/{directory_name(own.domain_id)}"
+    root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
     cwd = _below(root, container.working_dir)
     env = {
         "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
         "LANG": "C.UTF-8",
-        "HOME": str(root),
-        "TMPDIR": str(temporary),
-        "KUSCIAJOB_DOMAIN_DIR": str(domain_directory),
+        "HOME": root,
+        "TMPDIR": temporary,
+        "KUSCIAJOB_DOMAIN_DIR": domain_directory,
         "TASK_PROGRESS_URL": progress_url,
         **{variable.name: variable.value for variable in container.env},
         **_task_variables(party, own),
@@ -131,35 +131,35 @@ def _cluster_define(party: PartySpec) -> str:
     return cluster.cluster_define(parties, self_party=party.key.party)
 
 
-def _write_config_files(party: PartySpec, container: Container, root: Path, values: Mapping[str, str]) -> None:
+def _write_config_files(party: PartySpec, container: Container, root: str, values: Mapping[str, str]) -> None:
     templates = party.image.config_templates if party.image else {}
     for mount in container.config_volume_mounts:
         file = _below(root, mount.mount_path)
-        _make(file.parent)
+        _make(os.path.dirname(file))
         text = template.render(templates[mount.sub_path], values, file_name=mount.sub_path)
-        file.write_text(text, encoding="utf-8")
+        Path(file).write_text(text, encoding="utf-8")
 
 
-def _make(directory: Path) -> None:
-    """The directory is there, with those above it. Path.mkdir is slower where it is not, or where its parent is not."""
+def _make(directory: str) -> None:
+    """The directory is there, with those above it. As fast as can be where it is not, or where its parent is not."""
     try:
         os.mkdir(directory, 0o700)
     except FileExistsError:
-        if not directory.is_dir():
+        if not os.path.isdir(directory):
             raise
     except FileNotFoundError:
-        _make(directory.parent)
+        _make(os.path.dirname(directory))
         _make(directory)  # another party may have made it meanwhile
 
 
-def _below(root: Path, absolute: str) -> Path:
+def _below(root: str, absolute: str) -> str:
     """The AppImage's absolute path inside the party's root; `..` is refused when an AppImage is built."""
-    return root / absolute.lstrip("/")
+    return os.path.normpath(f"{root}/{absolute}")
 
 
-def _find(program: str, cwd: Path, path: str) -> str:
+def _find(program: str, cwd: str, path: str) -> str:
     if "/" in program:
-        return str(cwd / program)
+        return os.path.join(cwd, program)
     found = shutil.which(program, path=path)
     if found is None:
         raise StartFailed(f'command "{program}" was not found on PATH {path} (setting path puts directories before it)')

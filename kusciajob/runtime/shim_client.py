@@ -97,6 +97,8 @@ class ShimClient:
         self._connection: _Connection | None = None
         self._transport: asyncio.Transport | None = None
         self._requests: dict[int, _Request] = {}
+        self._outgoing: list[bytes] = []
+        """Written together at the end of this turn of the event loop: parties start in numbers."""
         self._parties: dict[str, _Watched] = {}
         self._last_id = 0
         self._reconnecting: asyncio.Task[None] | None = None
@@ -133,7 +135,7 @@ class ShimClient:
         *,
         argv: Sequence[str],
         env: Mapping[str, str],
-        cwd: Path,
+        cwd: str | Path,
         directory: Path,
         output_limit_bytes: int | None = None,
     ) -> PartyState:
@@ -228,8 +230,15 @@ class ShimClient:
         self._requests[number] = _Request(line, answer)
         answer.add_done_callback(lambda _: self._requests.pop(number, None))
         if self._transport is not None:
-            self._transport.write(line)
+            if not self._outgoing:
+                asyncio.get_running_loop().call_soon(self._flush)
+            self._outgoing.append(line)
         return answer
+
+    def _flush(self) -> None:
+        lines, self._outgoing = self._outgoing, []
+        if self._transport is not None and lines:
+            self._transport.write(b"".join(lines))
 
     def _take(self, message: Message) -> None:
         if message.exit is not None:
@@ -283,14 +292,16 @@ class ShimClient:
                 f"the running shim of {self._directory} speaks version {hello.version}, this program {PROTOCOL_VERSION}"
             )
         # No await from here on: a request is either among these or written by _send.
-        unanswered = list(self._requests.values())
+        unanswered = [request.line for request in self._requests.values()]
+        self._outgoing.clear()
         self._connection, self._transport, self.shim_pid = connection, transport, hello.pid
         # First what the last connection may have missed; the shim answers in order.
         for key, watched in self._parties.items():
             if not watched.exit.done():
                 state = self._send("recover", key=key, dir=watched.directory)
                 state.add_done_callback(functools.partial(self._take_recovered, key))
-        transport.writelines([request.line for request in unanswered])
+        self._outgoing += unanswered
+        self._flush()
         return True
 
     def _open_socket(self) -> socket.socket | None:

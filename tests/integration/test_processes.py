@@ -30,6 +30,8 @@ async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
     write_image(images, "listen", LISTEN, ports=["main"])
     write_image(images, "show", ["cat", "conf/task.json"], ports=["a-b"])
     write_image(images, "environment", ["env"], env=[{"name": "COLOUR", "value": "green"}])
+    write = 'mkdir "$TMPDIR/deep"; echo clear > "$TMPDIR/deep/secret"; cat "$TMPDIR/deep/secret"'
+    write_image(images, "litter", ["sh", "-c", f'{write}; [ "$KUSCIA_DOMAIN_ID" = bob ]'])
     write_image(images, "fail", ["sh", "-c", "echo no room on the moon >&2; exit 3"])
     write_image(images, "sleep", ["sleep", "600"])
     write_image(images, "stubborn", ["sh", "-c", "trap '' TERM; sleep 600 & sleep 600 & wait"])
@@ -153,7 +155,15 @@ async def test_a_program_gets_a_small_environment_of_its_own(server: RunningServ
     assert environment["TMPDIR"].endswith("/tmp")
     assert "TASK_INPUT_CONFIG" not in environment
     assert "PWD" not in environment or environment["PWD"].endswith("/root/work")
-    assert not Path(environment["TMPDIR"]).exists()
+
+
+@pytest.mark.parametrize(("domain", "state"), [("alice", "Failed"), ("bob", "Succeeded")])
+async def test_temporary_files_are_gone_once_a_task_has_ended(server: RunningServer, domain: str, state: str) -> None:
+    await create(server.stub, job_request("litter", task_request("t", "litter", [domain])))
+    status = await ended(server.stub, "litter")
+    assert status.state == state
+    assert await output(server, status.tasks[0].task_id) == "clear\n"
+    assert list(server.data_dir.glob("runs/**/secret")) == []
 
 
 async def test_output_is_followed_while_it_is_written_and_kept_across_a_restart(server: RunningServer) -> None:

@@ -50,15 +50,18 @@ class Party:
         )
 
 
-def _remove_empty(directory: str) -> bool:
-    """Whether it is gone; one that is not empty is left to the server, it takes time."""
+def _is_empty(directory: str) -> bool:
+    """Whether nothing is in it, or it is gone.
+
+    An empty one stays for as long as its job: ext4 creates files slowly for a minute after others were removed.
+    """
     try:
-        os.rmdir(directory)
+        with os.scandir(directory) as entries:
+            return next(entries, None) is None
     except FileNotFoundError:
         return True
     except OSError:
         return False
-    return True
 
 
 def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
@@ -226,7 +229,7 @@ class Parties:
                 party.output.limit()
             except OSError as error:
                 log(f"party {party.key}: output not limited: {error}")
-        party.is_tidy = _remove_empty(f"{party.directory}/{TEMPORARY}")
+        party.is_tidy = _is_empty(f"{party.directory}/{TEMPORARY}")
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:
