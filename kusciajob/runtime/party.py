@@ -154,12 +154,12 @@ def _make(directory: str) -> None:
 
 def _below(root: str, absolute: str) -> str:
     """The AppImage's absolute path inside the party's root; `..` is refused when an AppImage is built."""
-    return os.path.normpath(f"{root}/{absolute}")
+    return str(Path(root, absolute.lstrip("/")))
 
 
 def _find(program: str, cwd: str, path: str) -> str:
     if "/" in program:
-        return os.path.join(cwd, program)
+        return str(Path(cwd, program))
     found = shutil.which(program, path=path)
     if found is None:
         raise StartFailed(f'command "{program}" was not found on PATH {path} (setting path puts directories before it)')

@@ -155,6 +155,7 @@ async def test_a_program_gets_a_small_environment_of_its_own(server: RunningServ
     assert environment["TMPDIR"].endswith("/tmp")
     assert "TASK_INPUT_CONFIG" not in environment
     assert "PWD" not in environment or environment["PWD"].endswith("/root/work")
+    assert list(Path(environment["TMPDIR"]).iterdir()) == []
 
 
 @pytest.mark.parametrize(("domain", "state"), [("alice", "Failed"), ("bob", "Succeeded")])
