@@ -167,6 +167,17 @@ async def test_temporary_files_are_gone_once_a_task_has_ended(server: RunningSer
     assert list(server.data_dir.glob("runs/**/secret")) == []
 
 
+async def test_a_data_directory_beyond_a_link_is_the_one_that_the_system_means(tmp_path: Path) -> None:
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "link").symlink_to(tmp_path / "far" / "away")
+    images = tmp_path / "images"
+    write_image(images, "where", ["sh", "-c", 'test . -ef "$HOME/work"'])
+    async with running_server(tmp_path / "link" / "..", app_image_dir=images) as server:
+        await create(server.stub, job_request("linked", task_request("t", "where", ["alice"])))
+        assert (await ended(server.stub, "linked")).state == "Succeeded"
+    assert not (tmp_path / "data").exists()
+
+
 async def test_output_is_followed_while_it_is_written_and_kept_across_a_restart(server: RunningServer) -> None:
     await create(server.stub, job_request("chat", task_request("t", "talk", ["alice"])))
     task_id = (await status_of(server.stub, "chat")).tasks[0].task_id
