@@ -94,6 +94,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     log_retention_events: Annotated[
         int, Meta(ge=0, description="events kept in the log of changes, for watchers that lag behind; 0 = no limit")
     ] = 1_000_000
+    log_retention_mib: Annotated[
+        int, Meta(ge=0, description="what they may take on disk, in MiB, roughly; 0 = no limit")
+    ] = 1024
     log_retention_hours: Annotated[float, Meta(ge=0, description="how long they are kept; 0 = no limit")] = 168.0
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="what is logged, to stderr")

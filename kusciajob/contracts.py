@@ -39,7 +39,7 @@ class JobStore(Protocol):
         """The jobs asked for, in that order, from one read. JobNotFound names all that are missing."""
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        """Up to `limit` jobs with a number above `after`, oldest first."""
+        """Up to `limit` jobs with a number above `after`, oldest first; fewer where they are big, one at least."""
 
     async def unfinished(self) -> list[Job]:
         """All jobs that are not finished, oldest first."""
@@ -66,7 +66,13 @@ class JobStore(Protocol):
         """The newest revision, never older than what any earlier read showed; 0 in an empty log."""
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
-        """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
+        """Up to `limit` events with a revision above `after`, in order; fewer where they are big, one at least.
+
+        LogTruncated.
+        """
+
+    async def log_excess(self, max_bytes: int) -> int:
+        """The last revision to forget so that the log takes no more than that; 0 where it does not."""
 
     async def wait_log(self, after: int) -> None:
         """Return once a revision above `after` may exist; a hint that can come early, never late."""
@@ -90,6 +96,9 @@ class Published(Protocol):
 
     def encoded(self, encode: Form) -> bytes:
         """The event in a wire form, produced once per form for all watchers."""
+
+    def seen_by(self, domain: str) -> "Published":
+        """The event without what is not for that domain; mostly itself."""
 
 
 class WatchStream(Protocol):
@@ -145,15 +154,23 @@ class PartySpec(Struct, frozen=True, gc=False):
 
 
 class ExitResult(Struct, frozen=True, gc=False):
-    """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame."""
+    """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame.
+
+    `message` is for everybody, `detail` for the master and the party's domain: what a program wrote, or where it lies.
+    """
 
     succeeded: bool
     message: str = ""
     is_fault: bool = False
+    detail: str = ""
 
 
 class StartFailed(Exception):
-    """The runtime could not start a party; the text names the cause."""
+    """The runtime could not start a party; the text names the cause. `detail`: see ExitResult."""
+
+    def __init__(self, text: str, *, detail: str = "") -> None:
+        super().__init__(text)
+        self.detail = detail
 
 
 class NoCapacity(Exception):

@@ -19,11 +19,19 @@ from kusciajob.store.sqlite import SqliteStore
 COUNT_SECONDS = 10.0
 """Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""
 
-JOBS_BY_STATE = "SELECT json_extract(CAST(status AS TEXT), '$.phase.state'), count(*) FROM job GROUP BY 1"
+# A large status is compressed; asking whether it is costs all others nothing.
+JOBS_BY_STATE = """
+    SELECT json_extract(
+        CAST(CASE substr(status, 1, 1) WHEN x'7B' THEN status ELSE plain_status(status) END AS TEXT), '$.phase.state'
+    ), count(*) FROM job GROUP BY 1
+"""
 # By the index of unfinished jobs; a state that is Pending is left out when a status is stored.
 PARTIES_BY_STATE = """
     SELECT coalesce(json_extract(party.value, '$.state'), 'Pending'), count(*)
-    FROM job, json_each(CAST(job.status AS TEXT), '$.tasks') AS task, json_each(task.value, '$.parties') AS party
+    FROM job, json_each(
+        CAST(CASE substr(job.status, 1, 1) WHEN x'7B' THEN job.status ELSE plain_status(job.status) END AS TEXT),
+        '$.tasks'
+    ) AS task, json_each(task.value, '$.parties') AS party
     WHERE job.unfinished = 1 GROUP BY 1
 """
 

@@ -9,7 +9,10 @@ V = TypeVar("V")
 
 
 class Recent(Generic[K, V]):
-    """Keeps what was last put or asked for, up to a weight in all; whoever puts a value says what it weighs."""
+    """Keeps what was last put or asked for, up to a weight in all; whoever puts a value says what it weighs.
+
+    One that is too heavy by itself is not kept, and nothing goes for it.
+    """
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -27,7 +30,11 @@ class Recent(Generic[K, V]):
     def put(self, key: K, value: V, *, weight: int) -> None:
         """Keep the value, instead of an earlier one of that key."""
         before = self._entries.pop(key, None)
-        self._weight += weight - before[1] if before else weight
+        if before:
+            self._weight -= before[1]
+        if weight > self._limit:
+            return
+        self._weight += weight
         self._entries[key] = value, weight
         while self._weight > self._limit:
             self._weight -= self._entries.popitem(last=False)[1][1]

@@ -20,18 +20,21 @@ HOUR_SECONDS = 3_600.0
 
 
 class Retention:
-    """Deletes jobs so many days after their end, as a client would, and truncates the log by count and age.
+    """Deletes jobs so many days after their end, as a client would, and truncates the log by count, age and size.
 
     0 keeps for ever. The log holds no times: an event's age is counted from when this object first saw its revision,
     so a restart of the server makes what is in the log young again.
     """
 
-    def __init__(self, *, store: JobStore, clock: Clock, job_days: float, log_events: int, log_hours: float) -> None:
+    def __init__(
+        self, *, store: JobStore, clock: Clock, job_days: float, log_events: int, log_hours: float, log_bytes: int = 0
+    ) -> None:
         self._store = store
         self._clock = clock
         self._job_seconds = job_days * DAY_SECONDS
         self._log_events = log_events
         self._log_seconds = log_hours * HOUR_SECONDS
+        self._log_bytes = log_bytes
         self._after = 0
         self._samples: deque[tuple[float, int]] = deque()
         self._truncated = 0
@@ -53,7 +56,9 @@ class Retention:
 
     async def _delete_jobs(self) -> None:
         page = await self._store.page(self._after, JOBS_PER_ROUND)
-        self._after = page[-1].number if len(page) == JOBS_PER_ROUND else 0
+        if not page and self._after:
+            page = await self._store.page(0, JOBS_PER_ROUND)
+        self._after = page[-1].number if page else 0
         ended_before = self._clock.now() - self._job_seconds
         for job in page:
             ended_at = job.status.phase.ended_at
@@ -75,6 +80,8 @@ class Retention:
         through = head - self._log_events if self._log_events else 0
         if self._log_seconds:
             through = max(through, self._aged(head))
+        if self._log_bytes:
+            through = max(through, await self._store.log_excess(self._log_bytes))
         if through > self._truncated:
             await self._store.truncate_log(through)
             self._truncated = through

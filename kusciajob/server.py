@@ -99,6 +99,7 @@ class Server:
             job_days=settings.job_retention_days,
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
+            log_bytes=settings.log_retention_mib * MIB,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
         for name, work in parts.items():

@@ -9,11 +9,11 @@ from typing import NoReturn
 from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, Form, ImageSource, JobStore, Published, WatchStream
-from kusciajob.model import transitions
+from kusciajob.model import limits, transitions
 from kusciajob.model.errors import InvalidJob, JobExists, JobNotFound, NotAllowed, StaleJob, TooManyJobs
 from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.status import Approval, Job, JobSummary
-from kusciajob.model.text import shown
+from kusciajob.model.text import listed, shown
 from kusciajob.model.transitions import Operation
 
 TASK_ID_SUFFIX_BYTES = 6
@@ -69,8 +69,8 @@ class JobService:
 
     async def create(self, spec: JobSpec, caller: Caller) -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists."""
-        for task in spec.tasks:
-            self._images.get(task.app_image)
+        images = [self._images.get(task.app_image) for task in spec.tasks]
+        limits.check_status_size(spec, [image.most_ports if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
             spec,
@@ -172,7 +172,7 @@ class JobService:
             if isinstance(refusal, TooManyJobs):
                 raise refusal from None
             # A task id is taken, or the job was deleted just now. Whose the task is, only the master may learn.
-            given = ", ".join(shown(task.task_id) for task in spec.tasks if task.task_id)
+            given = listed([shown(task.task_id) for task in spec.tasks if task.task_id])
             if caller.domain and given:
                 raise JobExists(f"one of the task ids {given} is taken: choose others, or leave them empty") from None
             raise refusal from None
@@ -185,7 +185,7 @@ class JobService:
 
 
 class _VisibleStream:
-    """Leaves out the jobs that a domain may not see."""
+    """Leaves out the jobs that a domain may not see, and details of others' parties."""
 
     def __init__(self, stream: WatchStream, caller: Caller) -> None:
         self._stream = stream
@@ -196,7 +196,8 @@ class _VisibleStream:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             batch = await self._stream.read(timeout)
-            visible = [published for published in batch if self._caller.may_see(published.event.job)]
+            domain = self._caller.domain
+            visible = [published.seen_by(domain) for published in batch if self._caller.may_see(published.event.job)]
             if visible or not batch:
                 return visible
             if deadline is not None:

@@ -12,11 +12,14 @@ from kusciajob.events.source import Source
 from kusciajob.events.stream import Stream
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, JobEvent, JobSummary
+from kusciajob.recent import Recent
 
 logger = logging.getLogger(__name__)
 
 RING_EVENTS = 1024
 BATCH_EVENTS = 128
+REPLAYED_BYTES = 32 << 20
+"""What the jobs that were replayed last may take, roughly."""
 
 
 class Hub:
@@ -29,9 +32,9 @@ class Hub:
         a watcher from a replay a moment ago: pages of it show jobs as they are when they are read.)
     Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
 
-    An event is encoded once for all streams that keep up, that is, are no more than `ring_events` behind: when it is
-    published, with its parts at hand, which is three times as fast as later. A failing store is waited for; a hub that
-    dies of anything else closes its streams and tells in `wait_failed`.
+    An event is encoded once for all streams that keep up, that is, are no more than `ring_events` behind (fewer where
+    they are big): when it is published, with its parts at hand, which is three times as fast as later. A failing store
+    is waited for; a hub that dies of anything else closes its streams and tells in `wait_failed`.
     """
 
     def __init__(self, store: JobStore, *, ring_events: int = RING_EVENTS, batch_events: int = BATCH_EVENTS) -> None:
@@ -40,8 +43,7 @@ class Hub:
         self._batch_events = batch_events
         self._streams: set[Stream] = set()
         self._forms: Counter[Form] = Counter()
-        self._replayed: dict[int, SharedEvent] = {}
-        self._replayed_limit = ring_events
+        self._replayed: Recent[int, SharedEvent] = Recent(REPLAYED_BYTES)
         self._tail: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -119,9 +121,8 @@ class Hub:
         """The job as ADDED; those whom it is replayed to at about the same time share one."""
         shared = self._replayed.get(job.revision)
         if shared is None:
-            if len(self._replayed) >= self._replayed_limit:
-                del self._replayed[next(iter(self._replayed))]
-            shared = self._replayed[job.revision] = SharedEvent(JobEvent(job.revision, EventType.ADDED, job))
+            shared = SharedEvent(JobEvent(job.revision, EventType.ADDED, job))
+            self._replayed.put(job.revision, shared, weight=shared.weight)
         return shared
 
     def _note_end(self, tail: asyncio.Task[None]) -> None:

@@ -4,18 +4,31 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable
 
+from msgspec.structs import replace
+
 from kusciajob.contracts import Form, HubClosed
+from kusciajob.model import failures, weight
 from kusciajob.model.status import JobEvent
+
+RING_BYTES = 64 << 20
+"""What the events in the ring may take, roughly."""
+FORMS = 3
+"""What an event weighs with its forms, protobuf and JSON, in multiples of itself."""
+KEPT_VIEWS = 8
+"""So many domains' views of an event with details are kept with it; others are made for each watcher."""
 
 
 class SharedEvent:
     """A Published: one object, and one encoding per form, for all streams that come across it in the ring."""
 
-    __slots__ = ("_forms", "event")
+    __slots__ = ("_forms", "_views", "event", "weight")
 
     def __init__(self, event: JobEvent) -> None:
         self.event = event
         self._forms: dict[Form, bytes] = {}
+        self._views: dict[str, SharedEvent] | None = {} if event.job.status.has_details else None
+        """What domains see of it; None where all see the same."""
+        self.weight = FORMS * weight.status_bytes(event.job.status) * (1 if self._views is None else 1 + KEPT_VIEWS)
 
     def encoded(self, encode: Form) -> bytes:
         """The event in that form; `encode` is called once and should be the same function each time."""
@@ -24,15 +37,33 @@ class SharedEvent:
             form = self._forms[encode] = encode(self.event)
         return form
 
+    def seen_by(self, domain: str) -> "SharedEvent":
+        """The event without the details of other domains' parties."""
+        if self._views is None:
+            return self
+        view = self._views.get(domain)
+        if view is None:
+            job = self.event.job
+            view = SharedEvent(replace(self.event, job=replace(job, status=failures.seen_by(job.status, domain))))
+            if len(self._views) < KEPT_VIEWS:
+                self._views[domain] = view
+        return view
+
 
 class Ring:
-    """Up to `capacity` events without gaps, ending at `head`. Closed until `open`; HubClosed then, whoever asks."""
+    """The newest events without gaps, ending at `head`: up to `capacity`, and fewer where they are heavy, but one.
 
-    def __init__(self, capacity: int) -> None:
+    Closed until `open`; HubClosed then, whoever asks.
+    """
+
+    def __init__(self, capacity: int, max_bytes: int = RING_BYTES) -> None:
         if capacity < 1:
             raise ValueError(f"the ring must hold at least 1 event, not {capacity}")
         self.head = 0
-        self._events: deque[SharedEvent] = deque(maxlen=capacity)
+        self.weight = 0
+        self._capacity = capacity
+        self._max_bytes = max_bytes
+        self._events: deque[SharedEvent] = deque()
         self._news = asyncio.Event()
         self._closed: str | None = "the event hub is not open yet"
         self._cause: BaseException | None = None
@@ -45,13 +76,19 @@ class Ring:
     def restart(self, head: int) -> None:
         """Go on after that revision; whoever waits for earlier events must look for them in the log."""
         self._events.clear()
+        self.weight = 0
         self.head = head
         self._wake_all()
 
     def append(self, events: Iterable[SharedEvent]) -> None:
         """Publish the events that follow `head`: every stream that waits is woken by one signal."""
-        self._events.extend(events)
-        self.head = self._events[-1].event.revision
+        kept = self._events
+        for shared in events:
+            kept.append(shared)
+            self.weight += shared.weight
+        while len(kept) > self._capacity or (self.weight > self._max_bytes and len(kept) > 1):
+            self.weight -= kept.popleft().weight
+        self.head = kept[-1].event.revision
         self._wake_all()
 
     def close(self, reason: str, cause: BaseException | None = None) -> None:

@@ -220,6 +220,11 @@ class AppImage(Struct, frozen=True):
                     f"spec.configTemplates; there are: {known}"
                 )
 
+    @property
+    def most_ports(self) -> int:
+        """How many ports a party of it may have."""
+        return max(len(container.ports) for template in self.deploy_templates for container in template.containers)
+
     def template_for(self, role: str) -> DeployTemplate:
         """The template whose role list has the role (a template without roles has the empty role), else the first."""
         for template in self.deploy_templates:

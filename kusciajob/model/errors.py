@@ -1,6 +1,6 @@
 """What can go wrong with a job, in the terms of the model; every message names the value and what would be right."""
 
-from kusciajob.model.text import shown
+from kusciajob.model.text import listed, shown
 
 
 class JobError(Exception):
@@ -36,7 +36,7 @@ class JobNotFound(JobError):
 
     def __init__(self, *job_ids: str) -> None:
         self.job_ids = job_ids
-        quoted = ", ".join(map(shown, job_ids))
+        quoted = listed(list(map(shown, job_ids)))
         super().__init__(f"job {quoted} not found" if len(job_ids) == 1 else f"jobs {quoted} not found")
 
 

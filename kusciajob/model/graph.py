@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from graphlib import CycleError, TopologicalSorter
 
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.text import bare, shown
+from kusciajob.model.text import bare, listed, shown
 
 
 def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
@@ -28,7 +28,7 @@ def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
         sorter.prepare()
     except CycleError as error:
         # CycleError lists each node before the one that depends on it; a reader follows "depends on".
-        cycle = " -> ".join(map(bare, reversed(error.args[1])))
+        cycle = listed(list(map(bare, reversed(error.args[1]))), " -> ")
         raise InvalidJob(f"dependencies form a cycle: {cycle}") from None
 
 

@@ -1,12 +1,14 @@
 """A job as it was asked for. Values are frozen and check themselves: one that breaks a rule cannot be built.
 
-Rules and limits: the job API contract (Kuscia `JobService`); names follow RFC 1123 as Kubernetes applies it.
+Rules: the job API contract (Kuscia `JobService`); names follow RFC 1123 as Kubernetes applies it. How long and how many
+what is asked for may be is in `limits`, because jobs stored by earlier versions may be larger.
 """
 
 import re
 from collections.abc import Sequence
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from kusciajob.model import graph
 from kusciajob.model.errors import InvalidJob
@@ -15,9 +17,12 @@ from kusciajob.model.text import CONTROL, shown
 MAX_TASKS = 128
 MAX_PARALLELISM = 128
 MAX_NAME_CHARACTERS = 253
-MAX_CUSTOM_KEY_CHARACTERS = 38
+MAX_IDENTITY_CHARACTERS = 63
+MAX_CUSTOM_KEY_CHARACTERS = 63
 MAX_CUSTOM_VALUE_CHARACTERS = 63
 DEFAULT_TASK_TIMEOUT_SECONDS = 300
+DEFAULT_RESERVED_SECONDS = 30
+DEFAULT_REALLOCATION_SECONDS = 30
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -39,13 +44,19 @@ _NAME_RULE = (
 )
 
 
-def _check_identity(field: str, value: str, *, required: bool) -> None:
-    if required and not value:
+def invalid_identity(field: str, value: str) -> InvalidJob:
+    """The refusal of a domain id that is too long or cannot be printed."""
+    return InvalidJob(
+        f"{field} {shown(value)} is not valid: at most {MAX_IDENTITY_CHARACTERS} printable characters, "
+        "no control characters or direction marks"
+    )
+
+
+def _check_identity(field: str, value: str) -> None:
+    if not value:
         raise InvalidJob(f'{field} is required, e.g. "alice"')
     if len(value) > MAX_NAME_CHARACTERS or CONTROL.search(value):
-        raise InvalidJob(
-            f"{field} {shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
-        )
+        raise invalid_identity(field, value)
 
 
 class Resources(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -87,31 +98,24 @@ class Party(Struct, frozen=True, gc=False, omit_defaults=True):
     bandwidth_limits: tuple[BandwidthLimit, ...] = ()
 
     def __post_init__(self) -> None:
-        _check_identity("domain_id", self.domain_id, required=True)
-        _check_identity("role", self.role, required=False)
+        _check_identity("domain_id", self.domain_id)
+        if len(self.role) > MAX_NAME_CHARACTERS or CONTROL.search(self.role):
+            raise InvalidJob(
+                f"role {shown(self.role)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
+            )
 
 
 class ScheduleConfig(Struct, frozen=True, gc=False, omit_defaults=True):
-    """How long a task may wait to be scheduled, in seconds; 0 = default."""
+    """How long a task may wait to be scheduled, in seconds; what is asked for as 0 or less is the default."""
 
-    task_timeout_seconds: int = 0
-    resource_reserved_seconds: int = 0
-    resource_reallocation_interval_seconds: int = 0
+    task_timeout_seconds: int = DEFAULT_TASK_TIMEOUT_SECONDS
+    resource_reserved_seconds: int = DEFAULT_RESERVED_SECONDS
+    resource_reallocation_interval_seconds: int = DEFAULT_REALLOCATION_SECONDS
 
     def __post_init__(self) -> None:
-        for field in (
-            "task_timeout_seconds",
-            "resource_reserved_seconds",
-            "resource_reallocation_interval_seconds",
-        ):
-            seconds: int = getattr(self, field)
-            if seconds < 0:
-                raise InvalidJob(f"schedule_config.{field} {seconds} must be 0 (default) or above")
-
-    @property
-    def timeout_seconds(self) -> int:
-        """The longest wait until all parties are started."""
-        return self.task_timeout_seconds or DEFAULT_TASK_TIMEOUT_SECONDS
+        for field, default in zip(self.__struct_fields__, self.__struct_defaults__, strict=True):
+            if getattr(self, field) <= 0:
+                force_setattr(self, field, default)
 
 
 class Task(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -134,17 +138,24 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
             raise InvalidJob(f"task {shown(self.alias)}: app_image is required: the name of a registered AppImage")
         if not self.parties:
             raise InvalidJob(f"task {shown(self.alias)}: parties is empty: at least one party is required")
-        seen = set()
-        for party in self.parties:
-            identity = (party.domain_id, party.role)
-            if identity in seen:
-                raise InvalidJob(
-                    f"task {shown(self.alias)}: party {shown(party.domain_id)} with role {shown(party.role)} "
-                    "is listed twice: domain_id and role together must be unique in a task"
-                )
-            seen.add(identity)
+        self._drop_repeats()
         if self.task_id:
             check_name(f"task {shown(self.alias)}: task_id", self.task_id)
+
+    def _drop_repeats(self) -> None:
+        """A party that repeats an earlier one, or a dependency, counts once: clients send such."""
+        seen: dict[tuple[str, str], Party] = {}
+        for party in self.parties:
+            earlier = seen.setdefault((party.domain_id, party.role), party)
+            if earlier is not party and earlier != party:
+                raise InvalidJob(
+                    f"task {shown(self.alias)}: party {shown(party.domain_id)} with role {shown(party.role)} "
+                    "is listed twice with different values: domain_id and role together must be unique in a task"
+                )
+        if len(seen) < len(self.parties):
+            force_setattr(self, "parties", tuple(seen.values()))
+        if len(self.dependencies) > 1:
+            force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
 
 
 class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -158,7 +169,7 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
 
     def __post_init__(self) -> None:
         check_name("job_id", self.job_id)
-        _check_identity("initiator", self.initiator, required=True)
+        _check_identity("initiator", self.initiator)
         if not 1 <= self.max_parallelism <= MAX_PARALLELISM:
             raise InvalidJob(
                 f"max_parallelism {self.max_parallelism} is out of range: "
@@ -168,14 +179,6 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
             raise InvalidJob(f"tasks has {len(self.tasks)} entries: 1 to {MAX_TASKS} are possible")
         self._check_task_names()
         graph.check([(task.alias, task.dependencies) for task in self.tasks])
-        tolerable = {task.alias for task in self.tasks if task.tolerable}
-        for task in self.tasks:
-            for dependency in task.dependencies:
-                if dependency in tolerable:
-                    raise InvalidJob(
-                        f"task {shown(task.alias)} depends on {shown(dependency)}, which is tolerable: "
-                        "a tolerable task may not be depended on"
-                    )
         self._check_custom_fields()
 
     def _check_task_names(self) -> None:

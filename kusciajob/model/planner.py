@@ -15,6 +15,7 @@ from kusciajob.model.status import (
     TaskStatus,
     Unstarted,
 )
+from kusciajob.model.text import listed
 
 ENDED_TEXT: dict[StageKind, str] = {
     StageKind.STOP: "Job was stopped",
@@ -89,26 +90,25 @@ def deadline(job: Job, index: int) -> float | None:
     phase = job.status.tasks[index].phase
     if schedule is None or not isinstance(phase, Unstarted) or phase.state != _STARTING:
         return None
-    return phase.since + schedule.timeout_seconds
+    return phase.since + schedule.task_timeout_seconds
 
 
 def expiry_text(job: Job, index: int) -> str:
     """What a task is told that was given up because it could not be scheduled."""
     schedule = job.spec.tasks[index].schedule_config
-    seconds = schedule.timeout_seconds if schedule else 0
+    seconds = schedule.task_timeout_seconds if schedule else 0
     task = job.status.tasks[index]
     late = [party.domain_id for party in task.parties if party.state in (TaskState.PENDING, TaskState.STARTING)]
     waited = f": {task.message}" if task.message and is_unplaced(task) else ""
     return (
-        f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): "
-        f"not started: {', '.join(late)}{waited}"
+        f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): not started: {listed(late)}{waited}"
     )
 
 
 def starting_text(parties: Sequence[PartyStatus]) -> str:
     """What a placed task is told until all its parties have started."""
     late = dict.fromkeys(party.domain_id for party in parties if party.state is TaskState.STARTING)
-    return f"waiting for {', '.join(late)} to start"
+    return f"waiting for {listed(list(late))} to start"
 
 
 def is_unplaced(task: TaskStatus) -> bool:
@@ -169,12 +169,13 @@ def _contenders(job: Job) -> int:
 def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: set[str]) -> str:
     broken = [alias for alias in dependencies if alias in never] if never else ()
     if broken:
-        return "never started: " + "; ".join(
+        causes = [
             f'dependency "{alias}" ' + ("failed" if states[alias] == TaskState.FAILED else "can never run")
             for alias in broken
-        )
+        ]
+        return f"never started: {listed(causes, '; ')}"
     missing = [f'"{alias}"' for alias in dependencies if states[alias] != _SUCCEEDED]
-    return f"waiting for {', '.join(missing)}" if missing else ""
+    return f"waiting for {listed(missing)}" if missing else ""
 
 
 def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:

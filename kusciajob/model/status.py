@@ -7,8 +7,12 @@ from enum import StrEnum
 from typing import Literal
 
 from msgspec import Struct
+from msgspec.structs import force_setattr
 
 from kusciajob.model.job import JobSpec
+from kusciajob.model.text import cut
+
+MAX_REASON_CHARACTERS = 4096
 
 
 class Name(StrEnum):
@@ -96,6 +100,8 @@ class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=
     state: TaskState = TaskState.PENDING
     message: str = ""
     endpoints: tuple[Endpoint, ...] = ()
+    detail: str = ""
+    """More of the message, for the master and the party's own domain only; see `failures`."""
 
 
 class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
@@ -109,6 +115,7 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
     message: str = ""
     attempt: int = 0
     progress: float = 0.0
+    tolerable: bool = False
 
     @property
     def state(self) -> TaskState:
@@ -133,6 +140,9 @@ class Stage(Struct, frozen=True, gc=False, omit_defaults=True):
     by: str = ""
     reason: str = ""
 
+    def __post_init__(self) -> None:
+        _cut_reason(self)
+
     @property
     def text(self) -> str:
         """The form known from Kuscia."""
@@ -145,6 +155,15 @@ class Approval(Struct, frozen=True, gc=False):
     domain_id: str
     accepted: bool
     reason: str = ""
+
+    def __post_init__(self) -> None:
+        _cut_reason(self)
+
+
+def _cut_reason(value: Stage | Approval) -> None:
+    """A reason may be as long as a request; it is kept up to a limit, and says so."""
+    if len(value.reason) > MAX_REASON_CHARACTERS:
+        force_setattr(value, "reason", cut(value.reason, MAX_REASON_CHARACTERS))
 
 
 class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -178,6 +197,15 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
         """The domains of all parties, in order of first appearance."""
         return tuple(dict.fromkeys([party.domain_id for task in self.tasks for party in task.parties]))
 
+    @property
+    def has_details(self) -> bool:
+        """Whether not everybody is told the same."""
+        for task in self.tasks:
+            for party in task.parties:
+                if party.detail:
+                    return True
+        return False
+
 
 class Job(Struct, frozen=True, gc=False):
     """A stored job. `number` is the revision at which it was created: unique for ever, never used again."""
@@ -190,10 +218,6 @@ class Job(Struct, frozen=True, gc=False):
     @property
     def job_id(self) -> str:
         return self.spec.job_id
-
-    def index_of(self, task_id: str) -> int:
-        """The index of one of its tasks; StopIteration when it has no such task."""
-        return next(index for index, task in enumerate(self.status.tasks) if task.task_id == task_id)
 
     @property
     def summary(self) -> "JobSummary":
@@ -214,6 +238,10 @@ class JobSummary(Struct, frozen=True, gc=False):
     number: int
     revision: int
     status: JobStatus
+
+    def index_of(self, task_id: str) -> int:
+        """The index of one of its tasks; StopIteration when it has no such task."""
+        return next(index for index, task in enumerate(self.status.tasks) if task.task_id == task_id)
 
     def is_visible_to(self, domain: str) -> bool:
         """Whether the domain is the initiator or a party."""

@@ -1,15 +1,20 @@
-"""How values that somebody else wrote appear in our texts."""
+"""How values that somebody else wrote, and lists of any length, appear in our texts."""
 
 import re
+from collections.abc import Sequence
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN_CHARACTERS = 80
+LISTED = 20
+"""So many entries of a list are named in a text."""
+LISTED_CHARACTERS = 4096
+"""What the entries of a list may have together, after the first."""
 
 
 def shown(value: str) -> str:
     """The value in quotes for an error text, shortened in the middle of long input."""
     if len(value) <= _SHOWN_CHARACTERS:
-        return ascii(value) if CONTROL.search(value) else f'"{value}"'
+        return f'"{value}"' if value.isprintable() else ascii(value)
     return f"{ascii(value[: _SHOWN_CHARACTERS // 2])[:-1]}…{ascii(value[-8:])[1:]} ({len(value)} characters)"
 
 
@@ -17,3 +22,23 @@ def bare(value: str) -> str:
     """The same without quotes where the value needs none, for lists of names."""
     text = shown(value)
     return value if text == f'"{value}"' else text
+
+
+def cut(text: str, limit: int) -> str:
+    """The text within so many characters; one that is cut says so in its last ones."""
+    if len(text) <= limit:
+        return text
+    end = f"… (cut, it had {len(text):,} characters)"
+    return text[: max(limit - len(end), 0)] + end[:limit]
+
+
+def listed(entries: Sequence[str], separator: str = ", ") -> str:
+    """The entries behind each other, and instead of those that are too many how many there are more."""
+    if len(entries) <= 1:
+        return separator.join(entries)
+    kept, characters = 1, len(entries[0])
+    while kept < min(len(entries), LISTED) and characters + len(entries[kept]) <= LISTED_CHARACTERS:
+        characters += len(entries[kept])
+        kept += 1
+    text = separator.join(entries[:kept])
+    return text if kept == len(entries) else f"{text}{separator}… and {len(entries) - kept:,} more"

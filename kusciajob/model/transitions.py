@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from kusciajob.model import planner
+from kusciajob.model import failures, planner
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.job import JobSpec, Party
 from kusciajob.model.status import (
@@ -143,6 +143,7 @@ def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple
             phase=Unstarted("Pending", now),
             parties=_waiting_parties(task.parties),
             created_at=now,
+            tolerable=task.tolerable,
         )
         for task, task_id in zip(spec.tasks, task_ids, strict=True)
     )
@@ -207,11 +208,12 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
 
 
 class PartyMove(NamedTuple):
-    """What happened to which party of a task, and the text that it gets."""
+    """What happened to which party of a task, and the texts that it gets."""
 
     party: int
     event: PartyEvent
     message: str = ""
+    detail: str = ""
 
 
 def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
@@ -220,7 +222,9 @@ def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float)
     parties = list(status.parties)
     for move in moves:
         before = parties[move.party]
-        parties[move.party] = replace(before, state=_moved(status, before, move.event), message=move.message)
+        message, detail = failures.bounded(move.message, move.detail)
+        state = _moved(status, before, move.event)
+        parties[move.party] = replace(before, state=state, message=message, detail=detail)
     return _with_parties(job, task, tuple(parties), now)
 
 
@@ -237,6 +241,7 @@ def fail_waiting(job: Job, task: int, message: str, *, now: float) -> Job:
 def explain(job: Job, task: int, message: str) -> Job:
     """Say why a task waits; the same object where that is known."""
     status = job.status.tasks[task]
+    message, _ = failures.bounded(message, "")
     return job if status.message == message else _with_task(job, task, replace(status, message=message))
 
 
@@ -267,7 +272,9 @@ def settle(job: Job, now: float) -> Job:
         not spec.tolerable and task.state is not TaskState.SUCCEEDED
         for spec, task in zip(job.spec.tasks, status.tasks, strict=True)
     )
-    return _end(job, JobState.FAILED, now, _failure_text(job)) if failed else _end(job, JobState.SUCCEEDED, now, "")
+    if failed:
+        return _end(job, JobState.FAILED, now, failures.job_text(status.tasks))
+    return _end(job, JobState.SUCCEEDED, now, "")
 
 
 def _applies(job: Job, operation: Operation) -> bool:
@@ -366,13 +373,12 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
     if not states <= {TaskState.SUCCEEDED, TaskState.FAILED}:
         is_late = started_at is None and TaskState.FAILED not in states
         return replace(task, message=planner.starting_text(task.parties)) if is_late else task
-    message = planner.ENDED_TEXT.get(stage) or "; ".join(
-        f"Party[{party.domain_id}]: {party.message}" for party in task.parties if party.state is TaskState.FAILED
-    )
+    message = planner.ENDED_TEXT.get(stage) or failures.task_text(task.parties)
     return replace(task, phase=_ended("Failed", started_at, now), message=message)
 
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
+    message, _ = failures.bounded(message, "")
     return tuple(replace(party, state=TaskState.FAILED, message=message) for party in task.parties)
 
 
@@ -417,13 +423,3 @@ def _end(job: Job, state: JobState, now: float, message: str) -> Job:
 def _ended(state: str, started_at: float | None, now: float) -> Ended:
     # A clock that was set back must not let anything end before it began.
     return Ended(state, started_at, max(now, started_at or now))  # type: ignore[arg-type]  # only called with its states
-
-
-def _failure_text(job: Job) -> str:
-    return "; ".join(
-        f"Task[{task.alias}]-Party[{party.domain_id}]: {party.message}"
-        for task, spec in zip(job.status.tasks, job.spec.tasks, strict=True)
-        if not spec.tolerable
-        for party in task.parties
-        if party.state is TaskState.FAILED
-    )

@@ -68,7 +68,8 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
             _make(each)
         _write_config_files(party, container, root, values)
     except OSError as error:
-        raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
+        text = f"the party's directory cannot be written: {error.strerror}"
+        raise StartFailed(text, detail=str(error.filename)) from None
     except TemplateError as error:
         raise StartFailed(f"config templates cannot be rendered: {error}") from None
     words = (*container.command, *container.args)
@@ -162,5 +163,6 @@ def _find(program: str, cwd: str, path: str) -> str:
         return str(Path(cwd, program))
     found = shutil.which(program, path=path)
     if found is None:
-        raise StartFailed(f'command "{program}" was not found on PATH {path} (setting path puts directories before it)')
+        text = f'command "{program}" was not found on PATH (setting path puts directories before it)'
+        raise StartFailed(text, detail=path)
     return str(Path(found).absolute())

@@ -114,7 +114,7 @@ class ProcessRuntime:
             )
         except ShimError as error:
             self._release(party.key)
-            raise StartFailed(str(error)) from None
+            raise StartFailed("the program could not be started", detail=str(error)) from None
 
     async def wait(self, key: PartyKey) -> ExitResult:
         directory = self._started.get(key)
@@ -129,7 +129,8 @@ class ProcessRuntime:
             ended = await self._shim.wait(str(key))
         except ShimError as error:
             self._release(key)
-            return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
+            text = "lost: nobody can tell how its program ended"
+            return ExitResult(succeeded=False, message=text, is_fault=True, detail=str(error))
         if ended.code == 0 and ended.tidy:
             result = ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
         else:
@@ -199,8 +200,8 @@ def _judge(ended: PartyExit, directory: Path) -> ExitResult:
         text = f"killed by signal {ended.signal} ({_signal_name(ended.signal)})"
     else:
         text = f"exit code {ended.code}"
-    tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
-    return ExitResult(succeeded=False, message=f"{text}: {tail}" if tail else text)
+    # What the program wrote is its domain's own.
+    return ExitResult(succeeded=False, message=text, detail=_tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR]))
 
 
 def _signal_name(number: int) -> str:

@@ -111,7 +111,9 @@ class SimulatedRuntime:
         own = script.parties.get(task.parties[party.key.party].domain_id, PartyScript(script.exit_code, script.message))
         seconds = script.seconds if own.seconds is None else own.seconds
         run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
-        result = ExitResult(succeeded=own.exit_code == 0, message=_message(own))
+        # The scripted message stands for what a program writes.
+        text = f"exit code {own.exit_code}" if own.exit_code else ""
+        result = ExitResult(succeeded=not own.exit_code, message=text, detail=own.message)
         if seconds <= 0:
             run.end(result)
             return
@@ -166,9 +168,3 @@ class AnyImage:
 
     def get(self, name: str) -> None:
         return None
-
-
-def _message(script: PartyScript) -> str:
-    if script.exit_code == 0:
-        return script.message
-    return f"exit code {script.exit_code}" + (f": {script.message}" if script.message else "")

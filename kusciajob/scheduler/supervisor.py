@@ -15,12 +15,16 @@ RETRY_SECONDS = 1.0
 
 
 class PartyReport(Struct, frozen=True, gc=False):
-    """What happened to a party. `is_fault`: the server or its machine is to blame, with this text."""
+    """What happened to a party. `is_fault`: the server or its machine is to blame, with this text.
+
+    `detail`: see ExitResult.
+    """
 
     key: PartyKey
     event: PartyEvent
     message: str = ""
     is_fault: bool = False
+    detail: str = ""
 
 
 class PartySupervisor:
@@ -74,9 +78,12 @@ class PartySupervisor:
             else:
                 result = await self._runtime.wait(self._party.key)
         except Exception as error:
-            if not isinstance(error, StartFailed):
+            if isinstance(error, StartFailed):
+                message, detail = str(error), error.detail
+            else:
                 logger.exception("party %s cannot be supervised any more, it is stopped", self._party.key)
-            result = ExitResult(succeeded=False, message=str(error) or repr(error), is_fault=True)
+                message, detail = f"the runtime failed ({type(error).__name__})", str(error)
+            result = ExitResult(succeeded=False, message=message, is_fault=True, detail=detail)
             await self._stop_party()
         if self._stopper is not None:
             await self._stopper
@@ -108,7 +115,8 @@ class PartySupervisor:
             return PartyReport(key, PartyEvent.FAILED, self._stop_reason)
         if result.succeeded:
             return PartyReport(key, PartyEvent.SUCCEEDED, result.message, result.is_fault)
-        return PartyReport(key, PartyEvent.FAILED, result.message or "failed without a reason", result.is_fault)
+        message = result.message or "failed without a reason"
+        return PartyReport(key, PartyEvent.FAILED, message, result.is_fault, result.detail)
 
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:

@@ -21,6 +21,7 @@ from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
+from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
@@ -123,7 +124,9 @@ class JobWorker:
         step = await self._prepare(before, progress)
         if step.job.status != before.status:
             try:
-                committed = await self._tools.store.replace(step.job, fault="; ".join(dict.fromkeys(step.faults)))
+                committed = await self._tools.store.replace(
+                    step.job, fault=listed(list(dict.fromkeys(step.faults)), "; ")
+                )
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
                 self._progress = {**progress, **self._progress}
@@ -197,7 +200,7 @@ class JobWorker:
         """Apply the reports, task by task; the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
-            move = PartyMove(report.key.party, report.event, report.message)
+            move = PartyMove(report.key.party, report.event, report.message, report.detail)
             moves.setdefault(report.key.task, []).append(move)
         for index, of_task in moves.items():
             step.job = transitions.move_parties(step.job, index, of_task, now=now)

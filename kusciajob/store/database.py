@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
 
+from kusciajob.store import packing
+
 CACHE_KIBIBYTES = 8192
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
@@ -28,8 +30,13 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def read_only(path: Path) -> sqlite3.Connection:
-    """A connection that can change nothing, whether a server works on the file or not."""
-    return sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    """A connection that can change nothing, whether a server works on the file or not.
+
+    In SQL, `plain_status` makes JSON of a stored status.
+    """
+    connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection.create_function("plain_status", 1, packing.plain, deterministic=True)
+    return connection
 
 
 def migrations() -> list[str]:

@@ -5,6 +5,7 @@ from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
+from kusciajob.model import weight
 from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import entries
@@ -100,6 +101,14 @@ class MemoryStore:
         if start < 0:
             raise entries.log_truncated(after, self._log[0].revision)
         return self._log[start : start + limit]
+
+    async def log_excess(self, max_bytes: int) -> int:
+        kept = 0
+        for event in reversed(self._log):
+            kept += weight.status_bytes(event.job.status)
+            if kept > max_bytes:
+                return event.revision
+        return 0
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closed:

@@ -1,20 +1,27 @@
 """What the store's operations mean in SQL: synchronous functions on a connection, free of threads and files."""
 
 import sqlite3
-from collections.abc import Collection, Sequence
+from bisect import bisect_right
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any
 
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
-from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import entries
+from kusciajob.store.packing import pack_spec, pack_status, plain, unpack_spec, unpack_status
+
+SMALL_SPEC_BYTES = 256 << 10
+"""A larger specification, or one with large inputs, is not read on the event loop."""
+READ_BYTES = 4 << 20
+"""A list of jobs or events ends early when it takes more, stored."""
+
+LOG_ROW_BYTES = 64
+"""What an entry of the log takes beside its status, roughly."""
 
 _encode = Encoder().encode
-_decode_spec = Decoder(JobSpec).decode
-_decode_status = Decoder(JobStatus).decode
 
 
 class Transaction:
@@ -26,12 +33,14 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        self._head = head(connection)
+        newest = connection.execute("SELECT revision, total FROM log ORDER BY revision DESC LIMIT 1").fetchone()
+        self._head: int = newest[0] if newest else 0
+        self._log_bytes: int = newest[1] if newest else 0
         self.events: list[JobEvent] = []
 
     def create(self, job: Job) -> Job:
         """JobExists."""
-        spec, status = _encode(job.spec), _encode(job.status)
+        (spec, inputs), status = pack_spec(job.spec), pack_status(job.status)
         task_ids = [task.task_id for task in job.status.tasks]
         encoded_task_ids = _json(task_ids)
         number = self._head + 1
@@ -50,6 +59,10 @@ class Transaction:
             self._connection.execute("DELETE FROM job WHERE number = ?", (number,))
             raise self._task_exists(job.job_id, task_ids) from None
         self._connection.execute("INSERT INTO spec (number, spec) VALUES (?, ?)", (number, spec))
+        for index, config in inputs.items():
+            self._connection.execute(
+                "INSERT INTO input (number, task, config) VALUES (?, ?, ?)", (number, index, config)
+            )
         created = replace(job, number=number, revision=number)
         self._log(EventType.ADDED, created, job.status, status)
         return created
@@ -59,7 +72,7 @@ class Transaction:
         shown = [(EventType.MODIFIED, job.status)]
         if fault:
             shown.append((EventType.ERROR, entries.with_fault(job.status, fault)))
-        encoded = [_encode(status) for _, status in shown]
+        encoded = [pack_status(status) for _, status in shown]
         revision = self._head + len(shown)
         updated = self._connection.execute(
             "UPDATE job SET revision = ?, unfinished = ?, status = ? WHERE number = ? AND revision = ?",
@@ -73,7 +86,7 @@ class Transaction:
 
     def delete(self, job: Job) -> int:
         """StaleJob, JobNotFound."""
-        status = _encode(job.status)
+        status = pack_status(job.status)
         task_ids = _json([task.task_id for task in job.status.tasks])
         deleted = self._connection.execute(
             "DELETE FROM job WHERE number = ? AND revision = ?", (job.number, job.revision)
@@ -81,6 +94,7 @@ class Transaction:
         if not deleted.rowcount:
             raise self._refusal(job)
         self._connection.execute("DELETE FROM spec WHERE number = ?", (job.number,))
+        self._connection.execute("DELETE FROM input WHERE number = ?", (job.number,))
         self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
         self._log(EventType.DELETED, job, job.status, status)
         return self._head
@@ -100,9 +114,10 @@ class Transaction:
 
     def _log(self, kind: EventType, job: Job, status: JobStatus, encoded_status: bytes) -> None:
         self._head += 1
+        self._log_bytes += len(encoded_status) + LOG_ROW_BYTES
         self._connection.execute(
-            "INSERT INTO log (revision, type, job_id, number, initiator, status) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._head, kind.value, job.job_id, job.number, job.spec.initiator, encoded_status),
+            "INSERT INTO log (revision, type, job_id, number, initiator, status, total) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (self._head, kind.value, job.job_id, job.number, job.spec.initiator, encoded_status, self._log_bytes),
         )
         self.events.append(entries.entry(kind, job, revision=self._head, status=status))
 
@@ -119,22 +134,35 @@ class Transaction:
         return entries.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
 
 
+def get_small(connection: sqlite3.Connection, job_id: str) -> Job | None:
+    """The job, or None where it takes long to read. JobNotFound."""
+    row = connection.execute(
+        "SELECT CASE WHEN length(spec) <= ? AND NOT EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
+        " THEN spec END, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?",
+        (SMALL_SPEC_BYTES, job_id),
+    ).fetchone()
+    if row is None:
+        raise JobNotFound(job_id)
+    return _job(row) if row[0] is not None else None
+
+
 def get(connection: sqlite3.Connection, job_id: str) -> Job:
-    """The whole job. JobNotFound."""
+    """The job, whatever its size; all of one moment within a transaction. JobNotFound."""
     row = connection.execute(
         "SELECT spec, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?", (job_id,)
     ).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    return _job(row)
+    return _job(row, _inputs(connection, row[2]))
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Job]:
     """All jobs that are not finished, oldest first."""
     rows = connection.execute(
-        "SELECT spec, status, number, revision FROM job JOIN spec USING (number) WHERE unfinished = 1 ORDER BY number"
-    )
-    return [_job(row) for row in rows]
+        "SELECT spec, status, number, revision, EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
+        " FROM job JOIN spec USING (number) WHERE unfinished = 1 ORDER BY number"
+    ).fetchall()
+    return [_job(row[:4], _inputs(connection, row[2]) if row[4] else ()) for row in rows]
 
 
 def summaries(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[JobSummary]:
@@ -151,12 +179,12 @@ def summaries(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[Jo
 
 
 def page(connection: sqlite3.Connection, after: int, limit: int) -> list[JobSummary]:
-    """Up to `limit` jobs with a number above `after`, oldest first."""
+    """Up to `limit` jobs with a number above `after`, oldest first; at most READ_BYTES, but one."""
     rows = connection.execute(
         "SELECT job_id, initiator, number, revision, status FROM job WHERE number > ? ORDER BY number LIMIT ?",
         (after, limit),
-    ).fetchall()
-    return [_summary(row) for row in rows]
+    )
+    return list(map(_summary, _within(rows)))
 
 
 def missing(connection: sqlite3.Connection, numbers: Collection[int]) -> set[int]:
@@ -190,15 +218,31 @@ def head(connection: sqlite3.Connection) -> int:
 
 
 def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[JobEvent]:
-    """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
+    """Up to `limit` events with a revision above `after`, in order; at most READ_BYTES, but one. LogTruncated."""
     rows = connection.execute(
         "SELECT revision, type, job_id, initiator, number, status FROM log"
         " WHERE revision > ? ORDER BY revision LIMIT ?",
         (after, limit),
-    ).fetchall()
-    if rows and rows[0][0] > after + 1:
-        raise entries.log_truncated(after, rows[0][0])
-    return [_event(row) for row in rows]
+    )
+    events = list(map(_event, _within(rows)))
+    if events and events[0].revision > after + 1:
+        raise entries.log_truncated(after, events[0].revision)
+    return events
+
+
+def log_excess(connection: sqlite3.Connection, max_bytes: int) -> int:
+    """The last revision to forget so that the log takes no more than that; 0 where it does not."""
+    first, last = connection.execute("SELECT min(revision), max(revision) FROM log").fetchone()
+
+    def total(revision: int) -> int:
+        row = connection.execute("SELECT total FROM log WHERE revision >= ? ORDER BY revision", (revision,)).fetchone()
+        return int(row[0])
+
+    if not last or total(last) <= max_bytes:
+        return 0
+    most = total(last) - max_bytes
+    excess = first - 1 + bisect_right(range(first, last), most, key=total)
+    return int(excess) if excess >= first else 0
 
 
 def _json(values: Sequence[Any]) -> str:
@@ -206,14 +250,30 @@ def _json(values: Sequence[Any]) -> str:
     return _encode(values).decode()
 
 
-def _job(row: tuple[bytes, bytes, int, int]) -> Job:
+def _inputs(connection: sqlite3.Connection, number: int) -> list[tuple[int, bytes]]:
+    return connection.execute("SELECT task, config FROM input WHERE number = ?", (number,)).fetchall()
+
+
+def _within(rows: Iterable[Any]) -> Iterator[Any]:
+    """The rows, of which the last column is a packed status, up to READ_BYTES; the first in any case."""
+    size = 0
+    for row in rows:
+        if size and size + len(row[-1]) > READ_BYTES:
+            return
+        *others, status = row
+        status = plain(status)
+        size += len(status)
+        yield (*others, status)
+
+
+def _job(row: tuple[bytes, bytes, int, int], inputs: Sequence[tuple[int, bytes]] = ()) -> Job:
     spec, status, number, revision = row
-    return Job(_decode_spec(spec), _decode_status(status), number, revision)
+    return Job(unpack_spec(spec, inputs), unpack_status(status), number, revision)
 
 
 def _summary(row: tuple[str, str, int, int, bytes]) -> JobSummary:
     job_id, initiator, number, revision, status = row
-    return JobSummary(job_id, initiator, number, revision, _decode_status(status))
+    return JobSummary(job_id, initiator, number, revision, unpack_status(status))
 
 
 def _event(row: tuple[int, str, str, str, int, bytes]) -> JobEvent:

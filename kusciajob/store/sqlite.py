@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import sqlite3
 import time
-from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,19 +13,21 @@ from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
 from msgspec import MsgspecError
 
+from kusciajob.model import weight
 from kusciajob.model.errors import InvalidJob, StoreFailed
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
 from kusciajob.store import database, entries, sql
+from kusciajob.store.tail import Tail
 
 LINGER_SECONDS = 0.002
 """The longest wait for more calls to share a commit: a commit costs about as much as serving ten calls."""
 TAIL_EVENTS = 500
 """So many of the newest events are kept in memory."""
+TAIL_BYTES = 32 << 20
+"""What they may take, roughly."""
 CACHE_BYTES = 32 << 20
 """What the jobs in memory may take, roughly."""
-TASK_BYTES = 2048
-"""What a task takes in memory beside its input, roughly, with its status."""
 TRUNCATED_AT_ONCE = 1000
 """So many events are forgotten in one transaction, that other calls do not wait long."""
 
@@ -52,7 +53,8 @@ class _Call(NamedTuple):
 class SqliteStore:
     """A JobStore in a file. Used on one event loop; another process must not write to the file meanwhile.
 
-    Reads are done on the event loop's thread: they take tens of microseconds per job. A job in the cache is as it is in
+    Reads are done on the event loop's thread: they take tens of microseconds per job; those of large specifications are
+    not. A job in the cache is as it is in
     the file, because one that is being written is not in the cache.
     """
 
@@ -64,7 +66,7 @@ class SqliteStore:
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
         self._size = sql.size(reading)
-        self._tail: deque[JobEvent] = deque(maxlen=TAIL_EVENTS)
+        self._tail = Tail(TAIL_EVENTS, TAIL_BYTES)
         self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
         self._news = asyncio.Event()
         self.failing = asyncio.Event()
@@ -104,7 +106,10 @@ class SqliteStore:
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
         if job is None:
-            job = self._read(sql.get, job_id)
+            job = self._read(sql.get_small, job_id)
+            if job is None:
+                # Not kept: it may be changed while it is being read.
+                return await asyncio.to_thread(self._read_large, job_id)
             if not self._is_writing:
                 self._keep(job)
         return entries.apart(job)
@@ -145,11 +150,11 @@ class SqliteStore:
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         if after >= self._head:
             return ()
-        tail = self._tail
-        if tail and after + 1 >= tail[0].revision:
-            start = after + 1 - tail[0].revision
-            return [tail[index] for index in range(start, min(start + limit, len(tail)))]
-        return self._read(sql.read_log, after, limit)
+        events = self._tail.after(after, limit)
+        return self._read(sql.read_log, after, limit) if events is None else events
+
+    async def log_excess(self, max_bytes: int) -> int:
+        return self._read(sql.log_excess, max_bytes)
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closing:
@@ -160,8 +165,7 @@ class SqliteStore:
         done = False
         while not done:
             forgotten, done = await self._change(step)
-            while self._tail and self._tail[0].revision <= forgotten:
-                self._tail.popleft()
+            self._tail.forget(forgotten)
 
     async def probe(self) -> None:
         """Commit something that changes nothing. StoreFailed while that is impossible."""
@@ -179,6 +183,15 @@ class SqliteStore:
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return query(self._reading, *args, **kwargs)
+        except (sqlite3.Error, MsgspecError, InvalidJob) as error:
+            raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
+
+    def _read_large(self, job_id: str) -> Job:
+        """Off the event loop, on a connection of its own: what is large may take a while."""
+        try:
+            with contextlib.closing(database.read_only(self._path)) as connection:
+                connection.execute("BEGIN")
+                return sql.get(connection, job_id)
         except (sqlite3.Error, MsgspecError, InvalidJob) as error:
             raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
 
@@ -238,8 +251,7 @@ class SqliteStore:
         self._hand_over_when_due()
 
     def _keep(self, job: Job) -> None:
-        weight = sum([len(task.task_input_config) + TASK_BYTES for task in job.spec.tasks])
-        self._cache.put(job.job_id, job, weight=weight)
+        self._cache.put(job.job_id, job, weight=weight.spec_bytes(job.spec) + weight.status_bytes(job.status))
 
     def _wake_waiters(self) -> None:
         self._news.set()

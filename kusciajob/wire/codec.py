@@ -5,8 +5,9 @@ from functools import lru_cache
 from typing import TypeVar
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model import limits
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
+from kusciajob.model.job import MAX_TASKS, BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
 from kusciajob.model.status import Job
 from kusciajob.wire.job_status import encode_status
 
@@ -16,13 +17,15 @@ _Value = TypeVar("_Value")
 
 def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
     """The job asked for. InvalidJob names the place of what is wrong."""
-    return JobSpec(
+    spec = JobSpec(
         job_id=request.job_id,
         initiator=request.initiator,
         max_parallelism=max(request.max_parallelism, 1),
-        tasks=_each("tasks", request.tasks, _decode_task),
+        tasks=_each("tasks", request.tasks, _decode_task, most=MAX_TASKS),
         custom_fields=dict(request.custom_fields),
     )
+    limits.check(spec)
+    return spec
 
 
 def encode_job(job: Job, data: pb.QueryJobResponseData) -> None:
@@ -37,7 +40,10 @@ def encode_job(job: Job, data: pb.QueryJobResponseData) -> None:
     data.status.MergeFromString(encode_status(job.status))
 
 
-def _each(field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value]) -> tuple[_Value, ...]:
+def _each(
+    field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value], *, most: int
+) -> tuple[_Value, ...]:
+    limits.check_count(field, len(messages), most)
     try:
         return tuple(map(decode, messages))
     except InvalidJob:
@@ -61,7 +67,7 @@ def _decode_task(task: pb.Task) -> Task:
     return Task(
         alias=task.alias,
         app_image=task.app_image,
-        parties=_each("parties", task.parties, _decode_party),
+        parties=_each("parties", task.parties, _decode_party, most=limits.MAX_PARTIES),
         task_id=task.task_id,
         dependencies=tuple(task.dependencies),
         task_input_config=task.task_input_config,
@@ -72,15 +78,15 @@ def _decode_task(task: pb.Task) -> Task:
 
 
 def _decode_party(party: pb.Party) -> Party:
-    has_resources, limits = party.HasField("resources"), party.bandwidth_limits
-    if not has_resources and not limits:
+    has_resources, bandwidth = party.HasField("resources"), party.bandwidth_limits
+    if not has_resources and not bandwidth:
         return _plain_party(party.domain_id, party.role)
     resources = party.resources
     return Party(
         party.domain_id,
         party.role,
         Resources(resources.cpu, resources.memory, resources.bandwidth) if has_resources else None,
-        _each("bandwidth_limits", limits, _decode_limit),
+        _each("bandwidth_limits", bandwidth, _decode_limit, most=limits.MAX_BANDWIDTH_LIMITS),
     )
 
 

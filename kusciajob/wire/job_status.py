@@ -2,7 +2,7 @@
 
 A message is its fields behind each other, each with a tag, and texts and messages with their length as well (protobuf's
 encoding guide). Most of a job's tasks and parties are as they were at its last event, or as those of other jobs are:
-their bytes are kept.
+their bytes are kept. A status that would be too large for clients is told cut.
 """
 
 import struct
@@ -11,8 +11,11 @@ from functools import lru_cache
 from types import SimpleNamespace
 
 from google.protobuf.message import Message
+from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model import failures, weight
+from kusciajob.model.limits import MAX_PARTIES, MAX_STATUS_BYTES
 from kusciajob.model.status import (
     Approval,
     Endpoint,
@@ -26,11 +29,15 @@ from kusciajob.model.status import (
     TaskState,
     TaskStatus,
 )
+from kusciajob.model.text import cut
 from kusciajob.recent import Recent
 
 KEPT_TASKS_BYTES = 4 << 20
-TASK_BYTES = 768
-"""What a kept task takes beside its encoding, roughly."""
+KEPT_MESSAGE_CHARACTERS = 256
+"""The encoding of a party with a longer text is not kept: it is hardly another's."""
+KEPT_ENDPOINTS = 8
+TEXT_CHARACTERS = (1024, 256, 64, 0)
+"""To so many characters texts are cut until a status fits."""
 LENGTH_DELIMITED, FIXED_32 = 2, 5
 
 
@@ -45,7 +52,14 @@ def encode_summary(job: JobSummary) -> bytes:
 
 
 def encode_status(status: JobStatus) -> bytes:
-    """A serialised JobStatusDetail."""
+    """A serialised JobStatusDetail of at most MAX_STATUS_BYTES, with all details that the status has."""
+    if status.has_details:
+        status = failures.told(status)
+    encoded = _encode_status(status)
+    return encoded if len(encoded) <= MAX_STATUS_BYTES else _encode_cut(status)
+
+
+def _encode_status(status: JobStatus) -> bytes:
     phase, stage = status.phase, status.stage.kind
     parts = [
         _text(_DETAIL.state, phase.state),
@@ -58,6 +72,52 @@ def encode_status(status: JobStatus) -> bytes:
         *map(_encode_approval, status.approvals),
     ]
     return b"".join(parts)
+
+
+def _encode_cut(status: JobStatus) -> bytes:
+    """With shorter texts; then without addresses; then, for jobs of earlier versions, with shorter names and lists."""
+    for characters in TEXT_CHARACTERS:
+        encoded = _encode_status(_shorten(status, texts=characters))
+        if len(encoded) <= MAX_STATUS_BYTES:
+            return encoded
+    parties = MAX_PARTIES
+    while True:
+        encoded = _encode_status(_shorten(status, texts=0, names=64, parties=parties))
+        if len(encoded) <= MAX_STATUS_BYTES:
+            return encoded
+        parties //= 2
+
+
+def _shorten(status: JobStatus, *, texts: int, names: int | None = None, parties: int | None = None) -> JobStatus:
+    """The status with texts of so many characters. Without texts, no addresses either; `parties` is for each task."""
+
+    def name(value: str) -> str:
+        return value if names is None else cut(value, names)
+
+    return replace(
+        status,
+        message=cut(status.message, max(texts, TEXT_CHARACTERS[1])),
+        approvals=tuple(
+            replace(approval, domain_id=name(approval.domain_id)) for approval in status.approvals[:parties]
+        ),
+        tasks=tuple(
+            replace(
+                task,
+                alias=name(task.alias),
+                message=cut(task.message, max(texts, TEXT_CHARACTERS[1])),
+                parties=tuple(
+                    replace(
+                        party,
+                        domain_id=name(party.domain_id),
+                        message=cut(party.message, texts),
+                        endpoints=party.endpoints if texts else (),
+                    )
+                    for party in task.parties[:parties]
+                ),
+            )
+            for task in status.tasks
+        ),
+    )
 
 
 def part(tag: bytes, data: bytes) -> bytes:
@@ -119,13 +179,18 @@ def _encode_task(task: TaskStatus) -> bytes:
         _PROGRESS + struct.pack("<f", task.progress) if task.progress else b"",
     ]
     encoded = part(_DETAIL.tasks, b"".join(parts))
-    _kept_tasks.put(task, encoded, weight=len(encoded) + TASK_BYTES)
+    _kept_tasks.put(task, encoded, weight=len(encoded) + weight.task_bytes(task))
     return encoded
 
 
-@lru_cache(maxsize=1024)
 def _encode_party(party: PartyStatus) -> bytes:
     """As a part of TaskStatus."""
+    if len(party.message) <= KEPT_MESSAGE_CHARACTERS and len(party.endpoints) <= KEPT_ENDPOINTS:
+        return _kept_party(party)
+    return _encode_any_party(party)
+
+
+def _encode_any_party(party: PartyStatus) -> bytes:
     parts = [
         _text(_PARTY.domain_id, party.domain_id),
         _text(_PARTY.state, wire_state(party.state)),
@@ -133,6 +198,9 @@ def _encode_party(party: PartyStatus) -> bytes:
         *map(_encode_endpoint, party.endpoints),
     ]
     return part(_TASK.parties, b"".join(parts))
+
+
+_kept_party = lru_cache(maxsize=1024)(_encode_any_party)
 
 
 def _encode_endpoint(endpoint: Endpoint) -> bytes:

@@ -65,6 +65,10 @@ class GuardedStore:
         await self._admit("read_log")
         return await self._store.read_log(after, limit)
 
+    async def log_excess(self, max_bytes: int) -> int:
+        await self._admit("log_excess")
+        return await self._store.log_excess(max_bytes)
+
     async def wait_log(self, after: int) -> None:
         await self._admit("wait_log")
         await self._store.wait_log(after)

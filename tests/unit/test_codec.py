@@ -31,6 +31,9 @@ from kusciajob.wire.json import from_json
 from tests.support.builders import NOW, new_job
 from tests.support.steps import job_in
 
+DEFAULT_SCHEDULE = pb.ScheduleConfig(
+    task_timeout_seconds=300, resource_reserved_seconds=30, resource_reallocation_interval_seconds=30
+)
 SECOND = 1_744_800_175  # 2025-04-16T10:42:55Z
 
 
@@ -107,6 +110,8 @@ def test_every_field_of_a_request_comes_back_in_query() -> None:
         # TaskConfig is Task without `tolerable`, field by field under the same numbers.
         expected = pb.Task.FromString(told.SerializeToString())
         expected.tolerable = asked.tolerable
+        if not asked.schedule_config.ByteSize():  # the values in force are told
+            asked.schedule_config.CopyFrom(DEFAULT_SCHEDULE)
         assert expected == asked
 
 

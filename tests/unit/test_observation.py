@@ -1,6 +1,5 @@
 """Counting in the file of jobs."""
 
-import sqlite3
 from contextlib import closing
 from pathlib import Path
 
@@ -8,6 +7,7 @@ import pytest
 
 from kusciajob.model.status import JobState
 from kusciajob.observation import PARTIES_BY_STATE, count_jobs, count_parties
+from kusciajob.store import database
 from kusciajob.store.sqlite import SqliteStore
 from tests.support import steps
 from tests.support.builders import job_spec, new_job, task
@@ -41,7 +41,7 @@ def test_jobs_and_parties_are_counted_by_state(file: Path) -> None:
 
 
 def test_no_finished_job_is_looked_at_for_its_parties(file: Path) -> None:
-    with closing(sqlite3.connect(file)) as connection:
+    with closing(database.read_only(file)) as connection:
         plan = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {PARTIES_BY_STATE}")]
     assert any("job_unfinished" in step for step in plan), plan
 

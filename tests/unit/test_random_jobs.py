@@ -37,7 +37,6 @@ def random_spec(random: Random) -> JobSpec:
         alias: tuple(random.sample(aliases[:index], random.randint(0, min(index, 3))))
         for index, alias in enumerate(aliases)
     }
-    needed = {alias for those in dependencies.values() for alias in those}
     tasks = [
         Task(
             alias=alias,
@@ -46,7 +45,7 @@ def random_spec(random: Random) -> JobSpec:
             dependencies=dependencies[alias],
             priority=random.randint(-1, 1),
             schedule_config=random.choice((None, ScheduleConfig(random.randint(1, 5)))),
-            tolerable=alias not in needed and random.random() < 0.3,
+            tolerable=random.random() < 0.3,
         )
         for alias in aliases
     ]
@@ -150,6 +149,9 @@ class Drive:
             assert (status.message != "") == (status.state is not JobState.SUCCEEDED)
         if status.state is JobState.SUCCEEDED:
             assert all(task.state is TaskState.SUCCEEDED or spec.tolerable for task, spec in self.pairs())
+        if status.state is JobState.FAILED and status.stage.kind not in planner.ENDING_STAGES:
+            assert any(task.state is not TaskState.SUCCEEDED and not spec.tolerable for task, spec in self.pairs())
+            assert "Task[" in status.message
         if status.state is JobState.AWAITING_APPROVAL:
             assert planner.plan(job, self.now).start == ()
         self.check_tasks(before, job)

@@ -177,7 +177,8 @@ async def test_an_unexpected_error_of_the_runtime_fails_the_party_and_ends_its_p
     runtime.start_errors["bob"] = OSError(24, "Too many open files")
     job = await house.create("job-1")
     status = await house.until(JobState.FAILED)
-    assert status.tasks[0].parties[1].message == "[Errno 24] Too many open files"
+    bob = status.tasks[0].parties[1]
+    assert (bob.message, bob.detail) == ("the runtime failed (OSError)", "[Errno 24] Too many open files")
     assert PartyKey(job.number, 0, 1, 1) in runtime.stops
     assert len(house.faults()) == 1
     await house.until_idle()

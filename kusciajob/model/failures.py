@@ -1,0 +1,91 @@
+"""The texts of tasks and jobs that failed, put together from their parties', and who is told which details.
+
+A party's `message` is for everybody. Its `detail`, such as the last lines of its stderr or a path on the machine, is
+for the master and the party's own domain. So statuses are stored without details in the texts of tasks and jobs; they
+are put in for whoever may read them.
+"""
+
+from collections.abc import Sequence
+
+from msgspec.structs import replace
+
+from kusciajob.model.status import JobStatus, PartyStatus, TaskState, TaskStatus
+from kusciajob.model.text import cut, listed
+
+MAX_MESSAGE_CHARACTERS = 1024
+MAX_DETAIL_CHARACTERS = 4096
+
+
+def party_text(party: PartyStatus) -> str:
+    """What a party says of itself, with the detail where it is there."""
+    return f"{party.message}: {party.detail}" if party.detail else party.message
+
+
+def task_text(parties: Sequence[PartyStatus]) -> str:
+    """`Party[<domain>]: <text>; …` of those that failed."""
+    return listed(_texts(parties), "; ")
+
+
+def job_text(tasks: Sequence[TaskStatus]) -> str:
+    """`Task[<alias>]-Party[<domain>]: <text>; …` of what failed; without a failed party, what never started."""
+    failed = [task for task in tasks if not task.tolerable and task.state is not TaskState.SUCCEEDED]
+    texts = [f"Task[{task.alias}]-{text}" for task in failed for text in _texts(task.parties)]
+    return listed(texts or [f"Task[{task.alias}]: {task.message or task.state}" for task in failed], "; ")
+
+
+def bounded(message: str, detail: str) -> tuple[str, str]:
+    """What a runtime says of a party, cut where it is too long."""
+    return cut(message, MAX_MESSAGE_CHARACTERS), cut(detail, MAX_DETAIL_CHARACTERS)
+
+
+def seen_by(status: JobStatus, domain: str) -> JobStatus:
+    """The status without details of other domains' parties; for the master (empty) as it is."""
+    if not domain or not status.has_details:
+        return status
+    return replace(
+        status,
+        tasks=tuple(
+            replace(
+                task,
+                parties=tuple(
+                    replace(party, detail="") if party.detail and party.domain_id != domain else party
+                    for party in task.parties
+                ),
+            )
+            for task in status.tasks
+        ),
+    )
+
+
+def told(status: JobStatus) -> JobStatus:
+    """The status as it reads: with the details that it has put into the texts of parties, tasks and job."""
+    tasks = tuple(map(_told_task, status.tasks))
+    message = status.message
+    if message == job_text(status.tasks):
+        message = job_text(tasks)
+    return replace(status, tasks=tasks, message=message)
+
+
+def _told_task(task: TaskStatus) -> TaskStatus:
+    if not any(party.detail for party in task.parties):
+        return task
+    parties = tuple(
+        replace(party, message=party_text(party), detail="") if party.detail else party for party in task.parties
+    )
+    message = task_text(parties) if task.message == task_text(task.parties) else task.message
+    return replace(task, parties=parties, message=message)
+
+
+def _texts(parties: Sequence[PartyStatus]) -> list[str]:
+    domains = [party.domain_id for party in parties]
+    are_apart = len(set(domains)) == len(domains)
+    return [
+        f"Party[{party.domain_id if are_apart else _name(party, domains)}]: {party.message}"
+        for party in parties
+        if party.state is TaskState.FAILED
+    ]
+
+
+def _name(party: PartyStatus, domains: list[str]) -> str:
+    """With the role, where the domain has several parties in the task."""
+    return f"{party.domain_id}/{party.role}" if domains.count(party.domain_id) > 1 else party.domain_id

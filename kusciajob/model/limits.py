@@ -1,0 +1,100 @@
+"""How long, how many and how large what is asked for may be: checked once, when it comes in.
+
+Jobs of earlier versions may exceed these limits and are read nevertheless, so that this is no rule of the values.
+"""
+
+from collections.abc import Sequence
+
+from kusciajob.model.errors import InvalidJob
+from kusciajob.model.job import MAX_IDENTITY_CHARACTERS, MAX_NAME_CHARACTERS, JobSpec, Party, Task, invalid_identity
+from kusciajob.model.text import shown
+
+MAX_PARTIES = 128
+MAX_BANDWIDTH_LIMITS = 128
+MAX_CUSTOM_FIELDS = 128
+MAX_STATUS_BYTES = 1 << 20
+"""The most that the status of a job takes on the wire."""
+MAX_NAMES_BYTES = 768 << 10
+"""The most that names and addresses take of it; the rest is left for texts."""
+MAX_SPEC_BYTES = 8 << 20
+"""The most that a job takes beside its tasks' task_input_config, roughly."""
+
+# What each takes beside its name, on the wire: state, times, tags and lengths; a scope and an address.
+_TASK_BYTES, _PARTY_BYTES, _DOMAIN_BYTES, _ENDPOINT_BYTES = 120, 20, 64, 48
+_FEW_PARTIES = 128
+"""So many can take what they will: they stay within the limits."""
+
+
+def check_count(field: str, count: int, most: int) -> None:
+    """Raise InvalidJob when a list has too many entries, before they are looked at."""
+    if count > most:
+        raise InvalidJob(f"{field} has {count} entries: at most {most} are possible")
+
+
+def check(spec: JobSpec) -> None:
+    """Raise InvalidJob, with the place, where a name is too long or cannot be printed, or a list is too long."""
+    _check_identity("initiator", spec.initiator)
+    check_count("custom_fields", len(spec.custom_fields), MAX_CUSTOM_FIELDS)
+    size = 0
+    for index, task in enumerate(spec.tasks):
+        if len(task.alias) > MAX_NAME_CHARACTERS or len(task.app_image) > MAX_NAME_CHARACTERS:
+            _check_length(f"tasks[{index}]: alias", task.alias)
+            _check_length(f"tasks[{index}]: app_image", task.app_image)
+        for position, party in enumerate(task.parties):
+            if not (len(party.domain_id) <= MAX_IDENTITY_CHARACTERS and party.domain_id.isprintable()):
+                _check_identity(f"tasks[{index}]: parties[{position}]: domain_id", party.domain_id)
+            if party.resources is not None or party.bandwidth_limits:
+                _check_party(f"tasks[{index}]: parties[{position}]", party)
+                size += sum(len(limit.destination_id) + _ENDPOINT_BYTES for limit in party.bandwidth_limits)
+        size += sum(map(len, task.dependencies))
+    if size > MAX_SPEC_BYTES:
+        raise InvalidJob(
+            f"dependencies and bandwidth_limits of all tasks take {size:,} bytes: at most {MAX_SPEC_BYTES:,} are "
+            "possible; only task_input_config may be large"
+        )
+
+
+def check_status_size(spec: JobSpec, endpoints: Sequence[int]) -> None:
+    """Raise InvalidJob where the job's status could not be told within MAX_STATUS_BYTES.
+
+    `endpoints` is how many addresses each party of a task may get.
+    """
+    if sum(len(task.parties) * (1 + ports) for task, ports in zip(spec.tasks, endpoints, strict=True)) <= _FEW_PARTIES:
+        return
+    tasks = sum(map(_task_bytes, spec.tasks, endpoints))
+    domains = sum(_bytes(domain) * 2 + _DOMAIN_BYTES for domain in spec.domains)
+    if tasks + domains > MAX_NAMES_BYTES:
+        count = sum(len(task.parties) for task in spec.tasks)
+        raise InvalidJob(
+            f"the status of a job of {len(spec.tasks)} tasks with {count:,} parties of {len(spec.domains):,} domains, "
+            f"with their names and up to {max(endpoints)} ports each, takes {tasks + domains:,} bytes: "
+            f"at most {MAX_NAMES_BYTES:,} are possible; use fewer parties or shorter names"
+        )
+
+
+def _task_bytes(task: Task, endpoints: int) -> int:
+    names = _bytes(task.alias) + (len(task.task_id) or MAX_NAME_CHARACTERS) + _TASK_BYTES
+    parties = sum([_bytes(party.domain_id) + _bytes(party.role) for party in task.parties])
+    return names + parties + len(task.parties) * (_PARTY_BYTES + endpoints * _ENDPOINT_BYTES)
+
+
+def _bytes(text: str) -> int:
+    return len(text.encode())
+
+
+def _check_identity(field: str, value: str) -> None:
+    if len(value) > MAX_IDENTITY_CHARACTERS or not value.isprintable():
+        raise invalid_identity(field, value)
+
+
+def _check_length(field: str, value: str) -> None:
+    if len(value) > MAX_NAME_CHARACTERS:
+        raise InvalidJob(f"{field} {shown(value)} is too long: at most {MAX_NAME_CHARACTERS} characters are possible")
+
+
+def _check_party(place: str, party: Party) -> None:
+    if party.resources is not None:
+        for field in ("cpu", "memory", "bandwidth"):
+            _check_length(f"{place}: resources.{field}", getattr(party.resources, field))
+    for index, limit in enumerate(party.bandwidth_limits):
+        _check_length(f"{place}: bandwidth_limits[{index}]: destination_id", limit.destination_id)
