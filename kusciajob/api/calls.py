@@ -1,42 +1,48 @@
 """The unary calls of Kuscia's job API: decode, call the service, encode. Every transport serves them from here."""
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as log_pb
-from kusciajob.api.ready import ReadyResponse
-from kusciajob.model.errors import InvalidJob
+from kusciajob.api.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
+from kusciajob.model import failures
+from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
 from kusciajob.output import TaskOutput
 from kusciajob.recent import Recent
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import codec
-from kusciajob.wire.job_status import encode_summary, part, tags_of
+from kusciajob.wire.job_status import encode_summary
 from kusciajob.wire.status import SUCCESS, Answer, Code
 
 KEPT_RESPONSES_BYTES = 16 << 20
 KEPT_STATUSES_BYTES = 8 << 20
 KEPT_BYTES = 256
 """What something kept takes beside its bytes, roughly."""
-FORMS = 3
-"""A kept response may come to be there in JSON as well, which is about twice as long."""
-
-_DATA = tags_of(pb.BatchQueryJobStatusResponse).data
-_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
-_SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
+FORMS = 4
+"""A kept response may come to be there in JSON as well, which is up to three times as long."""
+MAX_BATCH_IDS = 10_000
+BATCH_READ = 32
+"""So many jobs are read at once: each can be large."""
+LARGE_INPUTS_CHARACTERS = 1 << 20
+"""A job with more task_input_config is described off the event loop."""
 
 
 class JobCalls:
     """One coroutine per RPC, of its name. None raises: the outcome is in the response's status.
 
-    What is told of a job is kept in bytes for who asks again: a job of one number and revision never changes.
+    What is told of a job is kept in bytes for who asks again: a job of one number and revision never changes. Of a job
+    with details each domain is told its own.
     """
 
     def __init__(self, service: JobService) -> None:
         self._service = service
-        self._responses: Recent[tuple[int, int], ReadyResponse] = Recent(KEPT_RESPONSES_BYTES)
-        self._statuses: Recent[tuple[int, int], bytes] = Recent(KEPT_STATUSES_BYTES)
+        self._responses: Recent[tuple[int, int, str], ReadyResponse] = Recent(KEPT_RESPONSES_BYTES)
+        self._statuses: Recent[tuple[int, int, str], bytes] = Recent(KEPT_STATUSES_BYTES)
 
     async def CreateJob(self, request: pb.CreateJobRequest, caller: Caller) -> pb.CreateJobResponse:
         response = pb.CreateJobResponse()
@@ -49,7 +55,8 @@ class JobCalls:
         response = pb.QueryJobResponse()
         with Answer(response.status, Code.QUERY_FAILED):
             job = await self._service.query(request.job_id, caller)
-            return self._responses.get((job.number, job.revision)) or self._describe(job)
+            key = job.number, job.revision, caller.domain
+            return self._responses.get(key) or await self._describe(job, key)
         return response
 
     async def BatchQueryJobStatus(
@@ -57,10 +64,44 @@ class JobCalls:
     ) -> pb.BatchQueryJobStatusResponse | ReadyResponse:
         response = pb.BatchQueryJobStatusResponse()
         with Answer(response.status, Code.BATCH_QUERY_FAILED):
-            jobs = await self._service.summaries(request.job_ids, caller)
-            data = b"".join([self._statuses.get((job.number, job.revision)) or self._summarize(job) for job in jobs])
-            return ReadyResponse(pb.BatchQueryJobStatusResponse, _SUCCESS + part(_DATA, data))
+            job_ids = request.job_ids
+            if len(job_ids) > MAX_BATCH_IDS:
+                raise InvalidJob(f"job_ids has {len(job_ids):,} entries: at most {MAX_BATCH_IDS:,} are possible")
+            statuses = await self._statuses_of(job_ids, caller)
+            size = 0
+            for count, job_id in enumerate(job_ids):
+                size += len(statuses[job_id]) if job_id in statuses else MAX_BATCH_BYTES
+                if size > MAX_BATCH_BYTES:
+                    return too_large(count, len(job_ids))
+            return BatchResponse([statuses[job_id] for job_id in job_ids])
         return response
+
+    async def _statuses_of(self, job_ids: Sequence[str], caller: Caller) -> dict[str, bytes]:
+        """By job id, the serialised statuses; those of the last are left out when all are too large for one answer."""
+        if len(job_ids) <= BATCH_READ:
+            jobs = await self._service.summaries(job_ids, caller)
+            return {job.job_id: self._summarize(job, caller) for job in jobs}
+        if "" in job_ids:
+            await self._service.summaries(job_ids, caller)  # is refused
+        statuses: dict[str, bytes] = {}
+        missing: list[str] = []
+        size = 0
+        unique = list(dict.fromkeys(job_ids))
+        for start in range(0, len(unique), BATCH_READ):
+            try:
+                jobs = await self._service.summaries(unique[start : start + BATCH_READ], caller)
+            except JobNotFound as error:
+                missing += error.job_ids
+                continue
+            for job in jobs if not missing else ():
+                encoded = statuses[job.job_id] = self._summarize(job, caller)
+                size += len(encoded)
+            if size > MAX_BATCH_BYTES:
+                break
+            await asyncio.sleep(0)  # the store may answer without giving way
+        if missing:
+            raise JobNotFound(*missing)
+        return statuses
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, caller: Caller) -> pb.DeleteJobResponse:
         response = pb.DeleteJobResponse()
@@ -118,18 +159,30 @@ class JobCalls:
         await self._service.command(operation, request.job_id, request.reason, caller)
         return request.job_id
 
-    def _describe(self, job: Job) -> ReadyResponse:
-        message = pb.QueryJobResponse(status=ReadyResponse.status)
-        codec.encode_job(job, message.data)
-        data = message.SerializeToString()
-        response = ReadyResponse(pb.QueryJobResponse, data)
-        self._responses.put((job.number, job.revision), response, weight=FORMS * len(data) + KEPT_BYTES)
+    async def _describe(self, job: Job, key: tuple[int, int, str]) -> ReadyResponse:
+        job = replace(job, status=failures.seen_by(job.status, key[2]))
+        if sum([len(task.task_input_config) for task in job.spec.tasks]) > LARGE_INPUTS_CHARACTERS:
+            response, size = await asyncio.to_thread(_describe, job)
+        else:
+            response, size = _describe(job)
+        self._responses.put(key, response, weight=FORMS * size + KEPT_BYTES)
         return response
 
-    def _summarize(self, job: JobSummary) -> bytes:
-        data = part(_JOBS, encode_summary(job))
-        self._statuses.put((job.number, job.revision), data, weight=len(data) + KEPT_BYTES)
+    def _summarize(self, job: JobSummary, caller: Caller) -> bytes:
+        key = job.number, job.revision, caller.domain
+        data = self._statuses.get(key)
+        if data is None:
+            data = encode_summary(replace(job, status=failures.seen_by(job.status, caller.domain)))
+            self._statuses.put(key, data, weight=len(data) + KEPT_BYTES)
         return data
+
+
+def _describe(job: Job) -> tuple[ReadyResponse, int]:
+    """The answer to QueryJob, and its bytes."""
+    message = pb.QueryJobResponse(status=ReadyResponse.status)
+    codec.encode_job(job, message.data)
+    data = message.SerializeToString()
+    return ReadyResponse(pb.QueryJobResponse, data), len(data)
 
 
 class LogCalls:

@@ -1,11 +1,16 @@
 """Responses that are put together from bytes, or given again as they were."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
-from kusciajob.wire.status import SUCCESS
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.wire.job_status import part, tags_of
+from kusciajob.wire.json import to_json
+from kusciajob.wire.status import SUCCESS, Code
+
+MAX_BATCH_BYTES = 64 << 20
 
 
 class ReadyResponse:
@@ -29,3 +34,49 @@ class ReadyResponse:
         if form is None:
             form = self._forms[encode] = encode(self._kind.FromString(self._data))
         return form
+
+
+_DATA = tags_of(pb.BatchQueryJobStatusResponse).data
+_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
+_EMPTY = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status, data=pb.BatchQueryJobStatusResponseData())
+_SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
+
+
+class BatchResponse(ReadyResponse):
+    """The answer to BatchQueryJobStatus, of serialised JobStatus messages; what repeats is there once.
+
+    Neither its bytes nor its JSON exceed MAX_BATCH_BYTES.
+    """
+
+    __slots__ = ("_jobs",)
+
+    def __init__(self, jobs: Sequence[bytes]) -> None:
+        self._jobs = jobs
+
+    def SerializeToString(self) -> bytes:
+        return _SUCCESS + part(_DATA, b"".join([part(_JOBS, job) for job in self._jobs]))
+
+    def encoded(self, encode: Callable[[Message], bytes]) -> bytes:
+        """In JSON a job takes more room: where that is too much, the answer says so."""
+        if encode is not to_json:
+            return self.SerializeToString()
+        before, _, after = encode(_EMPTY).rpartition(b"[]")
+        texts: dict[bytes, bytes] = {}
+        size = 0
+        for count, job in enumerate(self._jobs):
+            text = texts.get(job)
+            if text is None:
+                text = texts[job] = encode(pb.JobStatus.FromString(job))
+            size += len(text) + 1
+            if size > MAX_BATCH_BYTES:
+                return encode(too_large(count, len(self._jobs)))
+        return b"".join((before, b"[", b",".join([texts[job] for job in self._jobs]), b"]", after))
+
+
+def too_large(fitting: int, asked: int) -> pb.BatchQueryJobStatusResponse:
+    """The answer instead of one of more than MAX_BATCH_BYTES."""
+    text = (
+        f"the answer is too large: of {asked:,} job_ids the first {fitting:,} fit into {MAX_BATCH_BYTES >> 20} MiB; "
+        "ask for fewer at once"
+    )
+    return pb.BatchQueryJobStatusResponse(status=common_pb2.Status(code=Code.BATCH_QUERY_FAILED, message=text))

@@ -80,7 +80,7 @@ class Scheduler:
 
     async def report_task_progress(self, task_id: str, progress: float) -> None:
         """The same by the id of the task. TaskNotFound, JobNotFound, StoreFailed."""
-        job = await self._store.get(await self._store.job_of_task(task_id))
+        (job,) = await self._store.summaries([await self._store.job_of_task(task_id)])
         task = job.index_of(task_id)
         self.report_progress(PartyKey(job.number, task, job.status.tasks[task].attempt, party=0), progress)
 
