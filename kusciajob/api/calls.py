@@ -16,7 +16,7 @@ from kusciajob.output import TaskOutput
 from kusciajob.recent import Recent
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import codec
-from kusciajob.wire.job_status import encode_summary
+from kusciajob.wire.job_status import encode_summary, head, tags_of
 from kusciajob.wire.status import SUCCESS, Answer, Code
 
 KEPT_RESPONSES_BYTES = 16 << 20
@@ -29,7 +29,10 @@ MAX_BATCH_IDS = 10_000
 BATCH_READ = 32
 """So many jobs are read at once: each can be large."""
 LARGE_INPUTS_CHARACTERS = 1 << 20
-"""A job with more task_input_config is described off the event loop."""
+"""A job with more task_input_config is described off the event loop, one at a time."""
+
+_DATA = tags_of(pb.QueryJobResponse).data
+_SUCCESS = pb.QueryJobResponse(status=ReadyResponse.status).SerializeToString()
 
 
 class JobCalls:
@@ -43,6 +46,7 @@ class JobCalls:
         self._service = service
         self._responses: Recent[tuple[int, int, str], ReadyResponse] = Recent(KEPT_RESPONSES_BYTES)
         self._statuses: Recent[tuple[int, int, str], bytes] = Recent(KEPT_STATUSES_BYTES)
+        self._describing = asyncio.Semaphore(1)
 
     async def CreateJob(self, request: pb.CreateJobRequest, caller: Caller) -> pb.CreateJobResponse:
         response = pb.CreateJobResponse()
@@ -162,7 +166,8 @@ class JobCalls:
     async def _describe(self, job: Job, key: tuple[int, int, str]) -> ReadyResponse:
         job = replace(job, status=failures.seen_by(job.status, key[2]))
         if sum([len(task.task_input_config) for task in job.spec.tasks]) > LARGE_INPUTS_CHARACTERS:
-            response, size = await asyncio.to_thread(_describe, job)
+            async with self._describing:
+                response, size = await asyncio.to_thread(_describe, job)
         else:
             response, size = _describe(job)
         self._responses.put(key, response, weight=FORMS * size + KEPT_BYTES)
@@ -179,9 +184,8 @@ class JobCalls:
 
 def _describe(job: Job) -> tuple[ReadyResponse, int]:
     """The answer to QueryJob, and its bytes."""
-    message = pb.QueryJobResponse(status=ReadyResponse.status)
-    codec.encode_job(job, message.data)
-    data = message.SerializeToString()
+    pieces = codec.encode_job(job)
+    data = b"".join((_SUCCESS, head(_DATA, sum(map(len, pieces))), *pieces))
     return ReadyResponse(pb.QueryJobResponse, data), len(data)
 
 

@@ -158,7 +158,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
             force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
 
 
-class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
+class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     """A whole job: a graph of tasks. Equal specs are the same request."""
 
     job_id: str

@@ -9,6 +9,7 @@ from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
+from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import entries
 from kusciajob.store.packing import pack_spec, pack_status, plain, unpack_spec, unpack_status
@@ -134,8 +135,8 @@ class Transaction:
         return entries.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
 
 
-def get_small(connection: sqlite3.Connection, job_id: str) -> Job | None:
-    """The job, or None where it takes long to read. JobNotFound."""
+def get(connection: sqlite3.Connection, job_id: str) -> tuple[JobSpec | None, JobStatus, int, int]:
+    """What a job is made of; the specification is None where it takes long to read. JobNotFound."""
     row = connection.execute(
         "SELECT CASE WHEN length(spec) <= ? AND NOT EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
         " THEN spec END, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?",
@@ -143,17 +144,14 @@ def get_small(connection: sqlite3.Connection, job_id: str) -> Job | None:
     ).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    return _job(row) if row[0] is not None else None
+    spec, status, number, revision = row
+    return None if spec is None else unpack_spec(spec), unpack_status(status), number, revision
 
 
-def get(connection: sqlite3.Connection, job_id: str) -> Job:
-    """The job, whatever its size; all of one moment within a transaction. JobNotFound."""
-    row = connection.execute(
-        "SELECT spec, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?", (job_id,)
-    ).fetchone()
-    if row is None:
-        raise JobNotFound(job_id)
-    return _job(row, _inputs(connection, row[2]))
+def spec(connection: sqlite3.Connection, number: int) -> JobSpec | None:
+    """A job's specification, however large; None where there is no such job. It never changes."""
+    row = connection.execute("SELECT spec FROM spec WHERE number = ?", (number,)).fetchone()
+    return unpack_spec(row[0], _inputs(connection, number)) if row else None
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Job]:

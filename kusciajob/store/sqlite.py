@@ -10,11 +10,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
+from weakref import WeakValueDictionary
 
 from msgspec import MsgspecError
 
 from kusciajob.model import weight
-from kusciajob.model.errors import InvalidJob, StoreFailed
+from kusciajob.model.errors import InvalidJob, JobNotFound, StoreFailed
+from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
 from kusciajob.store import database, entries, sql
@@ -68,6 +70,8 @@ class SqliteStore:
         self._size = sql.size(reading)
         self._tail = Tail(TAIL_EVENTS, TAIL_BYTES)
         self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
+        self._large: WeakValueDictionary[int, JobSpec] = WeakValueDictionary()
+        self._reading_large = asyncio.Semaphore(1)
         self._news = asyncio.Event()
         self.failing = asyncio.Event()
         """Set from a commit that failed to the next that did not."""
@@ -106,10 +110,10 @@ class SqliteStore:
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
         if job is None:
-            job = self._read(sql.get_small, job_id)
-            if job is None:
-                # Not kept: it may be changed while it is being read.
-                return await asyncio.to_thread(self._read_large, job_id)
+            spec, status, number, revision = self._read(sql.get, job_id)
+            if spec is None:
+                return entries.apart(Job(await self._large_spec(job_id, number), status, number, revision))
+            job = Job(spec, status, number, revision)
             if not self._is_writing:
                 self._keep(job)
         return entries.apart(job)
@@ -186,12 +190,22 @@ class SqliteStore:
         except (sqlite3.Error, MsgspecError, InvalidJob) as error:
             raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
 
-    def _read_large(self, job_id: str) -> Job:
-        """Off the event loop, on a connection of its own: what is large may take a while."""
+    async def _large_spec(self, job_id: str, number: int) -> JobSpec:
+        """Read off the event loop, one after the other; shared with all who have it. JobNotFound: deleted meanwhile."""
+        async with self._reading_large:
+            spec = self._large.get(number)
+            if spec is None:
+                spec = await asyncio.to_thread(self._read_spec, number)
+                if spec is None:
+                    raise JobNotFound(job_id)
+                self._large[number] = spec
+            return spec
+
+    def _read_spec(self, number: int) -> JobSpec | None:
         try:
             with contextlib.closing(database.read_only(self._path)) as connection:
-                connection.execute("BEGIN")
-                return sql.get(connection, job_id)
+                connection.execute("BEGIN")  # all of one moment
+                return sql.spec(connection, number)
         except (sqlite3.Error, MsgspecError, InvalidJob) as error:
             raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
 

@@ -9,10 +9,12 @@ from kusciajob.model import limits
 from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import MAX_TASKS, BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
 from kusciajob.model.status import Job
-from kusciajob.wire.job_status import encode_status
+from kusciajob.wire.job_status import encode_status, head, part, tags_of
 
 _Message = TypeVar("_Message")
 _Value = TypeVar("_Value")
+
+_DATA, _TASK = tags_of(pb.QueryJobResponseData), tags_of(pb.TaskConfig)
 
 
 def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
@@ -28,16 +30,28 @@ def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
     return spec
 
 
-def encode_job(job: Job, data: pb.QueryJobResponseData) -> None:
-    """Fill in the answer to QueryJob."""
+def encode_job(job: Job) -> list[bytes]:
+    """A serialised QueryJobResponseData, in pieces: so that a large task_input_config is not copied again and again."""
     spec = job.spec
-    data.job_id = spec.job_id
-    data.initiator = spec.initiator
-    data.max_parallelism = spec.max_parallelism
-    data.custom_fields.update(spec.custom_fields)
+    data = pb.QueryJobResponseData(
+        job_id=spec.job_id,
+        initiator=spec.initiator,
+        max_parallelism=spec.max_parallelism,
+        custom_fields=spec.custom_fields,
+    )
+    pieces = [data.SerializeToString()]
     for task, status in zip(spec.tasks, job.status.tasks, strict=True):
-        data.tasks.append(_encode_task(task, status.task_id))
-    data.status.MergeFromString(encode_status(job.status))
+        fields = _encode_task(task, status.task_id)
+        config = task.task_input_config.encode()
+        config_head = head(_TASK.task_input_config, len(config)) if config else b""
+        pieces += [
+            head(_DATA.tasks, len(fields) + len(config_head) + len(config)),
+            fields,
+            config_head,
+            config,
+        ]
+    pieces.append(part(_DATA.status, encode_status(job.status)))
+    return pieces
 
 
 def _each(
@@ -100,14 +114,14 @@ def _decode_limit(limit: pb.BandwidthLimit) -> BandwidthLimit:
     return BandwidthLimit(limit.destination_id, limit.limit_kbps)
 
 
-def _encode_task(task: Task, task_id: str) -> pb.TaskConfig:
+def _encode_task(task: Task, task_id: str) -> bytes:
+    """A serialised TaskConfig without task_input_config."""
     message = pb.TaskConfig(
         app_image=task.app_image,
         parties=map(_encode_party, task.parties),
         alias=task.alias,
         task_id=task_id,
         dependencies=task.dependencies,
-        task_input_config=task.task_input_config,
         priority=task.priority,
     )
     if task.schedule_config is not None:
@@ -116,7 +130,7 @@ def _encode_task(task: Task, task_id: str) -> pb.TaskConfig:
         message.schedule_config.task_timeout_seconds = config.task_timeout_seconds
         message.schedule_config.resource_reserved_seconds = config.resource_reserved_seconds
         message.schedule_config.resource_reallocation_interval_seconds = config.resource_reallocation_interval_seconds
-    return message
+    return message.SerializeToString()
 
 
 def _encode_party(party: Party) -> pb.Party:

@@ -125,6 +125,11 @@ def part(tag: bytes, data: bytes) -> bytes:
     return tag + _encode_length(len(data)) + data
 
 
+def head(tag: bytes, length: int) -> bytes:
+    """What such a field of so many bytes begins with."""
+    return tag + _encode_length(length)
+
+
 @lru_cache(maxsize=1024)
 def _encode_length(length: int) -> bytes:
     """A varint: seven bits a byte, the lowest first."""

@@ -280,7 +280,6 @@ BOUNDED_SCANS = ("SCAN json_each", "SCAN job USING INDEX job_unfinished")
         sql.unfinished,
         partial(sql.summaries, job_ids=["a", "b"]),
         partial(sql.get, job_id="a"),
-        partial(sql.get_small, job_id="a"),
         partial(sql.missing, numbers=[1, 2]),
         partial(sql.job_of_task, task_id="a"),
         sql.head,
