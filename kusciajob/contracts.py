@@ -190,19 +190,28 @@ class Runtime(Protocol):
         """After a restart of the server: take back a party's reservations before anything else is allocated."""
 
     async def start(self, party: PartySpec) -> None:
-        """Start the party, or attach to its run. StartFailed."""
+        """Start the party, or attach to its run. StartFailed.
+
+        Whatever this raises, the party may have been started: its reservations stay until `stop` has returned.
+        """
 
     async def wait(self, key: PartyKey) -> ExitResult:
-        """Its end. Cancelling the waiter stops nothing."""
+        """Its end. Cancelling the waiter stops nothing. An error says that its end cannot be known: `stop` it then."""
 
     async def stop(self, key: PartyKey) -> None:
-        """End it, by force after the grace period, and free its reservations; already gone is success."""
+        """End it, by force after the grace period, and free its reservations; already gone is success.
+
+        Returns only when it is known that nothing of the party runs or can still be started.
+        """
 
     async def owned(self) -> Collection[int]:
         """The job numbers of which the runtime keeps anything: programs, reservations or files."""
 
+    async def stop_job(self, job: int) -> None:
+        """Stop whatever runs of the job, also what a server before this one started, and free its reservations."""
+
     async def remove(self, job: int) -> None:
-        """Stop whatever runs of the job, free its reservations and delete what is kept of it."""
+        """Delete what is kept of a job of which nothing runs."""
 
     async def close(self) -> None:
         """Let go of everything; programs go on running."""

@@ -101,7 +101,8 @@ def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:
     numbers = {int(entry.name) for entry in entries if entry.name.isdecimal()}
     strays = sorted(sql.missing(connection, numbers))
     for number in strays:
-        yield Finding(Level.NOTE, f"runs/{number}: its job is deleted; the next start of a server removes it")
+        text = f"runs/{number}: its job is deleted; waits for removal, which a server tries until it succeeds"
+        yield Finding(Level.NOTE, text)
     for entry in entries:
         if not entry.name.isdecimal():
             yield Finding(Level.PROBLEM, f"runs/{entry.name}: not the server's; it stays until somebody removes it")

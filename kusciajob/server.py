@@ -55,6 +55,8 @@ class SystemClock:
 class Server:
     """A whole job server. `async with` starts it and stops it; tasks go on running and are found again.
 
+    It takes calls as soon as it has started. Before the scheduler has found what runs it is not healthy, and nothing
+    new is started.
     Raises SecurityError, DataDirectoryInUse, AddressInUse, StoreFailed on the way up.
     """
 
@@ -143,9 +145,9 @@ class Server:
         # Streams end with the hub, before the calls in flight are given their grace.
         stack.push_async_callback(hub.close)
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
-        await grpc_server.set_serving(is_serving=True)
+        await grpc_server.set_serving(is_serving=False)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_store_health(store, grpc_server), name="store health")
+        health = asyncio.create_task(_tell_health(scheduler, store, grpc_server), name="health")
         health.add_done_callback(self._note_end)
         stack.push_async_callback(_cancel, health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
@@ -211,9 +213,14 @@ def _lock(directory: Path, stack: AsyncExitStack) -> None:
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-async def _tell_store_health(store: SqliteStore, grpc_server: GrpcServer) -> None:
-    """Not serving while the store cannot commit; it is asked until it can, without waiting for a client's try."""
+async def _tell_health(scheduler: Scheduler, store: SqliteStore, grpc_server: GrpcServer) -> None:
+    """Serving once everything that ran is attached to, and while the store can commit.
+
+    A store that cannot is asked until it can, without waiting for a client's try.
+    """
+    await scheduler.recovered.wait()
     while True:
+        await grpc_server.set_serving(is_serving=True)
         await store.failing.wait()
         await grpc_server.set_serving(is_serving=False)
         while store.failing.is_set():
@@ -221,7 +228,6 @@ async def _tell_store_health(store: SqliteStore, grpc_server: GrpcServer) -> Non
             with contextlib.suppress(StoreFailed):
                 await store.probe()
         logger.info("the store commits again")
-        await grpc_server.set_serving(is_serving=True)
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

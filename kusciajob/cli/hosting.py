@@ -1,17 +1,20 @@
 """A server inside this process, and the signals that end it."""
 
 import asyncio
-import os
 import signal
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
 from kusciajob.api.grpc_server import AddressInUse
+from kusciajob.cli import signals
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
 from kusciajob.model.errors import JobError
 from kusciajob.security.errors import SecurityError
 from kusciajob.server import DataDirectoryInUse, Server
+
+WAKE_BYTES = 4096
 
 
 @asynccontextmanager
@@ -28,20 +31,38 @@ async def started(settings: Settings) -> AsyncIterator[Server]:
 
 
 class StopSignals:
-    """SIGINT and SIGTERM on the running event loop: the first arrives here, the second ends the process at once."""
+    """SIGINT and SIGTERM: the first that the process has got arrives here. One object serves a process."""
 
     def __init__(self) -> None:
         loop = asyncio.get_running_loop()
         self.arrival: asyncio.Future[signal.Signals] = loop.create_future()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self._receive, number)
+        self._on_hang_up: Callable[[], None] | None = None
+        # Signals go on being kept after the loop is closed, so these two are never closed.
+        self._reader, self._writer = socket.socketpair()
+        for end in (self._reader, self._writer):
+            end.setblocking(False)
+        signals.keep()
+        signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
+        loop.add_reader(self._reader, self._wake)
+        self._take()
 
     @property
     def exit_code(self) -> int:
         """What a shell shows for a program that the signal ended."""
         return 128 + self.arrival.result()
 
-    def _receive(self, number: signal.Signals) -> None:
-        if self.arrival.done():
-            os._exit(128 + number)
-        self.arrival.set_result(number)
+    def obey_hang_ups(self, reload: Callable[[], None]) -> None:
+        """Call that for each SIGHUP, also for one that has come already."""
+        self._on_hang_up = reload
+        self._take()
+
+    def _wake(self) -> None:
+        self._reader.recv(WAKE_BYTES)
+        self._take()
+
+    def _take(self) -> None:
+        if signals.received.stop is not None and not self.arrival.done():
+            self.arrival.set_result(signals.received.stop)
+        if signals.received.hang_up and self._on_hang_up is not None:
+            signals.received.hang_up = False
+            self._on_hang_up()

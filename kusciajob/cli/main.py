@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from kusciajob import __version__
+from kusciajob.cli import signals
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERNAL, EXIT_INTERRUPTED
 
 # Each command is the function of its name in that module, imported when it is used: starting up has to be fast.
@@ -61,9 +62,15 @@ def cli() -> None:
 
 def main() -> NoReturn:
     """Run the command line and exit."""
+    is_host = len(sys.argv) > 1 and sys.argv[1] in signals.HOSTS
+    if is_host:
+        signals.keep()
     # Read when a command imports grpc: its C core would add lines of its own to our errors.
     os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    sys.exit(_run())
+    exit_code = _run()
+    if is_host:
+        signals.ignore()
+    sys.exit(exit_code)
 
 
 def _run() -> int:

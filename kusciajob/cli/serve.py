@@ -5,7 +5,6 @@ import contextlib
 import gc
 import logging
 import os
-import signal
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +27,7 @@ def serve(config_file: Path | None, **flags: str | bool | None) -> int:
     """Run the job server until SIGTERM or SIGINT (Ctrl-C).
 
     Stopping the server stops no task: the next server on the same data directory finds the running ones again.
-    A second signal ends the server at once. SIGHUP makes it read its certificates and tokens again.
+    A second Ctrl-C ends the server at once. SIGHUP makes it read its certificates and tokens again.
     """
     settings = options.load_settings(flags, config_file)
     log_format.configure(level=settings.log_level, form=settings.log_format, handler=logging.StreamHandler())
@@ -52,12 +51,12 @@ def _spare_the_collector() -> None:
 
 
 async def _serve(settings: Settings) -> int:
-    signals, hang_up = StopSignals(), asyncio.Event()
-    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up.set)  # unhandled, it would end the process
+    signals = StopSignals()
+    if signals.arrival.done():
+        logger.info("received %s before the start", signals.arrival.result().name)
+        return 0
     async with started(settings) as server:
-        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, server.reload)
-        if hang_up.is_set():
-            server.reload()
+        signals.obey_hang_ups(server.reload)
         _spare_the_collector()
         failure = asyncio.ensure_future(server.wait_failed())
         ends: list[asyncio.Future[Any]] = [signals.arrival, failure]

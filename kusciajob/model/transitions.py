@@ -160,6 +160,7 @@ def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple
 def request(job: Job, operation: Operation, *, by: str, reason: str, now: float) -> Job:
     """The job after an operation; the same object where it has no effect. InvalidTransition where it is refused.
 
+    A restarted job is Running (or awaits approval), whatever follows from its tasks: `settle` it after the commit.
     An approval is not asked for here but given with `approve`.
     """
     if not _applies(job, operation):
@@ -169,11 +170,11 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     if operation is Operation.RESTART:
         tasks = (task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks)
         status = replace(status, phase=_restarted(status, now), tasks=tuple(tasks))
-    else:
-        message = planner.ENDED_TEXT[stage.kind]
-        tasks = (_fail_unplaced(task, stage.kind, now, message) for task in status.tasks)
-        status = replace(status, tasks=tuple(tasks))
-    job = _explain_waiting(replace(job, status=status))
+        # Not settled: where every task has succeeded already, all are to see the restart before they see its end.
+        return _explain_waiting(replace(job, status=status))
+    message = planner.ENDED_TEXT[stage.kind]
+    tasks = (_fail_unplaced(task, stage.kind, now, message) for task in status.tasks)
+    job = _explain_waiting(replace(job, status=replace(status, tasks=tuple(tasks))))
     # A Failed job that is cancelled ends a second time.
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
 

@@ -54,7 +54,10 @@ class ProcessRuntime:
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
-        self._started: dict[PartyKey, Path] = {}
+        self._started: set[PartyKey] = set()
+        """Parties that the shim has told to have been started."""
+        self._may_run: set[PartyKey] = set()
+        """Parties that the shim has been, or may have been, asked to start: these too stay until their end is known."""
 
     @property
     def parties(self) -> int:
@@ -81,15 +84,16 @@ class ProcessRuntime:
     async def attach(self, party: PartySpec) -> None:
         self._slots.hold(party.key)
         self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
-        directory = self._runs / str(party.key)
-        state = await (await self._connected()).recover(str(party.key), directory)
+        self._may_run.add(party.key)
+        shim = await self._connected()
+        state = await shim.recover(str(party.key), self._directory(party.key))
         if state.state != "unknown":
-            self._started[party.key] = directory
+            self._started.add(party.key)
 
     async def start(self, party: PartySpec) -> None:
         if party.key in self._started:
             return
-        directory = self._runs / str(party.key)
+        directory = self._directory(party.key)
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
         program = await self._blocking.do(
             partial(
@@ -101,9 +105,9 @@ class ProcessRuntime:
                 progress_url=self._progress_url() + quote(party.task_id),
             )
         )
-        self._started[party.key] = directory
         try:
             shim = await self._connected()
+            self._may_run.add(party.key)
             await shim.start(
                 str(party.key),
                 argv=program.argv,
@@ -113,49 +117,46 @@ class ProcessRuntime:
                 output_limit_bytes=self._output_limit_bytes,
             )
         except ShimError as error:
-            self._release(party.key)
             raise StartFailed("the program could not be started", detail=str(error)) from None
+        self._started.add(party.key)
 
     async def wait(self, key: PartyKey) -> ExitResult:
-        directory = self._started.get(key)
-        if directory is None:
+        if key not in self._started:
             self._release(key)
             return ExitResult(
                 succeeded=False,
                 message="lost: nothing is known of its process any more; its directory was removed",
                 is_fault=True,
             )
-        try:
-            ended = await self._shim.wait(str(key))
-        except ShimError as error:
-            self._release(key)
-            text = "lost: nobody can tell how its program ended"
-            return ExitResult(succeeded=False, message=text, is_fault=True, detail=str(error))
+        ended = await self._shim.wait(str(key))
         if ended.code == 0 and ended.tidy:
             result = ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
         else:
-            result = await self._blocking.do(partial(_judge, ended, directory))
+            result = await self._blocking.do(partial(_judge, ended, self._directory(key)))
         self._release(key)
         return result
 
     async def stop(self, key: PartyKey) -> None:
-        if key in self._started:
-            shim = await self._connected()
-            await shim.stop(str(key), grace_seconds=self._stop_grace_seconds)
-        self._ports.release([key])
-        self._slots.free([key])
+        if key in self._may_run:
+            await self._end(str(key), self._directory(key))
+        self._release(key)
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)
 
-    async def remove(self, job: int) -> None:
-        directory = self._runs / str(job)
-        await asyncio.gather(*(self._end(path) for path in await asyncio.to_thread(_unended, directory)))
-        for key in [key for key in self._started if key.job == job]:
+    async def stop_job(self, job: int) -> None:
+        unended = await asyncio.to_thread(_unended, self._runs / str(job))
+        keys = {"/".join(directory.parts[-3:]): directory for directory in unended}
+        await asyncio.gather(*(self._end(key, directory) for key, directory in keys.items()))
+        for key in [key for key in self._may_run if key.job == job]:
             self._release(key)
+        for text in keys:
+            self._shim.forget(text)
         self._slots.free_job(job)
         self._ports.release_job(job)  # also what was allocated for a start that never came
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+
+    async def remove(self, job: int) -> None:
+        await asyncio.to_thread(_delete, self._runs / str(job))
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
         """See OutputSource."""
@@ -173,18 +174,28 @@ class ProcessRuntime:
                 self._is_connected = True
         return self._shim
 
-    async def _end(self, directory: Path) -> None:
-        """Whatever runs in a party's directory, this server's or an earlier one's."""
-        key = "/".join(directory.parts[-3:])
+    async def _end(self, key: str, directory: Path) -> None:
+        """Return when nothing of a party is left and nothing of it can be started any more. ShimError: not known yet.
+
+        Only the party's record tells: a shim that has just replaced a killed one knows nothing of a party before it is
+        asked to recover it, and stopping what it does not know is success.
+        """
         shim = await self._connected()
-        await shim.recover(key, directory)
-        await shim.stop(key, grace_seconds=self._stop_grace_seconds)
-        shim.forget(key)
+        while (state := await shim.recover(key, directory)).exit is None:
+            if state.state == "running":
+                await shim.stop(key, grace_seconds=self._stop_grace_seconds)
+            elif await self._blocking.do(partial(_claim, directory)):
+                return
+
+    def _directory(self, key: PartyKey) -> Path:
+        return self._runs / str(key)
 
     def _release(self, key: PartyKey) -> None:
         self._ports.release([key])
         self._slots.free([key])
-        if self._started.pop(key, None) is not None:
+        self._started.discard(key)
+        if key in self._may_run:
+            self._may_run.remove(key)
             self._shim.forget(str(key))
 
 
@@ -250,6 +261,35 @@ def _data_from(descriptor: int, offset: int) -> int:
 
 def _numbers(runs: Path) -> set[int]:
     return {int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()}
+
+
+def _claim(directory: Path) -> bool:
+    """Keep a party from being started: what an earlier server asked for may still be on its way. False: it was."""
+    try:
+        os.close(
+            os.open(directory / layout.OUTPUT_FILES[OutputStream.STDOUT], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        )
+    except FileExistsError:
+        return False
+    except OSError:
+        return True  # without a directory, or room for a file in it, nobody can start it either
+    return True
+
+
+def _delete(directory: Path) -> None:
+    """The tree is gone. OSError."""
+    try:
+        shutil.rmtree(directory)
+    except FileNotFoundError:
+        if directory.exists():
+            raise
+    except PermissionError:
+        # A program may leave directories that nobody may write to; they are its own, and so are ours.
+        for parent, names, _ in os.walk(directory):
+            for path in (Path(parent, name) for name in names):
+                if not path.is_symlink():
+                    path.chmod(0o700)
+        shutil.rmtree(directory)
 
 
 def _unended(job: Path) -> list[Path]:

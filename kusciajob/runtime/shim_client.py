@@ -382,7 +382,7 @@ class ShimClient:
             attempt += 1
             try:
                 await self._connect()
-            except (ShimError, OSError) as error:
+            except Exception as error:
                 log.error("no connection to the shim of %s: %s", self._directory, error)
                 self._fail_requests(ShimUnavailable(str(error)))
         self._reconnecting = None

@@ -2,23 +2,42 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 
-from kusciajob.contracts import Clock, EventHub, HubClosed, ImageSource, JobStore, PartyKey, Runtime, WatchStream
-from kusciajob.model.errors import JobNotFound, StoreFailed
+from msgspec import Struct
+
+from kusciajob.contracts import (
+    Clock,
+    EventHub,
+    HubClosed,
+    ImageSource,
+    JobStore,
+    PartyKey,
+    PartySpec,
+    Runtime,
+    WatchStream,
+)
+from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
+from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
-from kusciajob.scheduler.supervisor import pause
+from kusciajob.scheduler.supervisor import pause, until_done
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools, party_specs
 
 logger = logging.getLogger(__name__)
+
+SEARCHED_EVENTS = 20_000
+"""So many of the newest events are looked through, at the start, for the tasks of deleted jobs that left something."""
+SEARCHED_AT_ONCE = 500
 
 
 class Scheduler:
     """Runs the jobs of one store on one runtime.
 
-    `open` recovers: what the store says is running is attached to, what the runtime has of deleted jobs is removed.
-    `run` schedules until it is cancelled, which leaves all programs running. An unexpected error ends it.
+    `open` reads what the store tells. `run` recovers: what the store says is running is attached to, what the runtime
+    has of deleted jobs is removed. Then it schedules until it is cancelled, which leaves all programs running. An
+    unexpected error ends it; a runtime that fails is asked again until it does not.
     """
 
     def __init__(self, *, store: JobStore, hub: EventHub, runtime: Runtime, images: ImageSource, clock: Clock) -> None:
@@ -27,11 +46,18 @@ class Scheduler:
         self._runtime = runtime
         self._clock = clock
         self._room = WaitingRoom()
-        self._tools = Tools(store=store, runtime=runtime, images=images, clock=clock, room=self._room)
+        self._departures = Departures()
+        self._tools = Tools(
+            store=store, runtime=runtime, images=images, clock=clock, room=self._room, departures=self._departures
+        )
         self._workers: dict[int, JobWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._recovered: Sequence[Job] = ()
+        self._removals: dict[int, asyncio.Task[None]] = {}
+        self._unfinished: Sequence[Job] = ()
+        self._strays: Sequence[_Stray] = ()
         self._from_revision = 0
+        self.recovered = asyncio.Event()
+        """Set once everything that ran is attached to; nothing new is started before."""
 
     @property
     def jobs(self) -> int:
@@ -44,32 +70,21 @@ class Scheduler:
         return self._room.occupants
 
     async def open(self) -> None:
-        """Read the store and take back what is running, before anything new may start."""
+        """Read the store, before it is changed by others."""
         await self._runtime.open()
         self._from_revision = await self._store.head()
-        self._recovered = await self._store.unfinished()
-        for job in self._recovered:
-            for index, task in enumerate(job.status.tasks):
-                if task.state in ACTIVE:
-                    for party, status in zip(party_specs(job, index, None), task.parties, strict=True):
-                        if status.state in ACTIVE:
-                            await self._runtime.attach(party)
-        strays = await self._store.missing(await self._runtime.owned())
-        for number in strays:
-            logger.warning("removing what is left of deleted job number %d", number)
-        await asyncio.gather(*map(self._remove, strays))
+        self._unfinished = await self._store.unfinished()
+        self._strays = await self._find_strays()
 
     async def run(self) -> None:
         """Schedule until cancelled, or until the hub closes."""
         async with self._hub.subscribe(after=self._from_revision) as stream, asyncio.TaskGroup() as group:
-            for job in self._recovered:
-                if job.status.is_scheduled:
-                    self._start_worker(group, job)
-            self._recovered = ()
+            await self._recover(group)
+            self.recovered.set()
             try:
                 await self._follow(group, stream)
             except HubClosed:
-                for task in self._tasks.values():
+                for task in (*self._tasks.values(), *self._removals.values()):
                     task.cancel()
 
     def report_progress(self, key: PartyKey, progress: float) -> None:
@@ -84,6 +99,37 @@ class Scheduler:
         task = job.index_of(task_id)
         self.report_progress(PartyKey(job.number, task, job.status.tasks[task].attempt, party=0), progress)
 
+    async def _find_strays(self) -> list["_Stray"]:
+        """The deleted jobs of which the runtime has anything, with what may run of them."""
+        missing = await self._store.missing(await self._runtime.owned())
+        known: dict[int, _Stray] = {}
+        end, head = self._from_revision, self._from_revision
+        # A job was deleted after it was created, and mostly just before the server ended.
+        while len(known) < len(missing) and end > max(min(missing), head - SEARCHED_EVENTS):
+            start = max(end - SEARCHED_AT_ONCE, 0)
+            try:
+                events = await self._store.read_log(start, end - start)
+            except LogTruncated:
+                break
+            for event in events:
+                if event.type is EventType.DELETED and event.job.number in missing:
+                    known[event.job.number] = _stray(event)
+            end = start
+        return [known.get(number) or _Stray(number, f"number {number}", None) for number in sorted(missing)]
+
+    async def _recover(self, group: asyncio.TaskGroup) -> None:
+        for job in self._unfinished:
+            for party in _active_parties(job):
+                what = f"taking back party {party.key} of job {job.job_id}"
+                await until_done(what, partial(self._runtime.attach, party), clock=self._clock)
+        for stray in self._strays:
+            logger.warning("removing what is left of the deleted job %s", stray.holder)
+            self._remove(group, stray)
+        for job in self._unfinished:
+            if job.status.is_scheduled:
+                self._start_worker(group, job)
+        self._unfinished = self._strays = ()
+
     async def _follow(self, group: asyncio.TaskGroup, stream: WatchStream) -> None:
         while True:
             for published in await stream.read():
@@ -92,7 +138,7 @@ class Scheduler:
     async def _observe(self, group: asyncio.TaskGroup, event: JobEvent) -> None:
         number = event.job.number
         if event.type is EventType.DELETED:
-            group.create_task(self._remove(number), name=f"remove job {number}")
+            self._remove(group, _stray(event))
         elif number in self._workers:
             self._workers[number].observe(event)
         elif event.job.status.is_scheduled:
@@ -124,16 +170,44 @@ class Scheduler:
             self._workers.pop(number, None)
             self._tasks.pop(number, None)
 
-    async def _remove(self, number: int) -> None:
-        """What a deleted job has running and stored goes, once its worker can start nothing more."""
-        self._workers.pop(number, None)
-        task = self._tasks.pop(number, None)
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+    def _remove(self, group: asyncio.TaskGroup, stray: "_Stray") -> None:
+        """What a deleted job has running and stored goes. From here on tasks that took over its task ids wait."""
+        self._departures.begin(stray.number, stray.holder, stray.task_ids)
+        self._removals[stray.number] = group.create_task(self._clear_away(stray), name=f"remove job {stray.number}")
+
+    async def _clear_away(self, stray: "_Stray") -> None:
+        number, what = stray.number, f"of the deleted job {stray.holder} (number {stray.number})"
         try:
-            await self._runtime.remove(number)
-        except Exception:
-            # Found again by the next recovery.
-            logger.exception("what is left of deleted job number %d could not be removed", number)
-        self._room.announce()
+            self._workers.pop(number, None)
+            task = self._tasks.pop(number, None)
+            if task is not None:
+                task.cancel()
+                await asyncio.wait([task])  # it can start nothing more
+            await until_done(f"ending the programs {what}", partial(self._runtime.stop_job, number), clock=self._clock)
+            self._departures.end(number)
+            self._room.announce()
+            await until_done(f"removing the files {what}", partial(self._runtime.remove, number), clock=self._clock)
+        finally:
+            del self._removals[number]
+
+
+class _Stray(Struct, frozen=True):
+    """A deleted job of which something is left: how it is called, and of which tasks something may run (None: any)."""
+
+    number: int
+    holder: str
+    task_ids: tuple[str, ...] | None
+
+
+def _stray(deleted: JobEvent) -> _Stray:
+    job = deleted.job
+    # What has ended left nothing running, and what was not committed as placed was never started.
+    return _Stray(job.number, job.job_id, tuple(task.task_id for task in job.status.tasks if task.state in ACTIVE))
+
+
+def _active_parties(job: Job) -> Iterator[PartySpec]:
+    for index, task in enumerate(job.status.tasks):
+        if task.state in ACTIVE:
+            for party, status in zip(party_specs(job, index, None), task.parties, strict=True):
+                if status.state in ACTIVE:
+                    yield party

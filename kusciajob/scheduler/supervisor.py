@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from itertools import chain, repeat
+from typing import TypeVar
 
 from msgspec import Struct
 
@@ -11,7 +13,10 @@ from kusciajob.model.transitions import PartyEvent
 
 logger = logging.getLogger(__name__)
 
-RETRY_SECONDS = 1.0
+T = TypeVar("T")
+
+RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
+"""The distances between tries of what must succeed in the end; the last one repeats."""
 
 
 class PartyReport(Struct, frozen=True, gc=False):
@@ -121,14 +126,20 @@ class PartySupervisor:
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
     """Return once the runtime says that the party is gone and its reservations are free; try until it does."""
-    while True:
+    await until_done(f"stopping party {key}", lambda: runtime.stop(key), clock=clock)
+
+
+async def until_done(what: str, work: Callable[[], Awaitable[T]], *, clock: Clock) -> T:
+    """What the work returns; it is tried until it succeeds, at growing distances. The log tells what fails."""
+    for seconds in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
         try:
-            await runtime.stop(key)
-        except Exception:
-            logger.exception("party %s could not be stopped, trying again", key)
-            await pause(RETRY_SECONDS, clock=clock)
-        else:
-            return
+            return await work()
+        except Exception as error:
+            # The traceback once is enough: this may go on for days.
+            is_first = seconds == RETRY_SECONDS[0]
+            logger.error("%s failed, trying again in %g s: %s", what, seconds, error or repr(error), exc_info=is_first)
+            await pause(seconds, clock=clock)
+    raise AssertionError("the tries have no end")
 
 
 async def pause(seconds: float, *, clock: Clock) -> None:

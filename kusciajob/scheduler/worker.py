@@ -23,6 +23,7 @@ from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAp
 from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
 
@@ -43,6 +44,7 @@ class Tools(Struct, frozen=True):
     images: ImageSource
     clock: Clock
     room: WaitingRoom
+    departures: Departures
 
 
 class _Step(Struct):
@@ -101,6 +103,7 @@ class JobWorker:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
         finally:
             self._tools.room.leave(self._job.number)
+            self._tools.departures.leave(self._job.number)
             for timer in (self._timer, self._progress_hold, self._partners_hold):
                 if timer is not None:
                     timer.cancel()
@@ -161,6 +164,7 @@ class JobWorker:
         step = _Step(job, [self._fault] if self._fault else [])
         self._fold(step, progress, now)
         self._tools.room.leave(job.number)
+        self._tools.departures.leave(job.number)
         tried: set[int] = set()
         while True:
             step.job = settled = transitions.settle(step.job, now)
@@ -208,6 +212,10 @@ class JobWorker:
 
     async def _place(self, step: _Step, index: int, now: float) -> None:
         """Reserve addresses for an admitted task, or say why it waits or fails."""
+        if holder := self._tools.departures.holder(step.job.status.tasks[index].task_id):
+            self._tools.departures.enter(step.job.number, self._wake.set)
+            step.job = transitions.explain(step.job, index, f"waiting for the end of the deleted job {holder}")
+            return
         try:
             image = self._tools.images.get(step.job.spec.tasks[index].app_image)
             endpoints = await self._tools.runtime.allocate(party_specs(step.job, index, image))

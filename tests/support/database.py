@@ -10,6 +10,9 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.model.status import JobStatus, TaskState
+from kusciajob.model.transitions import job_moves
+
+MOVES = job_moves()
 
 
 class StoredJob(Struct, frozen=True):
@@ -39,7 +42,8 @@ class Records(Struct, frozen=True):
 
 
 def read_checked(path: Path) -> Records:
-    """What is stored; AssertionError where jobs, tasks and log contradict each other or revisions have a gap."""
+    """What is stored; AssertionError where jobs, tasks and log contradict each other, revisions have a gap, or a job
+    made a move that is in no table."""
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("BEGIN")  # all tables as of one moment
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -72,6 +76,7 @@ def read_checked(path: Path) -> Records:
     assert set(tasks) == of_jobs, "the tasks are not those of the jobs"
     for statuses in history.values():
         for before, after in pairwise(statuses):
+            assert before.state is after.state or (before.state, after.state) in MOVES, "a move that is in no table"
             assert all(new.attempt >= old.attempt for old, new in zip(before.tasks, after.tasks, strict=True))
     return Records(stored, history)
 

@@ -154,6 +154,7 @@ def check_history(events: Sequence[JobEvent]) -> None:
 
 def _check_step(before: JobStatus, status: JobStatus) -> None:
     assert status != before
+    assert before.state is status.state or (before.state, status.state) in transitions.job_moves()
     assert before.state not in (JobState.SUCCEEDED, JobState.CANCELLED, JobState.APPROVAL_REJECT)
     assert status.state is not JobState.FAILED or status.message
     assert (status.phase.ended_at is None) == (status.state in ("Pending", "Running", "Suspended", "AwaitingApproval"))

@@ -49,7 +49,10 @@ class ManualRuntime:
         self.allocate_error: Exception | None = None
         self.stop_errors: list[Exception] = []
         """Each fails one call."""
+        self.remove_errors: list[Exception] = []
+        self.attach_errors: list[Exception] = []
         self._ended: dict[PartyKey, ExitResult] = {}
+        self._task_ids: dict[PartyKey, str] = {}
 
     def end(self, result: ExitResult = SUCCESS, *, job: int | None = None, party: int | None = None) -> None:
         """What runs ends, or that part of it."""
@@ -70,6 +73,8 @@ class ManualRuntime:
         return [(Endpoint("http", "Cluster", "HTTP", f"place:{party.key.party}"),) for party in parties]
 
     async def attach(self, party: PartySpec) -> None:
+        if self.attach_errors:
+            raise self.attach_errors.pop()
         self.attached.append(party.key)
         self.reserved.add(party.key)
 
@@ -82,10 +87,14 @@ class ManualRuntime:
         domain = party.spec.tasks[key.task].parties[key.party].domain_id
         if domain in self.start_errors:
             raise _anew(self.start_errors[domain])
-        twins = [
-            other for other in self.running if (other.job, other.task, other.party) == (key.job, key.task, key.party)
+        self._task_ids[key] = party.task_id
+        run = (key.job, key.task, key.attempt)
+        others = [
+            other
+            for other in self.running
+            if self._task_ids[other] == party.task_id and (other.job, other.task, other.attempt) != run
         ]
-        assert not twins, f"{key} is started while {twins} run"
+        assert not others, f"{key} is started while {others} run under the same task id"
         self.starts.append(key)
         self.running[key] = asyncio.get_running_loop().create_future()
 
@@ -106,9 +115,14 @@ class ManualRuntime:
     async def owned(self) -> Collection[int]:
         return {key.job for key in (*self.running, *self.reserved, *self._ended)}
 
-    async def remove(self, job: int) -> None:
+    async def stop_job(self, job: int) -> None:
         for key in [key for key in (*self.running, *self.reserved) if key.job == job]:
             await self.stop(key)
+
+    async def remove(self, job: int) -> None:
+        if self.remove_errors:
+            raise self.remove_errors.pop()
+        assert not [key for key in self.running if key.job == job]
         self._ended = {key: result for key, result in self._ended.items() if key.job != job}
 
     async def close(self) -> None:

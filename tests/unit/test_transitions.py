@@ -403,10 +403,16 @@ def test_a_restarted_job_that_never_ran_is_running_from_then_on() -> None:
     assert job.status.phase == Started("Running", LATER)
 
 
-def test_a_restart_with_nothing_left_to_do_succeeds() -> None:
-    job = move_all(ask(start(new_job()), Operation.SUSPEND), PartyEvent.SUCCEEDED)
-    assert job.status.state is JobState.SUSPENDED
-    assert ask(job, Operation.RESTART).status.state is JobState.SUCCEEDED
+@pytest.mark.parametrize(
+    ("first", "state"), [(Operation.SUSPEND, JobState.SUSPENDED), (Operation.STOP, JobState.FAILED)]
+)
+def test_a_restart_with_nothing_left_to_do_is_running_before_it_succeeds(first: Operation, state: JobState) -> None:
+    job = move_all(ask(start(new_job()), first), PartyEvent.SUCCEEDED)
+    assert job.status.state is state
+    again = ask(job, Operation.RESTART)
+    assert again.status.state is JobState.RUNNING
+    assert again.status.message == "Party: alice execute the cmd: Restart. Reason: why not"
+    assert transitions.settle(again, LATER).status.state is JobState.SUCCEEDED
 
 
 def test_a_restarted_job_that_fails_again_says_why() -> None:
