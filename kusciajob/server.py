@@ -35,7 +35,7 @@ from kusciajob.store.sqlite import SqliteStore
 logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
-STORE_PROBE_SECONDS = 1.0
+PROBE_SECONDS = 1.0
 
 
 class DataDirectoryInUse(Exception):
@@ -144,7 +144,7 @@ class Server:
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=True)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_store_health(store, grpc_server), name="store health")
+        health = asyncio.create_task(_tell_health(store, runtime.failing, grpc_server), name="health")
         health.add_done_callback(self._note_end)
         stack.push_async_callback(_cancel, health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
@@ -210,17 +210,33 @@ def _lock(directory: Path, stack: AsyncExitStack) -> None:
     os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
-async def _tell_store_health(store: SqliteStore, grpc_server: GrpcServer) -> None:
-    """Not serving while the store cannot commit; it is asked until it can, without waiting for a client's try."""
+async def _tell_health(store: SqliteStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer) -> None:
+    """Not serving while the store cannot commit or the shim does not answer.
+
+    The store is asked until it can, without waiting for a client's try.
+    """
     while True:
-        await store.failing.wait()
+        await _any_set(store.failing, runtime_failing)
         await grpc_server.set_serving(is_serving=False)
-        while store.failing.is_set():
-            await asyncio.sleep(STORE_PROBE_SECONDS)
-            with contextlib.suppress(StoreFailed):
-                await store.probe()
-        logger.info("the store commits again")
+        logger.warning(
+            "not serving: the %s", "store cannot commit" if store.failing.is_set() else "shim does not answer"
+        )
+        while store.failing.is_set() or runtime_failing.is_set():
+            await asyncio.sleep(PROBE_SECONDS)
+            if store.failing.is_set():
+                with contextlib.suppress(StoreFailed):
+                    await store.probe()
+        logger.info("the store commits, and the shim answers")
         await grpc_server.set_serving(is_serving=True)
+
+
+async def _any_set(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

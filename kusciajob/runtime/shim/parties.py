@@ -98,13 +98,16 @@ class Parties:
         output_limit_bytes: int | None,
     ) -> dict[str, Any]:
         """Spawns the party unless it is or was already spawned; answers its state."""
-        if key in self.running or key in self._unwritten or os.path.exists(f"{directory}/exit.json"):
+        if key in self.running or key in self._unwritten or os.path.lexists(f"{directory}/exit.json"):
             return self.recover(key, directory)
         opened: list[int] = []
         try:
             for name in OUTPUT_NAMES:
                 # stdout.log is the claim: whoever finds it there must not spawn again.
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if opened else os.O_EXCL)
+                if opened:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{directory}/{name}")
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
                 opened.append(os.open(f"{directory}/{name}", flags, 0o600))
             party = Party(key, directory, output_limit_bytes)
             party.pid = spawn(
@@ -283,7 +286,7 @@ class Parties:
             return describe_ended(self._unwritten[key][1])
         if record := read_record(f"{directory}/exit.json"):
             return describe_ended(record)
-        if not os.path.exists(f"{directory}/stdout.log"):
+        if not os.path.lexists(f"{directory}/stdout.log"):
             return {"state": "unknown"}
         spawned = read_record(f"{directory}/party.json") or {}
         self._orphans.kill(marker_of(key, directory), spawned)
