@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Self
 
+from kusciajob import datadir
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
@@ -38,10 +36,6 @@ MIB = 1 << 20
 PROBE_SECONDS = 1.0
 
 
-class DataDirectoryInUse(Exception):
-    """Another server works in the data directory."""
-
-
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
@@ -55,7 +49,7 @@ class SystemClock:
 class Server:
     """A whole job server. `async with` starts it and stops it; tasks go on running and are found again.
 
-    Raises SecurityError, DataDirectoryInUse, AddressInUse, StoreFailed on the way up.
+    Raises SecurityError, DataDirectoryError, AddressInUse, StoreFailed on the way up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -80,9 +74,11 @@ class Server:
         settings, clock = self.settings, SystemClock()
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
-        _lock(settings.data_dir, stack)
+        datadir.claim(settings.data_dir)
+        stack.enter_context(datadir.held(settings.data_dir))
+        datadir.keep_private(settings.data_dir)
         metrics = Metrics()
-        store = await SqliteStore.open(settings.data_dir / "jobs.db", on_commit=metrics.note_commit)
+        store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock)
         stack.push_async_callback(runtime.close)
@@ -191,23 +187,6 @@ class Server:
         error = task.exception()
         if error is not None:
             self._failed.set_exception(error)
-
-
-def _lock(directory: Path, stack: AsyncExitStack) -> None:
-    """Hold the data directory until the stack unwinds or the process dies."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stack.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise DataDirectoryInUse(
-            f"data directory {directory} is in use by the server with process id {pid}: "
-            "stop that one or choose another with --data-dir"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 async def _tell_health(store: SqliteStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer) -> None:
