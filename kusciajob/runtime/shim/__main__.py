@@ -14,6 +14,8 @@ import sys
 sys.path.append(os.path.abspath(f"{__file__}/../../../.."))
 
 from kusciajob.runtime.shim import EXIT_LOCKED
+from kusciajob.runtime.shim.cgroups import LeftGroups, base_name, find_cgroups
+from kusciajob.runtime.shim.descendants import Descendants
 from kusciajob.runtime.shim.processes import become_subreaper
 from kusciajob.runtime.shim.records import open_own
 from kusciajob.runtime.shim.service import Service
@@ -50,12 +52,19 @@ def main() -> None:
         sys.exit(EXIT_LOCKED)
     if os.fork():
         os._exit(0)  # tells the caller that the socket is ready, and leaves it no child to wait for
+    place = os.getcwd()
     os.chdir("/")
     # Children inherit both from here: the server's scheduling class would slow a program that computes.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become_subreaper()
-    Service(listener).run()
+    name = base_name(place)
+    left = LeftGroups(place, name)
+    cgroups = find_cgroups(name)
+    if cgroups is not None:
+        left.note(cgroups.base)
+    Service(listener, containment=cgroups or Descendants(), left=left).run()
+    left.close()
     with contextlib.suppress(OSError):
         os.unlink("shim.sock", dir_fd=directory)
 
