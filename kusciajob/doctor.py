@@ -11,6 +11,7 @@ from msgspec import MsgspecError, Struct
 
 from kusciajob.model.errors import InvalidJob
 from kusciajob.model.status import ACTIVE, Job, TaskState
+from kusciajob.runtime.shim_probe import ask_shim
 from kusciajob.store import database, sql
 
 LOW_SPACE_BYTES = 1 << 30
@@ -34,6 +35,7 @@ class Finding(Struct, frozen=True):
 def examine(directory: Path) -> Iterator[Finding]:
     """All findings, one by one; an unreadable database ends them."""
     yield _space(directory)
+    yield _shim(directory)
     file = directory / "jobs.db"
     if not file.exists():
         yield Finding(Level.PROBLEM, f"there is no {file}: no server has ever worked in this directory")
@@ -57,6 +59,17 @@ def _space(directory: Path) -> Finding:
         return Finding(Level.PROBLEM, f"{directory} cannot be read: {error.strerror}")
     level = Level.PROBLEM if free < LOW_SPACE_BYTES else Level.OK
     return Finding(level, f"disk: {free >> 20} MiB free, {LOW_SPACE_BYTES >> 20} MiB should be")
+
+
+def _shim(directory: Path) -> Finding:
+    try:
+        hello = ask_shim(directory)
+    except (TimeoutError, MsgspecError):
+        text = "shim: it does not answer, parties neither start nor end; a running server replaces it soon"
+        return Finding(Level.PROBLEM, text)
+    if hello is None:
+        return Finding(Level.OK, "shim: none runs, and no program of a party")
+    return Finding(Level.OK, f"shim: process {hello.pid} answers, a party is kept together by {hello.containment}")
 
 
 def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -2,15 +2,13 @@
 
 import asyncio
 import contextlib
-import fcntl
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Self
 
+from kusciajob import datadir
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
@@ -35,11 +33,7 @@ from kusciajob.store.sqlite import SqliteStore
 logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
-STORE_PROBE_SECONDS = 1.0
-
-
-class DataDirectoryInUse(Exception):
-    """Another server works in the data directory."""
+PROBE_SECONDS = 1.0
 
 
 class SystemClock:
@@ -57,7 +51,7 @@ class Server:
 
     It takes calls as soon as it has started. Before the scheduler has found what runs it is not healthy, and nothing
     new is started.
-    Raises SecurityError, DataDirectoryInUse, AddressInUse, StoreFailed on the way up.
+    Raises SecurityError, DataDirectoryError, AddressInUse, StoreFailed on the way up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -82,9 +76,11 @@ class Server:
         settings, clock = self.settings, SystemClock()
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
-        _lock(settings.data_dir, stack)
+        datadir.claim(settings.data_dir)
+        stack.enter_context(datadir.held(settings.data_dir))
+        datadir.keep_private(settings.data_dir)
         metrics = Metrics()
-        store = await SqliteStore.open(settings.data_dir / "jobs.db", on_commit=metrics.note_commit)
+        store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock)
         stack.push_async_callback(runtime.close)
@@ -147,7 +143,7 @@ class Server:
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=False)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_health(scheduler, store, grpc_server), name="health")
+        health = asyncio.create_task(_tell_health(scheduler, store, runtime.failing, grpc_server), name="health")
         health.add_done_callback(self._note_end)
         stack.push_async_callback(_cancel, health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
@@ -196,38 +192,36 @@ class Server:
             self._failed.set_exception(error)
 
 
-def _lock(directory: Path, stack: AsyncExitStack) -> None:
-    """Hold the data directory until the stack unwinds or the process dies."""
-    directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-    descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    stack.callback(os.close, descriptor)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        pid = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-        raise DataDirectoryInUse(
-            f"data directory {directory} is in use by the server with process id {pid}: "
-            "stop that one or choose another with --data-dir"
-        ) from None
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+async def _tell_health(
+    scheduler: Scheduler, store: SqliteStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer
+) -> None:
+    """Serving once what ran is attached to, and while the store can commit and the shim answers.
 
-
-async def _tell_health(scheduler: Scheduler, store: SqliteStore, grpc_server: GrpcServer) -> None:
-    """Serving once everything that ran is attached to, and while the store can commit.
-
-    A store that cannot is asked until it can, without waiting for a client's try.
+    The store is asked until it can, without waiting for a client's try.
     """
     await scheduler.recovered.wait()
     while True:
         await grpc_server.set_serving(is_serving=True)
-        await store.failing.wait()
+        await _any_set(store.failing, runtime_failing)
         await grpc_server.set_serving(is_serving=False)
-        while store.failing.is_set():
-            await asyncio.sleep(STORE_PROBE_SECONDS)
-            with contextlib.suppress(StoreFailed):
-                await store.probe()
-        logger.info("the store commits again")
+        logger.warning(
+            "not serving: the %s", "store cannot commit" if store.failing.is_set() else "shim does not answer"
+        )
+        while store.failing.is_set() or runtime_failing.is_set():
+            await asyncio.sleep(PROBE_SECONDS)
+            if store.failing.is_set():
+                with contextlib.suppress(StoreFailed):
+                    await store.probe()
+        logger.info("the store commits, and the shim answers")
+
+
+async def _any_set(*events: asyncio.Event) -> None:
+    waiting = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for one in waiting:
+            one.cancel()
 
 
 async def _cancel(task: asyncio.Task[None]) -> None:

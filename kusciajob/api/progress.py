@@ -1,6 +1,6 @@
 """Where the programs of tasks report how far they are: a listener of its own, on loopback, without TLS or tokens."""
 
-import contextlib
+import logging
 import math
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -9,7 +9,10 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from kusciajob.api.port_file import read_port, write_port
 from kusciajob.model.errors import JobError
+
+logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 PATH = "/report/progress"
@@ -36,22 +39,22 @@ class ProgressListener:
     async def start(self) -> str:
         """Listen, on the same port as last time if it is still free; return the URL, which lacks the task's id."""
         await self._runner.setup()
+        last = read_port(self._port_file)
         try:
-            await web.TCPSite(self._runner, HOST, self._last_port()).start()
-        except OSError:
+            await web.TCPSite(self._runner, HOST, last).start()
+        except OSError as error:
+            logger.warning(
+                "progress reports: another port than %d, which programs were given: %s", last, error.strerror
+            )
             await web.TCPSite(self._runner, HOST, 0).start()
         port = int(self._runner.addresses[0][1])
-        self._port_file.write_text(f"{port}\n")
+        if port != last:
+            write_port(self._port_file, port)
         return f"http://{HOST}:{port}{PATH}?task_id="
 
     async def stop(self) -> None:
         """Take no more reports."""
         await self._runner.cleanup()
-
-    def _last_port(self) -> int:
-        with contextlib.suppress(OSError, ValueError):
-            return int(self._port_file.read_text())
-        return 0
 
     async def _serve(self, request: web.Request) -> web.Response:
         task_id = request.query.get("task_id", "")

@@ -10,20 +10,25 @@ from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.cli import signals
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
+from kusciajob.datadir import DataDirectoryError
 from kusciajob.model.errors import JobError
 from kusciajob.security.errors import SecurityError
-from kusciajob.server import DataDirectoryInUse, Server
+from kusciajob.server import Server
 
 WAKE_BYTES = 4096
 
 
 @asynccontextmanager
 async def started(settings: Settings) -> AsyncIterator[Server]:
-    """A server that serves; stopped in order at the end. CommandError tells why it cannot start."""
+    """A server that serves; stopped in order at the end. CommandError tells why it cannot start.
+
+    From here on this process makes files that only its user can read; programs inherit that and may change it.
+    """
+    os.umask(0o077)
     async with AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(Server(settings))
-        except (SecurityError, DataDirectoryInUse, AddressInUse, JobError) as error:
+        except (SecurityError, DataDirectoryError, AddressInUse, JobError) as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"the server cannot start: {error}") from None

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from msgspec.structs import replace
 
+from kusciajob import datadir
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import log_format, options, tables
 from kusciajob.cli.errors import EXIT_FAILED, CommandError, ServerDied, WronglyCalled
@@ -61,8 +62,10 @@ def run(file: Path, data_dir: Path | None, output: str, config_file: Path | None
 
 def _run_in(directory: Path, request: pb.CreateJobRequest, settings: Settings, output: str) -> int:
     try:
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        datadir.claim(directory)
         log_file = logging.FileHandler(directory / "server.log")
+    except datadir.DataDirectoryError as error:
+        raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"the data directory cannot be used: {error}") from None
     log_format.configure(level=settings.log_level, form=settings.log_format, handler=log_file)

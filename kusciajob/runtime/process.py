@@ -1,6 +1,7 @@
 """Runs every party as a process group on this machine, by way of the shim, which outlives the server."""
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -15,6 +16,7 @@ from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
+from kusciajob.runtime.shim.records import open_regular
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.slots import Slots
 
@@ -63,6 +65,11 @@ class ProcessRuntime:
     def parties(self) -> int:
         """How many run."""
         return self._slots.taken
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Set while nothing can be started or stopped."""
+        return self._shim.failing
 
     async def open(self) -> None:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -225,8 +232,8 @@ def _signal_name(number: int) -> str:
 def _tail(file: Path) -> str:
     """The last lines of a program's output, at most 2 KiB."""
     try:
-        with file.open("rb") as stream:
-            stream.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
             text = stream.read(TAIL_BYTES).decode(errors="replace")
     except OSError:
         return ""
@@ -234,11 +241,16 @@ def _tail(file: Path) -> str:
 
 
 def _read(file: Path, offset: int) -> OutputPiece:
-    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs."""
+    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs.
+
+    Nothing where the program has put something else in the file's place.
+    """
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return OutputPiece(offset, b"")
+        descriptor = open_regular(str(file), os.O_RDONLY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            return OutputPiece(offset, b"")
+        raise
     try:
         if offset > os.fstat(descriptor).st_size:
             offset = 0  # without holes, the file was emptied instead

@@ -10,12 +10,14 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import msgspec
 
 from kusciajob.runtime import shim
 from kusciajob.runtime.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
+from kusciajob.runtime.shim.records import open_own, open_regular
+from kusciajob.runtime.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shim
 from kusciajob.runtime.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
 
 HELLO_ID = 0
@@ -57,10 +59,11 @@ class _Request(msgspec.Struct, frozen=True):
 _T = TypeVar("_T")
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(Message).decode
+_HELLO = _encode({"id": HELLO_ID, "op": "hello"}) + b"\n"
 
 
 class _Connection(asyncio.Protocol):
-    """Splits the stream into messages; `hello` is answered once, `lost` is set at the end."""
+    """Splits the stream into messages; `hello` has the first answer to that, `lost` is set at the end."""
 
     def __init__(self, client: "ShimClient") -> None:
         loop = asyncio.get_running_loop()
@@ -69,16 +72,29 @@ class _Connection(asyncio.Protocol):
         self.hello: asyncio.Future[Hello] = loop.create_future()
         self.lost = asyncio.Event()
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        to_shim = cast(asyncio.Transport, transport)
+        self._heartbeat = Heartbeat(
+            ask=lambda: to_shim.write(_HELLO),
+            on_doubt=self._client.failing.set,
+            on_silence=lambda: self._client._replace(to_shim),
+            answer_seconds=self._client._answer_seconds,
+        )
+        self._heartbeat.start()
+
     def data_received(self, data: bytes) -> None:
+        self._heartbeat.hear()
+        self._client.failing.clear()
         *lines, self._rest = (self._rest + data).split(b"\n")
         for line in lines:
             message = _decode(line)
-            if message.id == HELLO_ID:
-                self.hello.set_result(msgspec.json.decode(message.result, type=Hello))
-            else:
+            if message.id != HELLO_ID:
                 self._client._take(message)
+            elif not self.hello.done():
+                self.hello.set_result(msgspec.json.decode(message.result, type=Hello))
 
     def connection_lost(self, _: Exception | None) -> None:
+        self._heartbeat.stop()
         if not self.hello.done():
             self.hello.set_exception(ConnectionResetError())
         self.lost.set()
@@ -89,11 +105,12 @@ class ShimClient:
     """One connection to the shim, made anew when it breaks.
 
     All requests may be repeated, so those without an answer are sent again on the next connection; parties that a
-    killed shim left behind are then killed and end as lost.
+    killed shim left behind are then killed and end as lost. One that has not answered for `answer_seconds` is killed.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._directory = directory.absolute()
+        self._answer_seconds = answer_seconds
         self._connection: _Connection | None = None
         self._transport: asyncio.Transport | None = None
         self._requests: dict[int, _Request] = {}
@@ -105,6 +122,8 @@ class ShimClient:
         self._launching: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self.shim_pid: int | None = None
+        self.failing = asyncio.Event()
+        """Set while the shim does not answer, or none can be reached."""
 
     async def connect(self) -> None:
         """Connects, starting the shim when none runs. ShimUnavailable when that fails."""
@@ -261,7 +280,7 @@ class ShimClient:
 
     async def _connect(self) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + CONNECT_SECONDS
+        deadline = loop.time() + CONNECT_SECONDS + self._answer_seconds  # one that does not answer is replaced first
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         while not await self._try_connect():
             if loop.time() > deadline:
@@ -278,7 +297,6 @@ class ShimClient:
         transport, connection = await asyncio.get_running_loop().create_unix_connection(
             lambda: _Connection(self), sock=sock
         )
-        transport.write(_encode({"id": HELLO_ID, "op": "hello"}) + b"\n")
         try:
             hello = await connection.hello
         except ConnectionResetError:
@@ -290,6 +308,10 @@ class ShimClient:
             transport.abort()
             raise ShimUnavailable(
                 f"the running shim of {self._directory} speaks version {hello.version}, this program {PROTOCOL_VERSION}"
+            )
+        if hello.pid != self.shim_pid:
+            log.info(
+                "the shim is process %d, a party is kept together by %s", hello.pid, hello.containment or "descent"
             )
         # No await from here on: a request is either among these or written by _send.
         unanswered = [request.line for request in self._requests.values()]
@@ -321,7 +343,7 @@ class ShimClient:
 
     def _launch(self) -> None:
         main = Path(shim.__file__).with_name("__main__.py")
-        log_file = os.open(self._directory / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        log_file = open_own(str(self._directory / "shim.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             # Not asyncio's subprocess: uvloop forks the whole server for one.
             self._launching = subprocess.Popen(
@@ -350,7 +372,8 @@ class ShimClient:
 
     def _read_log(self) -> str:
         try:
-            lines = (self._directory / "shim.log").read_text(errors="replace").splitlines()
+            with open(open_regular(str(self._directory / "shim.log"), os.O_RDONLY), errors="replace") as file:
+                lines = file.read().splitlines()
         except OSError as error:
             return str(error)
         return lines[-1] if lines else "its log is empty"
@@ -375,6 +398,17 @@ class ShimClient:
             log.warning("lost the connection to the shim of %s", self._directory)
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="shim reconnect")
 
+    def _replace(self, transport: asyncio.Transport) -> None:
+        self.failing.set()
+        killed = kill_shim(self._directory)
+        log.error(
+            "the shim of %s has not answered for %g s: it is replaced, its parties are lost; killed: %s",
+            self._directory,
+            self._answer_seconds,
+            ", ".join(map(str, killed)) or "none, it was gone",
+        )
+        transport.abort()
+
     async def _reconnect(self) -> None:
         attempt = 0
         while self._connection is None:
@@ -383,6 +417,7 @@ class ShimClient:
             try:
                 await self._connect()
             except Exception as error:
+                self.failing.set()
                 log.error("no connection to the shim of %s: %s", self._directory, error)
                 self._fail_requests(ShimUnavailable(str(error)))
         self._reconnecting = None

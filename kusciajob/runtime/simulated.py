@@ -82,6 +82,8 @@ class SimulatedRuntime:
         self._slots = Slots(max_running_parties)
         self._on_progress = on_progress
         self._runs: dict[PartyKey, _Run] = {}
+        self.failing = asyncio.Event()
+        """Never set: see ProcessRuntime."""
 
     @property
     def parties(self) -> int:

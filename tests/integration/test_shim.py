@@ -20,6 +20,7 @@ from kusciajob.runtime import shim
 from kusciajob.runtime.shim.records import MAX_LOG_BYTES, log
 from kusciajob.runtime.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
 from tests.support.polling import eventually
+from tests.support.processes import children_of, is_alive, pid_of, state_of
 
 ENV = {"PATH": os.environ["PATH"]}
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -90,27 +91,6 @@ class Party:
         except OSError:
             return False
         return f"KUSCIAJOB_PARTY={self.key}@{self.directory}".encode() in environ.split(b"\0")
-
-
-def state_of(pid: int) -> str | None:
-    """The letter of a process's state, None when there is no such process."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except OSError:
-        return None
-
-
-def is_alive(pid: int) -> bool:
-    return state_of(pid) not in (None, "Z", "X")
-
-
-def children_of(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def pid_of(client: ShimClient) -> int:
-    assert client.shim_pid is not None
-    return client.shim_pid
 
 
 def open_raw(directory: Path) -> socket.socket:

@@ -7,6 +7,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 import grpc
@@ -14,6 +15,7 @@ import grpc.aio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from tests.support.polling import eventually
+from tests.support.shims import groups_of
 
 START_SECONDS = 20
 STOP_SECONDS = 20
@@ -129,6 +131,8 @@ class RunningServer:
         for pid in self.left_processes():
             with suppress(ProcessLookupError):  # it ended meanwhile
                 os.kill(pid, signal.SIGKILL)
+        for group in reversed(groups_of(self.data_dir)):  # of the shim that was killed just now
+            await eventually(partial(_is_removed, group))
         assert exit_code == 0, f"the server stopped with exit code {exit_code}:\n{self.log.read_text()}"
 
     async def _wait(self) -> int:
@@ -161,6 +165,12 @@ def _flag(name: str, value: object) -> str:
     if isinstance(value, bool):
         return f"--{name}" if value else f"--no-{name}"
     return f"--{name}={value}"
+
+
+def _is_removed(group: Path) -> bool:
+    with suppress(OSError):
+        group.rmdir()
+    return not group.exists()
 
 
 def _processes_on(directory: Path) -> list[int]:

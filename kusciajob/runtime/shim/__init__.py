@@ -4,7 +4,7 @@ It imports the standard library and itself only, so that it starts in millisecon
 each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
 "text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
-    hello                                               protocol version and pid
+    hello                                               protocol version, pid, what keeps a party together
     start    key argv env cwd dir [output_limit_bytes]  spawns the party, or answers its state if it ever was
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown

@@ -14,24 +14,29 @@ import sys
 sys.path.append(os.path.abspath(f"{__file__}/../../../.."))
 
 from kusciajob.runtime.shim import EXIT_LOCKED
+from kusciajob.runtime.shim.cgroups import LeftGroups, base_name, find_cgroups
+from kusciajob.runtime.shim.descendants import Descendants
 from kusciajob.runtime.shim.processes import become_subreaper
+from kusciajob.runtime.shim.records import open_own
 from kusciajob.runtime.shim.service import Service
 
 
-def listen(directory: int) -> socket.socket | None:
-    """The listening socket of a directory given as descriptor; None when another shim has it."""
-    lock = os.open("shim.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600, dir_fd=directory)
+def listen() -> socket.socket | None:
+    """The listening socket in the working directory; None when another shim has it.
+
+    A socket's path holds 108 bytes at most, so it is named from there.
+    """
+    lock = open_own("shim.lock", os.O_RDWR | os.O_CREAT)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         return None
     with contextlib.suppress(FileNotFoundError):
-        os.unlink("shim.sock", dir_fd=directory)
+        os.unlink("shim.sock")
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(0o177)
     try:
-        # A socket's path holds 108 bytes at most; the way over the descriptor is always short.
-        listener.bind(f"/proc/self/fd/{directory}/shim.sock")
+        listener.bind("shim.sock")
     finally:
         os.umask(mask)
     listener.listen(128)
@@ -41,18 +46,25 @@ def listen(directory: int) -> socket.socket | None:
 
 def main() -> None:
     directory = os.open(sys.argv[1], os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    os.fchmod(directory, 0o700)
-    listener = listen(directory)
+    os.fchdir(directory)
+    listener = listen()
     if listener is None:
         sys.exit(EXIT_LOCKED)
     if os.fork():
         os._exit(0)  # tells the caller that the socket is ready, and leaves it no child to wait for
+    place = os.getcwd()
     os.chdir("/")
     # Children inherit both from here: the server's scheduling class would slow a program that computes.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     become_subreaper()
-    Service(listener).run()
+    name = base_name(place)
+    left = LeftGroups(place, name)
+    cgroups = find_cgroups(name)
+    if cgroups is not None:
+        left.note(cgroups.base)
+    Service(listener, containment=cgroups or Descendants(), left=left).run()
+    left.close()
     with contextlib.suppress(OSError):
         os.unlink("shim.sock", dir_fd=directory)
 

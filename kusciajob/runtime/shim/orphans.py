@@ -34,20 +34,30 @@ class Orphans:
         deadline = time.monotonic() + KILL_SECONDS
         known: dict[int, float] = {}
         while time.monotonic() < deadline:
-            is_left = False
-            for pid in list_processes():
-                stat = ProcessStat.of(pid)
-                if stat is None or stat.is_dead:
-                    continue
-                # A dying process no longer shows its environment, so the ones seen are remembered.
-                if known.get(pid) == stat.start_seconds or stat.session == leader or read_marker(pid) == marker:
-                    known[pid] = stat.start_seconds
-                    is_left = True
-                    send_signal(os.kill, pid, signal.SIGKILL)
-            if not is_left:
+            left = self._find(marker, leader, known)
+            if not left:
                 return
+            known |= left
+            for pid in left:
+                send_signal(os.kill, pid, signal.SIGKILL)
             time.sleep(POLL_SECONDS)
         log(f"party {marker}: processes of a killed shim are still there after {KILL_SECONDS:g} s")
+
+    @staticmethod
+    def _find(marker: str, leader: int | None, known: dict[int, float]) -> dict[int, float]:
+        """The party's processes that are alive, and their start: by session, by environment, and what they started."""
+        stats = {pid: stat for pid in list_processes() if (stat := ProcessStat.of(pid)) and not stat.is_dead}
+        found = {
+            pid: stat.start_seconds
+            for pid, stat in stats.items()
+            # A dying process no longer shows its environment, so the ones seen are remembered.
+            if known.get(pid) == stat.start_seconds or stat.session == leader or read_marker(pid) == marker
+        }
+        count = 0
+        while len(found) > count:
+            count = len(found)
+            found |= {pid: stat.start_seconds for pid, stat in stats.items() if stat.parent in found}
+        return found
 
     def _find_leader(self, spawned: dict[str, Any]) -> int | None:
         """The recorded main process, if that very process is still there."""

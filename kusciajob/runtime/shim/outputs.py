@@ -3,6 +3,7 @@
 import contextlib
 import ctypes
 import os
+import stat
 import struct
 import time
 
@@ -34,9 +35,11 @@ class Output:
         for name in OUTPUT_NAMES:
             path = f"{self.directory}/{name}"
             with contextlib.suppress(FileNotFoundError):
-                stat = os.stat(path)
-                sizes.append(stat.st_size)
-                if stat.st_blocks * 512 > self._limit_bytes:
+                found = os.lstat(path)
+                if not stat.S_ISREG(found.st_mode):
+                    continue  # the program has put something else in its place
+                sizes.append(found.st_size)
+                if found.st_blocks * 512 > self._limit_bytes:
                     limit_output(path, self._limit_bytes)
         is_written, self._sizes = sizes != self._sizes, sizes
         return is_written

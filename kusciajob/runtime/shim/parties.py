@@ -5,17 +5,21 @@ import math
 import os
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
+from kusciajob.runtime.shim.cgroups import Cgroups, LeftGroups
+from kusciajob.runtime.shim.descendants import Descendants
 from kusciajob.runtime.shim.orphans import Orphans
 from kusciajob.runtime.shim.outputs import OUTPUT_NAMES, Output, Outputs
-from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, marker_of, read_marker, send_signal
+from kusciajob.runtime.shim.processes import MARKER, marker_of, send_signal
 from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
 TEMPORARY = "tmp"
 RETRY_SECONDS = 1.0
+SWEEP_SECONDS = 0.005
+"""What was killed is gone a moment later; nobody tells when."""
 
 
 class Party:
@@ -71,14 +75,18 @@ def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
 class Parties:
     """The running parties. Each ends with exit.json written, then `on_exit`, and nothing it started left alive."""
 
-    def __init__(self, on_exit: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(
+        self, on_exit: Callable[[dict[str, Any]], None], *, containment: Cgroups | Descendants, left: LeftGroups
+    ) -> None:
         self._on_exit = on_exit
+        self.containment = containment
+        self._left = left
         self._orphans = Orphans()
         self.running: dict[str, Party] = {}
         self._leaders: dict[int, Party] = {}  # main process alive
         self._terminating: dict[str, Party] = {}  # to be killed when their grace period is over
         self._draining: dict[int, Party] = {}  # main process reaped, something of the party may be left
-        self._strays: dict[int, str] = {}  # adopted processes, by the party that started them
+        self._sweep_at = math.inf
         self._unwritten: dict[str, tuple[str, dict[str, Any]]] = {}  # exits the disk had no room for
         self._retry_at = 0.0
         self.outputs = Outputs()
@@ -98,23 +106,27 @@ class Parties:
         output_limit_bytes: int | None,
     ) -> dict[str, Any]:
         """Spawns the party unless it is or was already spawned; answers its state."""
-        if key in self.running or key in self._unwritten or os.path.exists(f"{directory}/exit.json"):
+        if key in self.running or key in self._unwritten or os.path.lexists(f"{directory}/exit.json"):
             return self.recover(key, directory)
         opened: list[int] = []
         try:
             for name in OUTPUT_NAMES:
                 # stdout.log is the claim: whoever finds it there must not spawn again.
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if opened else os.O_EXCL)
+                if opened:
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(f"{directory}/{name}")
+                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
                 opened.append(os.open(f"{directory}/{name}", flags, 0o600))
             party = Party(key, directory, output_limit_bytes)
-            party.pid = spawn(
-                argv, {**env, MARKER: marker_of(key, directory)}, cwd=cwd, stdout=opened[0], stderr=opened[1]
-            )
+            env = {**env, MARKER: marker_of(key, directory)}
+            with self.containment.around(key):
+                party.pid = spawn(argv, env, cwd=cwd, stdout=opened[0], stderr=opened[1])
         except FileExistsError:
             return self.recover(key, directory)
         except (OSError, ValueError, RequestError) as error:
             for _, name in zip(opened, OUTPUT_NAMES, strict=False):
                 os.unlink(f"{directory}/{name}")
+            self.containment.sweep({key})
             if isinstance(error, OSError):
                 text = f"output file {error.filename}: {error.strerror}"
                 raise RequestError(error.errno or 0, text) from None
@@ -123,6 +135,7 @@ class Parties:
             for fd in opened:
                 os.close(fd)
         self.running[key] = self._leaders[party.pid] = party
+        self.containment.add(key, party.pid)
         if party.output is not None:
             self.outputs.add(party.output)
         self._record_start(party)
@@ -168,7 +181,6 @@ class Parties:
                 break
             if pid == 0:
                 break
-            self._strays.pop(pid, None)
             if party := self._leaders.pop(pid, None):
                 party.code = os.waitstatus_to_exitcode(status)
                 self._draining[pid] = party
@@ -178,20 +190,13 @@ class Parties:
             self._settle()
 
     def _settle(self) -> None:
-        # This process is the subreaper: whatever a dead main process left becomes our child at once, and a daemon it
-        # started does when its own parent ends. So nothing of the party is left when none of our children is its own.
         now = time.monotonic()
         ending = {party.key for party in self._draining.values() if self._is_over(party, now)}
-        left = set()
-        for pid, key in self._list_strays():
-            party = self.running.get(key) if key else None
-            if party is None and key is None and self._leaders:
-                continue  # it tells no owner: it may belong to a party that still runs
-            if (party is None or party.key in ending) and send_signal(os.kill, pid, signal.SIGKILL):
-                left.add(key)
+        over = self.containment.sweep(ending) if ending else set()
         for party in list(self._draining.values()):
-            if party.key in ending and left.isdisjoint((party.key, None)):
+            if party.key in over:
                 self._finish(party)
+        self._sweep_at = math.inf if over == ending else now + SWEEP_SECONDS
 
     def _is_over(self, party: Party, now: float) -> bool:
         """Kills the party's group when that is due; True when it has no members from then on."""
@@ -202,27 +207,10 @@ class Parties:
             party.is_group_over = is_due or not has_members
         return party.is_group_over
 
-    def _list_strays(self) -> Iterator[tuple[int, str | None]]:
-        """Adopted processes with the key of their party, None where neither session nor environment tells."""
-        for pid in list_children():
-            if pid in self._leaders:
-                continue
-            key = self._strays.get(pid) or self._find_owner(pid)
-            if key is not None:
-                self._strays[pid] = key  # a dying process no longer shows its environment
-            yield pid, key
-
-    def _find_owner(self, pid: int) -> str | None:
-        if stat := ProcessStat.of(pid):
-            party = self._leaders.get(stat.session) or self._draining.get(stat.session)
-            if party is not None:
-                return party.key
-        marker = read_marker(pid)
-        return marker.partition("@")[0] if marker else None
-
     def _finish(self, party: Party) -> None:
         del self._draining[party.pid], self.running[party.key]
         self._terminating.pop(party.key, None)
+        self.containment.remove(party.key)
         if party.output is not None:
             self.outputs.remove(party.output)
             try:
@@ -248,6 +236,10 @@ class Parties:
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`; None when nothing is due."""
         due = [party.kill_at for party in self._terminating.values()]
+        if self._sweep_at < math.inf:
+            due.append(self._sweep_at)
+        if (look_at := self.containment.next_look()) is not None:
+            due.append(look_at)
         if self._unwritten:
             due.append(self._retry_at)
         if (check_at := self.outputs.next_check()) is not None:
@@ -261,6 +253,9 @@ class Parties:
             if party.kill_at <= now:
                 del self._terminating[party.key]
                 self._is_over(party, now)
+                self.containment.sweep({party.key})
+        if (look_at := self.containment.next_look()) is not None and look_at <= now:
+            self.containment.look()
         if self._draining:
             self._settle()
         if (check_at := self.outputs.next_check()) is not None and check_at <= now:
@@ -281,14 +276,22 @@ class Parties:
             return party.describe()
         if key in self._unwritten:
             return describe_ended(self._unwritten[key][1])
-        if record := read_record(f"{directory}/exit.json"):
-            return describe_ended(record)
-        if not os.path.exists(f"{directory}/stdout.log"):
-            return {"state": "unknown"}
+        # A party that has ended has no group: what says so beside one is not ours.
+        had_group = self._left.end(key)
+        if not had_group:
+            if record := read_record(f"{directory}/exit.json"):
+                return describe_ended(record)
+            if not os.path.lexists(f"{directory}/stdout.log"):
+                return {"state": "unknown"}
         spawned = read_record(f"{directory}/party.json") or {}
         self._orphans.kill(marker_of(key, directory), spawned)
         now = time.time()
-        started_at = min(float(spawned.get("started_at") or now), now)
+        started_at = _as_time(spawned.get("started_at"), now)
         record = describe_exit(key, code=None, started_at=started_at, ended_at=now, lost=True)
         self._write_exit(directory, record)
         return describe_ended(record)
+
+
+def _as_time(value: object, now: float) -> float:
+    """What a record says, if that can be: a program can have written it."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= now else now

@@ -8,6 +8,7 @@ from kusciajob.runtime.shim.records import log, read_bytes
 
 MARKER = "KUSCIAJOB_PARTY"
 PR_SET_CHILD_SUBREAPER = 36
+HAS_LISTS_OF_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
 
@@ -32,13 +33,23 @@ def list_processes() -> Iterator[int]:
 
 
 def list_children() -> list[int]:
-    """The pids of this process's children; reads every process where the kernel keeps no list of children."""
-    path = f"/proc/self/task/{os.getpid()}/children"
-    if pids := read_bytes(path):
-        return [int(pid) for pid in pids.split()]
-    if os.path.exists(path):
+    """The pids of this process's children."""
+    return children_of(os.getpid())
+
+
+def children_of(pid: int) -> list[int]:
+    """The pids of a process's children; reads every process where the kernel keeps no list of children."""
+    tasks = f"/proc/{pid}/task"
+    try:
+        # Each thread has its own.
+        lists = [f"{tasks}/{thread}/children" for thread in os.listdir(tasks)]
+    except OSError:
         return []
-    return [pid for pid in list_processes() if (stat := ProcessStat.of(pid)) and stat.parent == os.getpid()]
+    if found := [int(child) for file in lists for child in read_bytes(file).split()]:
+        return found
+    if HAS_LISTS_OF_CHILDREN:
+        return []
+    return [other for other in list_processes() if (stat := ProcessStat.of(other)) and stat.parent == pid]
 
 
 def marker_of(key: str, directory: str) -> str:

@@ -1,15 +1,18 @@
-"""The files of a party and of the shim."""
+"""The files of a party and of the shim. Programs can write where these are, so nothing but a regular file is opened."""
 
 import contextlib
 import ctypes
+import errno
 import json
 import os
+import stat
 import time
 from typing import Any
 
 MAX_LOG_BYTES = 1 << 20
 BLOCK_BYTES = 4096
 READ_BYTES = 64 << 10
+MAX_RECORD_BYTES = 64 << 10
 FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 
 
@@ -22,15 +25,41 @@ def log(text: str) -> None:
         os.write(2, line.encode(errors="backslashreplace"))
 
 
-def read_bytes(path: str) -> bytes:
-    """The content of a file, empty when it cannot be read."""
-    chunks = []
+def open_regular(path: str, flags: int) -> int:
+    """A descriptor of a regular file. Raises OSError, EINVAL for anything else that a program may have put there.
+
+    A FIFO would hang the caller, a link would lead it to a file of somebody else.
+    """
+    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return fd
+    os.close(fd)
+    raise OSError(errno.EINVAL, "not a regular file", path)
+
+
+def open_own(path: str, flags: int) -> int:
+    """The same for a file that is only ours: what else has its name is removed, directories stay. Raises OSError."""
     try:
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        return open_regular(path, flags)
+    except OSError:
+        if stat.S_ISREG(os.lstat(path).st_mode):
+            raise
+        os.unlink(path)
+        return open_regular(path, flags)
+
+
+def read_bytes(path: str, limit_bytes: int | None = None) -> bytes:
+    """The content of a file up to the limit, empty when it cannot be read."""
+    chunks = []
+    left = limit_bytes
+    try:
+        fd = open_regular(path, os.O_RDONLY)
         try:
             # Files below /proc give a page at a time.
-            while chunk := os.read(fd, READ_BYTES):
+            while chunk := os.read(fd, READ_BYTES if left is None else min(READ_BYTES, left)):
                 chunks.append(chunk)
+                if left is not None:
+                    left -= len(chunk)
         finally:
             os.close(fd)
     except OSError:
@@ -41,15 +70,15 @@ def read_bytes(path: str) -> bytes:
 def read_record(path: str) -> dict[str, Any] | None:
     """A JSON object written by a shim; None when it is missing or was cut off."""
     try:
-        record = json.loads(read_bytes(path))
-    except ValueError:
+        record = json.loads(read_bytes(path, MAX_RECORD_BYTES))
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
 def write_record(path: str, record: dict[str, Any]) -> None:
     """Raises OSError. Not synced: a power loss ends the party too."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    fd = open_own(path, os.O_WRONLY | os.O_CREAT)
     try:
         # No O_TRUNC: ext4 would start writing to the disk when the file is closed.
         os.ftruncate(fd, os.write(fd, json.dumps(record).encode()))
@@ -94,12 +123,12 @@ def limit_output(path: str, limit_bytes: int) -> None:
     The freed part becomes a hole, so offsets stay valid: a reader starts at lseek(SEEK_DATA), or sees NULs before it.
     Where the file system has no holes the file is emptied and goes on from its beginning.
     """
-    fd = os.open(path, os.O_WRONLY)
+    fd = open_regular(path, os.O_WRONLY)
     try:
-        stat = os.fstat(fd)
-        if stat.st_blocks * 512 <= limit_bytes + BLOCK_BYTES:
+        found = os.fstat(fd)
+        if found.st_blocks * 512 <= limit_bytes + BLOCK_BYTES:
             return
-        freed = (stat.st_size - limit_bytes // 2) // BLOCK_BYTES * BLOCK_BYTES
+        freed = (found.st_size - limit_bytes // 2) // BLOCK_BYTES * BLOCK_BYTES
         hole = ctypes.c_int64(0), ctypes.c_int64(freed)
         if freed > 0 and ctypes.CDLL(None).fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, *hole) != 0:
             os.ftruncate(fd, 0)

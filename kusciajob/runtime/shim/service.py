@@ -12,6 +12,8 @@ from collections import deque
 from typing import Any
 
 from kusciajob.runtime.shim import MAX_REQUEST_BYTES, PROTOCOL_VERSION
+from kusciajob.runtime.shim.cgroups import Cgroups, LeftGroups
+from kusciajob.runtime.shim.descendants import Descendants
 from kusciajob.runtime.shim.parties import Parties
 from kusciajob.runtime.shim.records import log
 from kusciajob.runtime.shim.spawning import IGNORED_SIGNALS, RequestError
@@ -62,9 +64,9 @@ class Client:
 class Service:
     """Serves the clients in one thread until none is left and no party runs."""
 
-    def __init__(self, listener: socket.socket) -> None:
+    def __init__(self, listener: socket.socket, *, containment: Cgroups | Descendants, left: LeftGroups) -> None:
         self._listener = listener
-        self._parties = Parties(self._announce)
+        self._parties = Parties(self._announce, containment=containment, left=left)
         self._clients: dict[int, Client] = {}
         self._stopping: dict[str, list[tuple[Client, Any]]] = {}
         self._selector = selectors.DefaultSelector()
@@ -220,7 +222,8 @@ class Service:
                 parties = self._parties.running.values()
                 return {"parties": [{"key": party.key, **party.describe()} for party in parties]}
             case "hello":
-                return {"version": PROTOCOL_VERSION, "pid": os.getpid()}
+                kind = self._parties.containment.kind
+                return {"version": PROTOCOL_VERSION, "pid": os.getpid(), "containment": kind}
         raise RequestError(errno.EINVAL, f"unknown op {str(request.get('op'))[:80]!r}")
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,43 @@
+"""The file that keeps a port across restarts. What stands in its place is told, followed nowhere, replaced."""
+
+import logging
+import os
+from pathlib import Path
+
+from kusciajob.runtime.shim.records import open_regular
+
+logger = logging.getLogger(__name__)
+
+FIRST_PORT = 1024
+LAST_PORT = 65535
+MAX_BYTES = 16
+
+
+def read_port(file: Path) -> int:
+    """The port that was kept; 0, any free one, where there is none that can be used."""
+    try:
+        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
+            content = stream.read(MAX_BYTES)
+    except FileNotFoundError:
+        return 0
+    except OSError as error:
+        logger.warning("%s cannot be read, a new port is chosen: %s", file, error.strerror)
+        return 0
+    text = content.decode(errors="replace").strip()
+    if text.isascii() and text.isdecimal() and FIRST_PORT <= int(text) <= LAST_PORT:
+        return int(text)
+    logger.warning("%s holds %r, a new port is chosen: it must be from %d to %d", file, text, FIRST_PORT, LAST_PORT)
+    return 0
+
+
+def write_port(file: Path, port: int) -> None:
+    """Keep it, in a new file. Where that is impossible the next start chooses another port; this one is told."""
+    partial = file.with_name(f"{file.name}.new")
+    try:
+        partial.unlink(missing_ok=True)
+        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        with open(descriptor, "w") as stream:
+            stream.write(f"{port}\n")
+        partial.replace(file)
+    except OSError as error:
+        logger.warning("%s cannot be written, the next start will choose another port: %s", file, error.strerror)
