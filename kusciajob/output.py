@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
-from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
-from kusciajob.model.status import TaskState
+from kusciajob.model.errors import InvalidJob, JobNotFound, NotAllowed, TaskNotFound
+from kusciajob.model.status import Job, TaskState
 from kusciajob.model.text import shown
 from kusciajob.service import Caller
 
@@ -63,9 +63,7 @@ class TaskOutput:
             raise InvalidJob("task_id is required: QueryJob tells the ids of a job's tasks")
         if replica != 0:
             raise InvalidJob(f"replica_idx {replica} is out of range: a party runs one replica, 0")
-        job = await self._store.get(await self._store.job_of_task(task_id))
-        if not caller.may_see(job.summary):
-            caller.refuse(f"read the output of task {shown(task_id)}: it is neither initiator nor a party of its job")
+        job = await self._job_of(task_id, caller)
         index = job.index_of(task_id)
         task = job.status.tasks[index]
         wanted = domain or caller.domain
@@ -76,6 +74,23 @@ class TaskOutput:
                 return PartyKey(job.number, index, task.attempt, position)
         domains = ", ".join(party.domain_id for party in task.parties)
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {domains}")
+
+    async def _job_of(self, task_id: str, caller: Caller) -> Job:
+        """TaskNotFound, JobNotFound; for a domain NotAllowed, which is also what it is told of others' tasks."""
+        try:
+            job_id = await self._store.job_of_task(task_id)
+            if caller.domain:  # before the specification is read: the time that takes would tell of it
+                (summary,) = await self._store.summaries([job_id])
+                caller.require(summary)
+            job = await self._store.get(job_id)
+            caller.require(job.summary)
+            return job
+        except (TaskNotFound, JobNotFound, NotAllowed):
+            if caller.domain:
+                caller.refuse(
+                    f"read the output of task {shown(task_id)}: it is neither initiator nor party of such a task's job"
+                )
+            raise
 
     async def _is_ended(self, task_id: str, key: PartyKey) -> bool:
         try:

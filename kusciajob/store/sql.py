@@ -30,7 +30,7 @@ class Transaction:
         self.events: list[JobEvent] = []
 
     def create(self, job: Job) -> Job:
-        """JobExists."""
+        """JobExists, TaskExists."""
         spec, status = _encode(job.spec), _encode(job.status)
         task_ids = [task.task_id for task in job.status.tasks]
         encoded_task_ids = _json(task_ids)
