@@ -27,6 +27,7 @@ from kusciajob.retention import Retention
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
@@ -139,6 +140,12 @@ class Server:
                 read_metrics=observation.read,
                 is_serving=lambda: grpc_server.is_serving,
                 max_message_bytes=max_message_bytes,
+                browser_rules=BrowserRules(
+                    bound_host=settings.host,
+                    hosts=settings.allowed_hosts,
+                    origins=settings.allowed_origins,
+                    is_tls=guard is not None,
+                ),
                 guard=guard,
             )
             stack.push_async_callback(gateway.stop)

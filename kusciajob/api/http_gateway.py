@@ -19,10 +19,20 @@ from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.health import HealthCalls
 from kusciajob.api.http_log import protocol_logger
-from kusciajob.api.http_messages import JSON_TYPE, Encoding, Refused, Unreadable, encoding_of, read_body, refusal
+from kusciajob.api.http_messages import (
+    JSON_TYPE,
+    Encoding,
+    Refused,
+    Unreadable,
+    check_browser,
+    encoding_of,
+    read_body,
+    refusal,
+)
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
 from kusciajob.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.output import TaskOutput
+from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.service import MASTER, Caller, JobService
@@ -55,6 +65,7 @@ class HttpGateway:
         read_metrics: Callable[[], Awaitable[bytes]],
         is_serving: Callable[[], bool],
         max_message_bytes: int,
+        browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
     ) -> None:
         self._service = service
@@ -69,11 +80,13 @@ class HttpGateway:
             "HealthService": HealthCalls(is_serving),
         }
         self._max_message_bytes = max_message_bytes
+        self._browser_rules = browser_rules
         self._guard = guard
         self._followers: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, dict[str, Handler]] = {
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
+        self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         server = web.Server(
@@ -107,6 +120,7 @@ class HttpGateway:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         try:
+            check_browser(request, self._browser_rules, is_change=request.path in self._changes)
             caller = await self._authenticate(request)
             return await self._find(request)(request, caller)
         except LimitReached as error:

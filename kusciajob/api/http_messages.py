@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob.api.ready import ReadyResponse
+from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
 from kusciajob.wire.json import JsonError, from_json, to_json
 from kusciajob.wire.status import Code
 
@@ -87,6 +88,21 @@ def encoding_of(request: web.BaseRequest) -> Encoding:
     """Binary where Content-Type says so. Anything else is JSON: curl's own default type, for one, comes with JSON."""
     content_type = request.headers.get("Content-Type", "").partition(";")[0]
     return PROTOBUF if content_type.strip().lower() in _PROTOBUF_TYPES else JSON
+
+
+def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: bool) -> None:
+    """Refused: the request was made by a web page that is not ours, or through a name that is not ours."""
+    headers = request.headers
+    hosts = headers.getall("Host", ())
+    try:
+        rules.check_host(hosts)
+        if is_change and ("Origin" in headers or "Sec-Fetch-Site" in headers):
+            origins, sites = headers.getall("Origin", ()), headers.getall("Sec-Fetch-Site", ())
+            rules.check_change(hosts=hosts, origins=origins, sites=sites)
+    except ForeignHost as error:
+        raise Refused(HTTPStatus.MISDIRECTED_REQUEST, str(error)) from None
+    except ForeignPage as error:
+        raise Refused(HTTPStatus.FORBIDDEN, str(error), code=Code.NOT_ALLOWED) from None
 
 
 async def read_body(request: web.BaseRequest, *, max_bytes: int) -> bytes:

@@ -14,7 +14,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from kusciajob.api.http_messages import Refused, check_browser, refusal
 from kusciajob.contracts import PartyKey, PartySpec
+from kusciajob.security.browser import LOOPBACK_ONLY
 from kusciajob.security.progress import ProgressSecrets
 
 HOST = "127.0.0.1"
@@ -68,6 +70,10 @@ class ProgressListener:
         return 0
 
     async def _serve(self, request: web.Request) -> web.Response:
+        try:
+            check_browser(request, LOOPBACK_ONLY, is_change=True)
+        except Refused as refused:
+            return refusal(refused)
         party = self._secrets.verify(request.query.get("token", ""), request.query.get("task_id", ""))
         if party is None:
             return _answer(403, WRONG_TOKEN)

@@ -134,7 +134,7 @@ def test_the_key_is_its_owner_s_alone_and_a_damaged_one_is_replaced(tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "token", ["", "1.0.1.0.", "1.0.1.0", "\u0661.0.1.0." + "0" * 32, "9" * 5000, "1.0.1.0." + "0" * 33]
+    "token", ["", "1.0.1.0.", "1.0.1.0", f"\u0661.0.1.0.{'0' * 32}", "9" * 5000, f"1.0.1.0.{'0' * 33}"]
 )
 def test_what_is_no_token_is_of_nobody(token: str) -> None:
     assert ProgressSecrets(b"key").verify(token, "task") is None
