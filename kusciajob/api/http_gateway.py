@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -24,6 +24,7 @@ from kusciajob.api.http_messages import (
     Encoding,
     Refused,
     Unreadable,
+    certificate_of,
     check_browser,
     encoding_of,
     read_body,
@@ -141,11 +142,19 @@ class HttpGateway:
         if self._guard is None:
             return MASTER
         try:
-            return Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            caller = Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            if self._guard.has_lost_authority:
+                self._guard.check_certificate(certificate_of(request))
+            return caller
         except Unauthenticated as error:
             await self._guard.delays.hold(request.remote or "")
             logger.warning("refused an HTTP request from %s: %s", request.remote, error)
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
+
+    def _hold(self, request: web.BaseRequest, caller: Caller) -> http_streams.Hold:
+        if self._guard is None:
+            return nullcontext()
+        return self._guard.hold(caller.domain, request.headers.get(TOKEN_HEADER), certificate_of(request))
 
     def _find(self, request: web.BaseRequest) -> Handler:
         methods = self._handlers.get(request.path)
@@ -192,14 +201,15 @@ class HttpGateway:
         except Unreadable as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
         with self._stream(request, self._watch_meter):
-            return await http_streams.watch(self._service, watching, request, caller)
+            return await http_streams.watch(self._service, watching, request, caller, self._hold(request, caller))
 
     async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         body = await self._read(request)
         with self._stream(request, self._log_meter):
             self._followers.add(request.task)
             try:
-                return await http_streams.send_lines(self._read_log(encoding_of(request), body, caller), request)
+                lines = self._read_log(encoding_of(request), body, caller)
+                return await http_streams.send_lines(lines, request, self._hold(request, caller))
             finally:
                 self._followers.discard(request.task)
 

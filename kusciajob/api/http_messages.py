@@ -1,6 +1,7 @@
 """Requests and answers over HTTP: which encoding, how large, and what is answered where a request is not served."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -88,6 +89,13 @@ def encoding_of(request: web.BaseRequest) -> Encoding:
     """Binary where Content-Type says so. Anything else is JSON: curl's own default type, for one, comes with JSON."""
     content_type = request.headers.get("Content-Type", "").partition(";")[0]
     return PROTOBUF if content_type.strip().lower() in _PROTOBUF_TYPES else JSON
+
+
+def certificate_of(request: web.BaseRequest) -> bytes:
+    """The client's certificate, PEM; empty where the protocol asks for none."""
+    connection = request.get_extra_info("ssl_object")
+    certificate = connection.getpeercert(binary_form=True) if connection is not None else None
+    return ssl.DER_cert_to_PEM_cert(certificate).encode() if certificate else b""
 
 
 def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: bool) -> None:
