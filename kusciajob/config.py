@@ -1,6 +1,7 @@
 """The server's settings: one definition for flags, environment variables, the configuration file and the README."""
 
 import os
+import re
 import reprlib
 import tomllib
 from collections.abc import Mapping
@@ -13,6 +14,9 @@ from msgspec import Meta, Struct
 from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
+
+_HOST = re.compile(r"\*|[-a-z0-9._]+|[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*")
+_ORIGIN = re.compile(r"https?://([-a-z0-9._]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
 class SettingsError(Exception):
@@ -39,6 +43,20 @@ class Settings(Struct, frozen=True, kw_only=True):
     allow_insecure_bind: Annotated[
         bool, Meta(description="allow notls on an address that other machines reach: they may do everything")
     ] = False
+    allowed_hosts: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="names by which HTTP may be addressed without TLS, beside localhost, loopback addresses and "
+            "host, separated by commas; * = any, which lets web pages in by DNS rebinding"
+        ),
+    ] = ()
+    allowed_origins: Annotated[
+        tuple[str, ...],
+        Meta(
+            description="origins of web pages that may change something over HTTP, beside the server's own, e.g. "
+            "https://portal.example.com, separated by commas"
+        ),
+    ] = ()
     data_dir: Annotated[Path, Meta(description="where jobs, logs and party directories are kept")] = Path(
         "kusciajob-data"
     )
@@ -106,6 +124,15 @@ class Settings(Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if self.first_port > self.last_port:
             raise ValueError(f"first_port {self.first_port} is above last_port {self.last_port}")
+        for host in self.allowed_hosts:
+            if not _HOST.fullmatch(host):
+                raise ValueError(f"allowed_hosts has {host!r}: a host in lower case and without a port, or *")
+        for origin in self.allowed_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(
+                    f"allowed_origins has {origin!r}: scheme, host and port only, in lower case, e.g. "
+                    "https://portal.example.com"
+                )
 
     @property
     def app_images(self) -> Path:
@@ -162,12 +189,17 @@ def load(
             merged[setting.name] = environment[setting.variable]
         if flags.get(setting.name) is not None:
             merged[setting.name] = flags[setting.name]
+    for name in (setting.name for setting in settings if isinstance(setting.default, tuple)):
+        value = merged.get(name)
+        if isinstance(value, str):
+            merged[name] = [item.strip() for item in value.split(",") if item.strip()]
     try:
         return msgspec.convert(merged, Settings, strict=False, dec_hook=_to_path)
     except msgspec.ValidationError as error:
         problem, _, name = str(error).rstrip("`").rpartition(" - at `$.")
         if not problem:
             raise SettingsError(name) from None
+        name = name.partition("[")[0]  # it may be an item of a list
         choices = next(setting.choices for setting in settings if setting.name == name)
         if choices:
             problem = f"it must be one of {', '.join(choices)}"

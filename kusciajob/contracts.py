@@ -30,7 +30,7 @@ class JobStore(Protocol):
     """
 
     async def create(self, job: Job) -> Job:
-        """Store a new job and return it with its number and revision. JobExists: job id or a task id is taken."""
+        """Store a new job and return it with its number and revision. JobExists, TaskExists: an id is taken."""
 
     async def get(self, job_id: str) -> Job:
         """The whole job. JobNotFound."""

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
-from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
+from kusciajob.model.errors import InvalidJob, JobNotFound, NotAllowed, TaskNotFound
 from kusciajob.model.status import JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.service import Caller
@@ -63,9 +63,7 @@ class TaskOutput:
             raise InvalidJob("task_id is required: QueryJob tells the ids of a job's tasks")
         if replica != 0:
             raise InvalidJob(f"replica_idx {replica} is out of range: a party runs one replica, 0")
-        job = await self._job_of(task_id)
-        if not caller.may_see(job):
-            caller.refuse(f"read the output of task {shown(task_id)}: it is neither initiator nor a party of its job")
+        job = await self._job_of(task_id, caller)
         index = job.index_of(task_id)
         task = job.status.tasks[index]
         wanted = domain or caller.domain
@@ -77,14 +75,27 @@ class TaskOutput:
         domains = listed([party.domain_id for party in task.parties])
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {domains}")
 
-    async def _job_of(self, task_id: str) -> JobSummary:
+    async def _job_of(self, task_id: str, caller: Caller) -> JobSummary:
+        """TaskNotFound, JobNotFound; for a domain NotAllowed, which is also what it is told of others' tasks."""
+        try:
+            job = await self._summary_of(task_id)
+            caller.require(job)
+            return job
+        except (TaskNotFound, JobNotFound, NotAllowed):
+            if caller.domain:
+                caller.refuse(
+                    f"read the output of task {shown(task_id)}: it is neither initiator nor party of such a task's job"
+                )
+            raise
+
+    async def _summary_of(self, task_id: str) -> JobSummary:
         """Without its specification: this is asked several times a second. TaskNotFound, JobNotFound."""
         (job,) = await self._store.summaries([await self._store.job_of_task(task_id)])
         return job
 
     async def _is_ended(self, task_id: str, key: PartyKey) -> bool:
         try:
-            job = await self._job_of(task_id)
+            job = await self._summary_of(task_id)
         except (TaskNotFound, JobNotFound):
             return True
         task = job.status.tasks[key.task]

@@ -15,7 +15,7 @@ from kusciajob.api.http_gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
-from kusciajob.contracts import ImageSource, PartyKey
+from kusciajob.contracts import ImageSource, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
 from kusciajob.model.errors import StoreFailed
@@ -25,8 +25,10 @@ from kusciajob.retention import Retention
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
+from kusciajob.security.progress import open_progress_secrets
 from kusciajob.service import JobService
 from kusciajob.store.sqlite import SqliteStore
 
@@ -86,9 +88,13 @@ class Server:
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock)
-        progress = ProgressListener(scheduler.report_task_progress, settings.data_dir / "progress.port")
-        stack.push_async_callback(progress.stop)
-        self._progress_url = await progress.start()
+        self._progress = ProgressListener(
+            scheduler.report_progress,
+            secrets=open_progress_secrets(settings.data_dir / "progress.key"),
+            port_file=settings.data_dir / "progress.port",
+        )
+        stack.push_async_callback(self._progress.stop)
+        await self._progress.start()
         await hub.open()
         await scheduler.open()
         retention = Retention(
@@ -133,6 +139,12 @@ class Server:
                 read_metrics=observation.read,
                 is_serving=lambda: grpc_server.is_serving,
                 max_message_bytes=max_message_bytes,
+                browser_rules=BrowserRules(
+                    bound_host=settings.host,
+                    hosts=settings.allowed_hosts,
+                    origins=settings.allowed_origins,
+                    is_tls=guard is not None,
+                ),
                 guard=guard,
             )
             stack.push_async_callback(gateway.stop)
@@ -175,11 +187,14 @@ class Server:
             path=settings.path,
             ports=range(settings.first_port, settings.last_port + 1),
             stop_grace_seconds=settings.stop_grace_seconds,
-            progress_url=lambda: self._progress_url,
+            progress_url=self._progress_url,
             max_running_parties=settings.max_running_parties,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
         )
         return runtime, AppImageCatalog(settings.app_images)
+
+    def _progress_url(self, party: PartySpec) -> str:
+        return self._progress.url(party)
 
     def _report_progress(self, key: PartyKey, progress: float) -> None:
         self._scheduler.report_progress(key, progress)

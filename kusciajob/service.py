@@ -1,5 +1,6 @@
 """The use cases of the job API, the same for every transport. Commands record intent; the scheduler acts on it."""
 
+import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,13 +11,24 @@ from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, Form, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import limits, transitions
-from kusciajob.model.errors import InvalidJob, JobExists, JobNotFound, NotAllowed, StaleJob, TooManyJobs
+from kusciajob.model.errors import (
+    InvalidJob,
+    JobError,
+    JobExists,
+    JobNotFound,
+    NotAllowed,
+    StaleJob,
+    TaskExists,
+    TooManyJobs,
+)
 from kusciajob.model.job import JobSpec, task_ids
-from kusciajob.model.status import Approval, Job, JobSummary
+from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.text import listed, shown
 from kusciajob.model.transitions import Operation
 
 TASK_ID_SUFFIX_BYTES = 6
+CREATE_TRIES = 100
+"""How often a job is created again whose id others take and free meanwhile."""
 
 
 class Caller(Struct, frozen=True):
@@ -36,11 +48,22 @@ class Caller(Struct, frozen=True):
     def require(self, job: JobSummary) -> None:
         """NotAllowed unless the caller may see and act on the job."""
         if not self.may_see(job):
-            self.refuse(f'act on job "{job.job_id}": it is neither its initiator nor a party')
+            raise self._denied(job.job_id)
+
+    def explain(self, unknown: JobNotFound) -> JobError:
+        """What the caller is told of unknown jobs: a domain the same as of jobs that it may not see."""
+        return self._denied(*unknown.job_ids) if self.domain else unknown
 
     def refuse(self, deed: str) -> NoReturn:
         """Raise NotAllowed."""
-        raise NotAllowed(f'domain "{self.domain}" may not {deed}')
+        raise NotAllowed(f"domain {shown(self.domain)} may not {deed}")
+
+    def _denied(self, *job_ids: str) -> NotAllowed:
+        jobs, such = ("job", "such a job") if len(job_ids) == 1 else ("jobs", "such jobs")
+        return NotAllowed(
+            f"domain {shown(self.domain)} may not act on {jobs} {', '.join(map(shown, job_ids))}: "
+            f"it is neither initiator nor party of {such}"
+        )
 
 
 MASTER = Caller()
@@ -66,9 +89,15 @@ class JobService:
         self._requires_approval = requires_approval
         self._max_jobs = max_jobs
         self._creating = 0
+        self._creation_ended = asyncio.Event()
 
     async def create(self, spec: JobSpec, caller: Caller) -> str:
-        """Store a new job and return its id. An identical one that exists already is success, another JobExists."""
+        """Store a new job and return its id. An identical one that exists already is success, another JobExists.
+
+        UnknownAppImage, TaskExists, TooManyJobs; NotAllowed: a domain creates jobs as their initiator only.
+        """
+        if caller.domain and spec.initiator != caller.domain:
+            caller.refuse(f"create a job of initiator {shown(spec.initiator)}: only jobs of which it is the initiator")
         images = [self._images.get(task.app_image) for task in spec.tasks]
         limits.check_status_size(spec, [image.most_ports if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
@@ -78,30 +107,53 @@ class JobService:
             now=self._clock.now(),
             awaited=tuple(domain for domain in awaited if domain != spec.initiator),
         )
-        caller.require(job.summary)
-        try:
-            await self._store_new(job)
-        except (JobExists, TooManyJobs) as refusal:
-            await self._accept_identical(spec, caller, refusal)
-        return spec.job_id
+        for _ in range(CREATE_TRIES):
+            try:
+                await self._store_new(job)
+            except TaskExists:
+                # Whose the task is, only the master may learn.
+                given = listed([shown(task.task_id) for task in spec.tasks if task.task_id])
+                if caller.domain and given:
+                    raise TaskExists(
+                        f"one of the task ids {given} is taken: choose others, or leave them empty"
+                    ) from None
+                raise
+            except (JobExists, TooManyJobs) as refusal:
+                if await self._is_stored(spec, caller):
+                    return spec.job_id
+                # A job of that id was deleted since: then there may be room too.
+                if isinstance(refusal, TooManyJobs) and await self._store.size() >= self._max_jobs:
+                    raise
+            else:
+                return spec.job_id
+        raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
 
     async def query(self, job_id: str, caller: Caller) -> Job:
-        """The whole job."""
+        """The whole job. JobNotFound, for a domain NotAllowed, which is also what it is told of others' jobs."""
         _require_id(job_id)
-        job = await self._store.get(job_id)
-        caller.require(job.summary)
-        return job
+        try:
+            return await self._find(job_id, caller)
+        except JobNotFound as unknown:
+            raise caller.explain(unknown) from None
 
     async def summaries(self, job_ids: Sequence[str], caller: Caller) -> list[JobSummary]:
-        """The jobs asked for, in that order; JobNotFound names every unknown one."""
+        """The jobs asked for, in that order; JobNotFound, for a domain NotAllowed, names all that cannot be told."""
         if not job_ids:
             raise InvalidJob("job_ids is empty: at least one job id is required")
         for index, job_id in enumerate(job_ids):
             if not job_id:
                 raise InvalidJob(f"job_ids[{index}] is empty: it must name a job")
-        jobs = await self._store.summaries(job_ids)
-        for job in jobs:
-            caller.require(job)
+        try:
+            jobs = await self._store.summaries(job_ids)
+        except JobNotFound as unknown:
+            if not caller.domain:
+                raise
+            # The jobs of others among the rest are to be named with them.
+            jobs = await self._known(set(job_ids).difference(unknown.job_ids))
+        seen = {job.job_id for job in jobs if caller.may_see(job)}
+        hidden = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in seen]
+        if hidden:
+            raise caller.explain(JobNotFound(*hidden))
         return jobs
 
     async def command(self, operation: Operation, job_id: str, reason: str, caller: Caller) -> None:
@@ -118,8 +170,7 @@ class JobService:
         def answer(job: Job) -> Job:
             given = {approval.domain_id for approval in job.status.approvals}
             domains = [caller.domain] if caller.domain else [d for d in job.status.awaited if d not in given]
-            answers = [Approval(domain, accepted, reason) for domain in domains]
-            return transitions.approve(job, answers, now=self._clock.now())
+            return transitions.approve(job, domains, accepted=accepted, reason=reason, now=self._clock.now())
 
         await self._change(job_id, caller, answer)
 
@@ -131,6 +182,8 @@ class JobService:
                 await self._store.delete(job)
             except StaleJob:
                 continue
+            except JobNotFound as unknown:
+                raise caller.explain(unknown) from None
             return
 
     @asynccontextmanager
@@ -149,39 +202,69 @@ class JobService:
                 await self._store.replace(changed)
             except StaleJob:
                 continue  # the scheduler was faster; what it changed may matter
+            except JobNotFound as unknown:
+                raise caller.explain(unknown) from None
             return
 
+    async def _find(self, job_id: str, caller: Caller) -> Job:
+        """JobNotFound, NotAllowed."""
+        if caller.domain:
+            # Before its specification is read: it may be large, and the time that takes would tell of it.
+            (summary,) = await self._store.summaries([job_id])
+            caller.require(summary)
+        job = await self._store.get(job_id)
+        caller.require(job.summary)
+        return job
+
+    async def _known(self, job_ids: set[str]) -> list[JobSummary]:
+        """Those of the jobs that are stored."""
+        while True:
+            try:
+                return await self._store.summaries(list(job_ids))
+            except JobNotFound as unknown:  # deleted meanwhile
+                job_ids = job_ids.difference(unknown.job_ids)
+
     async def _store_new(self, job: Job) -> None:
-        """JobExists, TooManyJobs."""
-        stored = await self._store.size() if self._max_jobs else 0
-        if self._max_jobs and stored + self._creating >= self._max_jobs:
-            raise TooManyJobs(
-                f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
-                "delete finished ones first"
-            )
+        """JobExists, TaskExists, TooManyJobs."""
+        if self._max_jobs:
+            await self._wait_for_room()
         self._creating += 1
         try:
             await self._store.create(job)
         finally:
             self._creating -= 1
+            self._creation_ended.set()
+            self._creation_ended.clear()
 
-    async def _accept_identical(self, spec: JobSpec, caller: Caller, refusal: JobExists | TooManyJobs) -> None:
+    async def _wait_for_room(self) -> None:
+        """Return when a job more can be stored, whatever becomes of those that are being created. TooManyJobs."""
+        while True:
+            creating = self._creating
+            stored = await self._store.size()
+            if stored >= self._max_jobs:
+                raise TooManyJobs(
+                    f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
+                    "delete finished ones first"
+                )
+            if stored + max(creating, self._creating) < self._max_jobs:
+                return
+            if self._creating:  # they may be refused yet, and leave their places
+                await self._creation_ended.wait()
+
+    async def _is_stored(self, spec: JobSpec, caller: Caller) -> bool:
+        """Whether the job exists. JobExists: with another specification. NotAllowed: it is of other domains."""
         try:
-            existing = await self._store.get(spec.job_id)
+            existing = await self._find(spec.job_id, caller)
         except JobNotFound:
-            if isinstance(refusal, TooManyJobs):
-                raise refusal from None
-            # A task id is taken, or the job was deleted just now. Whose the task is, only the master may learn.
-            given = listed([shown(task.task_id) for task in spec.tasks if task.task_id])
-            if caller.domain and given:
-                raise JobExists(f"one of the task ids {given} is taken: choose others, or leave them empty") from None
-            raise refusal from None
-        caller.require(existing.summary)
+            return False
+        except NotAllowed:
+            caller.refuse(f"use job_id {shown(spec.job_id)}: it is taken, choose another")
         if existing.spec != spec:
             raise JobExists(
                 f"job {shown(spec.job_id)} already exists with another specification: "
                 "delete it first or choose another job_id"
             )
+        return True
 
 
 class _VisibleStream:

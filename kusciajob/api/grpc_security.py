@@ -1,9 +1,10 @@
 """TLS and tokens on the gRPC port."""
 
+import inspect
 import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
@@ -16,6 +17,8 @@ from kusciajob.security.tls import ServerTls
 from kusciajob.service import Caller
 
 logger = logging.getLogger(__name__)
+
+Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 TOKEN_METADATA = "token"  # noqa: S105  # its name, not its value
 
@@ -41,7 +44,47 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         except Unauthenticated as error:
             return _refusal(str(error), self._guard.delays)
         _present_caller.set(Caller(domain))  # each call is served by a task of its own
-        return await continuation(handler_call_details)
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return None
+        if handler.response_streaming:
+            return self._held(handler, domain, _token_in(handler_call_details.invocation_metadata))
+        return self._looked_at(handler) if self._guard.has_lost_authority else handler
+
+    def _held(self, handler: Any, domain: str, token: str | bytes | None) -> Any:
+        """Streams that end when what they were opened with is withdrawn."""
+        serve = handler.stream_stream if handler.request_streaming else handler.unary_stream
+
+        async def stream(request: Any, context: Context) -> None:
+            try:
+                async with self._guard.hold(domain, token, _certificate_in(context)):
+                    answers = serve(request, context)
+                    if not inspect.isasyncgen(answers):
+                        await answers
+                        return
+                    async for answer in answers:
+                        await context.write(answer)
+            except Unauthenticated as error:
+                logger.warning("ended a gRPC stream to %s: %s", context.peer(), error)
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+
+        make = (
+            grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
+        )
+        return make(stream, handler.request_deserializer, handler.response_serializer)
+
+    def _looked_at(self, handler: Any) -> Any:
+        """Calls over connections that may be older than the authorities in force."""
+
+        async def call(request: Any, context: Context) -> Any:
+            try:
+                self._guard.check_certificate(_certificate_in(context))
+            except Unauthenticated as error:
+                logger.warning("refused a gRPC call from %s: %s", context.peer(), error)
+                await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+            return await handler.unary_unary(request, context)
+
+        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
 
 
 def server_credentials(guard: Guard) -> grpc.ServerCredentials:
@@ -68,6 +111,12 @@ def _configuration(tls: ServerTls) -> grpc.ServerCertificateConfiguration:
     )
 
 
+def _certificate_in(context: Context) -> bytes:
+    """The client's certificate, PEM; empty where the protocol asks for none."""
+    certificate: bytes = next(iter(context.auth_context().get("x509_pem_cert", ())), b"")
+    return certificate
+
+
 def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None:
     return next((value for key, value in metadata if key == TOKEN_METADATA), None)
 
@@ -75,7 +124,7 @@ def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None
 def _refusal(text: str, delays: FailureDelays) -> Any:
     """Serves a call of any kind: a handler of streams is called before anything of the request is read."""
 
-    async def refuse(_: object, context: grpc.aio.ServicerContext[Any, Any]) -> NoReturn:
+    async def refuse(_: object, context: Context) -> NoReturn:
         await delays.hold(host_of(context.peer()))
         logger.warning("refused a gRPC call from %s: %s", context.peer(), text)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)

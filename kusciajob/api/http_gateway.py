@@ -4,7 +4,7 @@ import asyncio
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
 from typing import TypeAlias
 
@@ -19,10 +19,21 @@ from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.health import HealthCalls
 from kusciajob.api.http_log import protocol_logger
-from kusciajob.api.http_messages import JSON_TYPE, Encoding, Refused, Unreadable, encoding_of, read_body, refusal
+from kusciajob.api.http_messages import (
+    JSON_TYPE,
+    Encoding,
+    Refused,
+    Unreadable,
+    certificate_of,
+    check_browser,
+    encoding_of,
+    read_body,
+    refusal,
+)
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
 from kusciajob.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.output import TaskOutput
+from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.service import MASTER, Caller, JobService
@@ -55,6 +66,7 @@ class HttpGateway:
         read_metrics: Callable[[], Awaitable[bytes]],
         is_serving: Callable[[], bool],
         max_message_bytes: int,
+        browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
     ) -> None:
         self._service = service
@@ -69,11 +81,13 @@ class HttpGateway:
             "HealthService": HealthCalls(is_serving),
         }
         self._max_message_bytes = max_message_bytes
+        self._browser_rules = browser_rules
         self._guard = guard
         self._followers: set[asyncio.Task[None]] = set()
         self._handlers: dict[str, dict[str, Handler]] = {
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
+        self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         server = web.Server(
@@ -107,6 +121,7 @@ class HttpGateway:
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         try:
+            check_browser(request, self._browser_rules, is_change=request.path in self._changes)
             caller = await self._authenticate(request)
             return await self._find(request)(request, caller)
         except LimitReached as error:
@@ -127,11 +142,19 @@ class HttpGateway:
         if self._guard is None:
             return MASTER
         try:
-            return Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            caller = Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            if self._guard.has_lost_authority:
+                self._guard.check_certificate(certificate_of(request))
+            return caller
         except Unauthenticated as error:
             await self._guard.delays.hold(request.remote or "")
             logger.warning("refused an HTTP request from %s: %s", request.remote, error)
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
+
+    def _hold(self, request: web.BaseRequest, caller: Caller) -> http_streams.Hold:
+        if self._guard is None:
+            return nullcontext()
+        return self._guard.hold(caller.domain, request.headers.get(TOKEN_HEADER), certificate_of(request))
 
     def _find(self, request: web.BaseRequest) -> Handler:
         methods = self._handlers.get(request.path)
@@ -178,14 +201,15 @@ class HttpGateway:
         except Unreadable as error:
             raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
         with self._stream(request, self._watch_meter):
-            return await http_streams.watch(self._service, watching, request, caller)
+            return await http_streams.watch(self._service, watching, request, caller, self._hold(request, caller))
 
     async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         body = await self._read(request)
         with self._stream(request, self._log_meter):
             self._followers.add(request.task)
             try:
-                return await http_streams.send_lines(self._read_log(encoding_of(request), body, caller), request)
+                lines = self._read_log(encoding_of(request), body, caller)
+                return await http_streams.send_lines(lines, request, self._hold(request, caller))
             finally:
                 self._followers.discard(request.task)
 

@@ -1,6 +1,7 @@
 """Requests and answers over HTTP: which encoding, how large, and what is answered where a request is not served."""
 
 import asyncio
+import ssl
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -11,6 +12,7 @@ from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob.api.ready import ReadyResponse
+from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
 from kusciajob.wire.json import JsonError, from_json, to_json
 from kusciajob.wire.status import Code
 
@@ -87,6 +89,28 @@ def encoding_of(request: web.BaseRequest) -> Encoding:
     """Binary where Content-Type says so. Anything else is JSON: curl's own default type, for one, comes with JSON."""
     content_type = request.headers.get("Content-Type", "").partition(";")[0]
     return PROTOBUF if content_type.strip().lower() in _PROTOBUF_TYPES else JSON
+
+
+def certificate_of(request: web.BaseRequest) -> bytes:
+    """The client's certificate, PEM; empty where the protocol asks for none."""
+    connection = request.get_extra_info("ssl_object")
+    certificate = connection.getpeercert(binary_form=True) if connection is not None else None
+    return ssl.DER_cert_to_PEM_cert(certificate).encode() if certificate else b""
+
+
+def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: bool) -> None:
+    """Refused: the request was made by a web page that is not ours, or through a name that is not ours."""
+    headers = request.headers
+    hosts = headers.getall("Host", ())
+    try:
+        rules.check_host(hosts)
+        if is_change and ("Origin" in headers or "Sec-Fetch-Site" in headers):
+            origins, sites = headers.getall("Origin", ()), headers.getall("Sec-Fetch-Site", ())
+            rules.check_change(hosts=hosts, origins=origins, sites=sites)
+    except ForeignHost as error:
+        raise Refused(HTTPStatus.MISDIRECTED_REQUEST, str(error)) from None
+    except ForeignPage as error:
+        raise Refused(HTTPStatus.FORBIDDEN, str(error), code=Code.NOT_ALLOWED) from None
 
 
 async def read_body(request: web.BaseRequest, *, max_bytes: int) -> bytes:

@@ -3,8 +3,9 @@
 import logging
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from http import HTTPStatus
+from typing import TypeAlias
 
 from aiohttp import web
 from google.protobuf.message import Message
@@ -15,6 +16,7 @@ from kusciajob.api.job_servicer import MAX_WATCH_SECONDS
 from kusciajob.contracts import HubClosed, WatchStream
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.model.status import JobEvent
+from kusciajob.security.errors import Unauthenticated
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import job_status
 from kusciajob.wire.json import to_json
@@ -22,6 +24,9 @@ from kusciajob.wire.json import to_json
 logger = logging.getLogger(__name__)
 
 HEARTBEAT_SECONDS = 10.0
+
+Hold: TypeAlias = AbstractAsyncContextManager[None]
+"""Around all that a stream sends: raises Unauthenticated when what it was opened with is withdrawn."""
 
 
 def encode_event(event: JobEvent) -> bytes:
@@ -37,7 +42,7 @@ HEARTBEAT = _line(pb.WatchJobEventResponse(type=pb.HEARTBEAT, object=pb.JobStatu
 
 
 async def watch(
-    service: JobService, watching: pb.WatchJobRequest, request: web.BaseRequest, caller: Caller
+    service: JobService, watching: pb.WatchJobRequest, request: web.BaseRequest, caller: Caller, hold: Hold
 ) -> web.StreamResponse:
     """WatchJob: until the client leaves, `timeout_seconds` are over or the server stops. Refused.
 
@@ -49,14 +54,14 @@ async def watch(
             HTTPStatus.BAD_REQUEST, f"timeout_seconds {seconds} is out of range: 0 (no limit) to {MAX_WATCH_SECONDS}"
         )
     deadline = time.monotonic() + (seconds or float("inf"))
-    async with _stream(request) as response, service.watch(caller, form=encode_event) as events:
+    async with _stream(request) as response, hold, service.watch(caller, form=encode_event) as events:
         await _send(events, response, deadline)
     return response
 
 
-async def send_lines(messages: AsyncIterator[Message], request: web.BaseRequest) -> web.StreamResponse:
+async def send_lines(messages: AsyncIterator[Message], request: web.BaseRequest, hold: Hold) -> web.StreamResponse:
     """Each message as a line."""
-    async with _stream(request) as response:
+    async with _stream(request) as response, hold:
         async for message in messages:
             await response.write(_line(message))
     return response
@@ -86,7 +91,7 @@ async def _stream(request: web.BaseRequest) -> AsyncIterator[web.StreamResponse]
         yield response
     except (HubClosed, ConnectionError):
         pass  # the server stops, or the client has gone
-    except (LogTruncated, StoreFailed) as error:
+    except (LogTruncated, StoreFailed, Unauthenticated) as error:
         logger.warning("broke off a stream to %s: %s", request.remote, error)
         _break_off(request)
     except Exception:

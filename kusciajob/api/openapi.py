@@ -50,7 +50,8 @@ def document() -> bytes:
             "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": TOKEN_HEADER}},
             "responses": {
                 "Refused": _answer(
-                    "Not served: malformed (400), without a known token (401), too large (413).",
+                    "Not served: malformed (400), without a known token (401), a change from a foreign web page (403), "
+                    "too large (413), under a foreign host (421).",
                     _reference(_ERROR, schemas),
                 )
             },

@@ -1,22 +1,31 @@
-"""Where the programs of tasks report how far they are: a listener of its own, on loopback, without TLS or tokens."""
+"""Where the programs of tasks report how far they are: a listener of its own, on loopback, without TLS.
+
+A party's URL holds a secret of its present run. Without the right one an answer tells nothing, not even whether there
+is such a task.
+"""
 
 import logging
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import web
 from msgspec import Struct
 
+from kusciajob.api.http_messages import Refused, check_browser, refusal
 from kusciajob.api.port_file import read_port, write_port
-from kusciajob.model.errors import JobError
+from kusciajob.contracts import PartyKey, PartySpec
+from kusciajob.security.browser import LOOPBACK_ONLY
+from kusciajob.security.progress import ProgressSecrets
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
 PATH = "/report/progress"
 MAX_BODY_BYTES = 4096
+WRONG_TOKEN = "the token is not that of a party's present run: report to the URL in its TASK_PROGRESS_URL, as it is"  # noqa: S105
 
 
 class _Report(Struct, frozen=True):
@@ -24,20 +33,23 @@ class _Report(Struct, frozen=True):
 
 
 class ProgressListener:
-    """Takes `POST /report/progress?task_id=…` with `{"progress": 0.42}`, the form of Kuscia's reporter.
+    """Takes `POST /report/progress?task_id=…&token=…` with `{"progress": 0.42}`, the form of Kuscia's reporter.
 
-    Programs outlive the server and keep the address they were given, so its port is kept in a file.
+    `report` says False when the run is over. Programs outlive the server and keep the address they were given, so its
+    port is kept in a file.
     """
 
-    def __init__(self, report: Callable[[str, float], Awaitable[None]], port_file: Path) -> None:
+    def __init__(self, report: Callable[[PartyKey, float], bool], *, secrets: ProgressSecrets, port_file: Path) -> None:
         self._report = report
+        self._secrets = secrets
+        self._port = 0
         self._port_file = port_file
         application = web.Application(client_max_size=MAX_BODY_BYTES)
         application.router.add_post(PATH, self._serve)
         self._runner = web.AppRunner(application, access_log=None)
 
-    async def start(self) -> str:
-        """Listen, on the same port as last time if it is still free; return the URL, which lacks the task's id."""
+    async def start(self) -> None:
+        """Listen, on the same port as last time if it is still free."""
         await self._runner.setup()
         last = read_port(self._port_file)
         try:
@@ -47,27 +59,35 @@ class ProgressListener:
                 "progress reports: another port than %d, which programs were given: %s", last, error.strerror
             )
             await web.TCPSite(self._runner, HOST, 0).start()
-        port = int(self._runner.addresses[0][1])
-        if port != last:
-            write_port(self._port_file, port)
-        return f"http://{HOST}:{port}{PATH}?task_id="
+        self._port = int(self._runner.addresses[0][1])
+        if self._port != last:
+            write_port(self._port_file, self._port)
+
+    def url(self, party: PartySpec) -> str:
+        """Where one run of a party reports to."""
+        query = urlencode({"task_id": party.task_id, "token": self._secrets.token(party.key, party.task_id)})
+        return f"http://{HOST}:{self._port}{PATH}?{query}"
 
     async def stop(self) -> None:
         """Take no more reports."""
         await self._runner.cleanup()
 
     async def _serve(self, request: web.Request) -> web.Response:
-        task_id = request.query.get("task_id", "")
+        try:
+            check_browser(request, LOOPBACK_ONLY, is_change=True)
+        except Refused as refused:
+            return refusal(refused)
+        party = self._secrets.verify(request.query.get("token", ""), request.query.get("task_id", ""))
+        if party is None:
+            return _answer(403, WRONG_TOKEN)
         try:
             progress = msgspec.json.decode(await request.read(), type=_Report).progress
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _answer(400, f'expected {{"progress": <number from 0 to 1>}}: {error}')
         if not (math.isfinite(progress) and 0 <= progress <= 1):
             return _answer(400, f"progress {progress} is out of range: 0 to 1")
-        try:
-            await self._report(task_id, progress)
-        except JobError as error:
-            return _answer(404, str(error))
+        if not self._report(party, progress):
+            return _answer(403, WRONG_TOKEN)
         return _answer(200, "success")
 
 

@@ -16,6 +16,8 @@ class Route(Struct, frozen=True):
     path: str
     call: MethodDescriptor
     http_methods: tuple[str, ...] = ("POST",)
+    is_change: bool = False
+    """Whether the call changes anything."""
 
     @property
     def name(self) -> str:
@@ -46,15 +48,15 @@ _JOB, _LOG, _HEALTH = job_pb2.DESCRIPTOR, log_pb2.DESCRIPTOR, health_pb2.DESCRIP
 WATCH = Route("/api/v1/job/watch", _call(_JOB, "WatchJob"))
 QUERY_LOG = Route("/api/v1/log/task/query", _call(_LOG, "QueryLog"))
 ROUTES = (
-    Route("/api/v1/job/create", _call(_JOB, "CreateJob")),
+    Route("/api/v1/job/create", _call(_JOB, "CreateJob"), is_change=True),
     Route("/api/v1/job/query", _call(_JOB, "QueryJob")),
     Route("/api/v1/job/status/batchQuery", _call(_JOB, "BatchQueryJobStatus")),
-    Route("/api/v1/job/delete", _call(_JOB, "DeleteJob")),
-    Route("/api/v1/job/stop", _call(_JOB, "StopJob")),
-    Route("/api/v1/job/suspend", _call(_JOB, "SuspendJob")),
-    Route("/api/v1/job/restart", _call(_JOB, "RestartJob")),
-    Route("/api/v1/job/cancel", _call(_JOB, "CancelJob")),
-    Route("/api/v1/job/approve", _call(_JOB, "ApproveJob")),
+    Route("/api/v1/job/delete", _call(_JOB, "DeleteJob"), is_change=True),
+    Route("/api/v1/job/stop", _call(_JOB, "StopJob"), is_change=True),
+    Route("/api/v1/job/suspend", _call(_JOB, "SuspendJob"), is_change=True),
+    Route("/api/v1/job/restart", _call(_JOB, "RestartJob"), is_change=True),
+    Route("/api/v1/job/cancel", _call(_JOB, "CancelJob"), is_change=True),
+    Route("/api/v1/job/approve", _call(_JOB, "ApproveJob"), is_change=True),
     WATCH,
     QUERY_LOG,
     Route("/api/v1/log/node/query", _call(_LOG, "QueryPodNode")),

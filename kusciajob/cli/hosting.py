@@ -1,6 +1,7 @@
 """A server inside this process, and the signals that end it."""
 
 import asyncio
+import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable

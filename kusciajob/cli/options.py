@@ -98,6 +98,8 @@ def default_text(setting: config.Setting) -> str:
     """The default as a reader sees it; empty for none."""
     if isinstance(setting.default, bool):
         return str(setting.default).lower()
+    if isinstance(setting.default, tuple):
+        return ",".join(setting.default)
     return "" if setting.default is None else str(setting.default)
 
 

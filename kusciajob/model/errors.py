@@ -24,7 +24,11 @@ class TemplateError(JobError):
 
 
 class JobExists(JobError):
-    """A job of that id (or a task of that task id) exists with another specification."""
+    """A job of that id exists with another specification."""
+
+
+class TaskExists(JobExists):
+    """A task of that task id exists; no job of the job's id does."""
 
 
 class TooManyJobs(JobError):

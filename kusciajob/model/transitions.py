@@ -59,7 +59,8 @@ class Operation(Name):
     CANCEL = "Cancel"
     SUSPEND = "Suspend"
     RESTART = "Restart"
-    APPROVE = "Approve"
+    ACCEPT = "Accept"
+    REJECT = "Reject"
 
 
 class Effect(Name):
@@ -89,7 +90,12 @@ OPERATION_TABLE: dict[Operation, dict[JobState, Effect]] = {
     ),
     Operation.SUSPEND: _row(apply=(_S.RUNNING,)),
     Operation.RESTART: _row(apply=(_S.FAILED, _S.SUSPENDED)),
-    Operation.APPROVE: _row(apply=(_S.AWAITING_APPROVAL,)),
+    # Clients repeat an acceptance whose answer they missed.
+    Operation.ACCEPT: _row(
+        apply=(_S.AWAITING_APPROVAL,),
+        nothing=tuple(state for state in JobState if state is not _S.AWAITING_APPROVAL),
+    ),
+    Operation.REJECT: _row(apply=(_S.AWAITING_APPROVAL,)),
 }
 
 _STAGES = {
@@ -113,7 +119,11 @@ SELF_MOVES: dict[tuple[JobState, JobState], str] = {
     (_S.RUNNING, _S.SUCCEEDED): "every non-tolerable task succeeded",
     (_S.RUNNING, _S.FAILED): "nothing left to run and a task failed",
 }
-_APPROVAL_MOVES = {_S.PENDING: "all accepted", _S.APPROVAL_REJECT: "one rejected"}
+# Where a domain's answer leads, and by whom it must be given.
+_APPROVAL_MOVES = {
+    Operation.ACCEPT: (_S.PENDING, "Accept by all"),
+    Operation.REJECT: (_S.APPROVAL_REJECT, "Reject by one"),
+}
 
 
 def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
@@ -121,14 +131,13 @@ def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
     moves = {pair: [cause] for pair, cause in SELF_MOVES.items()}
     for operation, row in OPERATION_TABLE.items():
         for state in (state for state, effect in row.items() if effect is Effect.APPLY):
-            if operation is Operation.APPROVE:
-                targets = {target: f"Approve: {cause}" for target, cause in _APPROVAL_MOVES.items()}
+            if operation in _APPROVAL_MOVES:
+                target, cause = _APPROVAL_MOVES[operation]
             elif operation is Operation.RESTART:
-                targets = {_S.RUNNING: "Restart"}
+                target, cause = _S.RUNNING, "Restart"
             else:
-                targets = {_ENDED_STATE[_STAGES[operation]]: operation.value}
-            for target, cause in targets.items():
-                moves.setdefault((state, target), []).append(cause)
+                target, cause = _ENDED_STATE[_STAGES[operation]], operation.value
+            moves.setdefault((state, target), []).append(cause)
     # Stopped before all had accepted it: a restart does not get round them.
     moves[_S.FAILED, _S.AWAITING_APPROVAL] = ["Restart, approval pending"]
     return moves
@@ -161,7 +170,7 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     """The job after an operation; the same object where it has no effect. InvalidTransition where it is refused.
 
     A restarted job is Running (or awaits approval), whatever follows from its tasks: `settle` it after the commit.
-    An approval is not asked for here but given with `approve`.
+    A domain's answer to a job that needs approval is not asked for here but given with `approve`.
     """
     if not _applies(job, operation):
         return job
@@ -179,11 +188,19 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
 
 
-def approve(job: Job, answers: Sequence[Approval], *, now: float) -> Job:
-    """The job after domains accepted or rejected it. InvalidTransition unless it awaits approval."""
-    _applies(job, Operation.APPROVE)
-    given = {approval.domain_id: approval for approval in (*job.status.approvals, *answers)}
-    return settle(replace(job, status=replace(job.status, approvals=tuple(given.values()))), now)
+def approve(job: Job, domains: Sequence[str], *, accepted: bool, reason: str = "", now: float) -> Job:
+    """The job after domains accepted or rejected it; the same object where that has no effect.
+
+    A job that does not await approval may be accepted, which changes nothing. InvalidTransition: it is rejected.
+    """
+    if not _applies(job, Operation.ACCEPT if accepted else Operation.REJECT):
+        return job
+    given = {approval.domain_id: approval for approval in job.status.approvals}
+    given |= {domain: Approval(domain, accepted, reason) for domain in domains}
+    approvals = tuple(given.values())
+    if approvals == job.status.approvals:
+        return job
+    return settle(replace(job, status=replace(job.status, approvals=approvals)), now)
 
 
 def admit(job: Job, task: int, *, now: float) -> Job:

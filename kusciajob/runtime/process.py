@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
-from urllib.parse import quote
 
 from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
@@ -38,7 +37,7 @@ class ProcessRuntime:
         path: str,
         ports: range,
         stop_grace_seconds: float,
-        progress_url: Callable[[], str],
+        progress_url: Callable[[PartySpec], str],
         max_running_parties: int = 0,
         output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
@@ -109,7 +108,7 @@ class ProcessRuntime:
                 directory,
                 domains=self._domains,
                 path=self._path,
-                progress_url=self._progress_url() + quote(party.task_id),
+                progress_url=self._progress_url(party),
             )
         )
         try:

@@ -87,17 +87,13 @@ class Scheduler:
                 for task in (*self._tasks.values(), *self._removals.values()):
                     task.cancel()
 
-    def report_progress(self, key: PartyKey, progress: float) -> None:
-        """Take note of how far a running task is, 0 to 1; ignored when it is not running."""
-        worker = self._workers.get(key.job)
-        if worker is not None:
-            worker.report_progress(key, progress)
+    def report_progress(self, key: PartyKey, progress: float) -> bool:
+        """Take note of how far a running task is, 0 to 1; ignored when it is not running.
 
-    async def report_task_progress(self, task_id: str, progress: float) -> None:
-        """The same by the id of the task. TaskNotFound, JobNotFound, StoreFailed."""
-        (job,) = await self._store.summaries([await self._store.job_of_task(task_id)])
-        task = job.index_of(task_id)
-        self.report_progress(PartyKey(job.number, task, job.status.tasks[task].attempt, party=0), progress)
+        False when the party's run is over because its task has begun another attempt.
+        """
+        worker = self._workers.get(key.job)
+        return worker is None or worker.report_progress(key, progress)
 
     async def _find_strays(self) -> list["_Stray"]:
         """The deleted jobs of which the runtime has anything, with what may run of them."""

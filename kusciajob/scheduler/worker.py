@@ -82,11 +82,14 @@ class JobWorker:
             self._job = replace(self._job, status=event.job.status, revision=event.job.revision)
             self._wake.set()
 
-    def report_progress(self, key: PartyKey, progress: float) -> None:
-        """Take note of how far the task of a party is, 0 to 1."""
+    def report_progress(self, key: PartyKey, progress: float) -> bool:
+        """Take note of how far the task of a party is, 0 to 1; False when the task has begun another attempt."""
+        if key.attempt != self._job.status.tasks[key.task].attempt:
+            return False
         self._progress[key] = progress
         if self._progress_hold is None:
             self._wake.set()
+        return True
 
     async def run(self) -> None:
         """Return once the job is finished and nothing of it runs, or once it is deleted.

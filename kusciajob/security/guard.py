@@ -3,13 +3,23 @@
 import ipaddress
 import logging
 import ssl
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 from kusciajob.config import Settings
 from kusciajob.security.delays import FailureDelays
-from kusciajob.security.errors import SecurityError
-from kusciajob.security.tls import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, load_tls
-from kusciajob.security.tokens import MASTER_FILE, load_tokens
+from kusciajob.security.errors import SecurityError, Unauthenticated
+from kusciajob.security.streams import Credentials, HeldStreams
+from kusciajob.security.tls import (
+    CA_CERTIFICATE,
+    SERVER_CERTIFICATE,
+    SERVER_KEY,
+    ServerTls,
+    has_lost_authority,
+    is_vouched_for,
+    load_tls,
+)
+from kusciajob.security.tokens import MASTER_FILE, Tokens, digest_of, load_tokens
 
 logger = logging.getLogger(__name__)
 
@@ -17,7 +27,10 @@ _NEEDED = (CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY, MASTER_FILE)
 
 
 class Guard:
-    """TLS, and a token for every call. Certificates and tokens are read from a directory, and again on `reload`."""
+    """TLS, and a token for every call. Certificates and tokens are read from a directory, and again on `reload`.
+
+    TLS checks each new connection. Once an authority is gone, older connections are checked with each call.
+    """
 
     def __init__(
         self, directory: Path, *, requires_client_certificate: bool, max_token_delay_seconds: float = 0.0
@@ -25,8 +38,11 @@ class Guard:
         """SecurityError when a file is missing or cannot be used."""
         self.requires_client_certificate = requires_client_certificate
         self.delays = FailureDelays(max_token_delay_seconds)
+        self.has_lost_authority = False
+        """Whether calls over older connections are to be looked at with `check_certificate`."""
         self._directory = directory
-        self.reload()
+        self._streams = HeldStreams(self._check)
+        self.tls, self._tokens = self._load()
         self._first_context = self.tls.context
         self._first_context.sni_callback = self._use_present_context
 
@@ -36,19 +52,47 @@ class Guard:
         return self._first_context
 
     def reload(self) -> None:
-        """Read the files again, for new connections and calls. SecurityError: nothing has changed."""
+        """Read the files again and end the streams that were opened with what is withdrawn.
+
+        SecurityError: nothing has changed.
+        """
+        before = self.tls.client_ca
+        self.tls, self._tokens = self._load()
+        self.has_lost_authority |= has_lost_authority(before, self.tls.client_ca)
+        ended = self._streams.review()
+        if ended:
+            logger.warning("ended %d streams: their tokens or client certificates were withdrawn", ended)
+
+    def _load(self) -> tuple[ServerTls, Tokens]:
         tls = load_tls(self._directory, requires_client_certificate=self.requires_client_certificate)
         tokens = load_tokens(self._directory)
-        self.tls, self._tokens = tls, tokens
         logger.info(
             "certificates and master token read from %s; domains with a token: %s",
             self._directory,
             ", ".join(tokens.domains) or "none",
         )
+        return tls, tokens
 
     def identify(self, token: str | bytes | None) -> str:
         """The domain whose token it is, empty for the master's. Unauthenticated."""
         return self._tokens.identify(token)
+
+    def check_certificate(self, certificate: bytes) -> None:
+        """A client's certificate, PEM; empty for none. Unauthenticated: its authority is gone."""
+        authorities = self.tls.client_ca
+        if self.has_lost_authority and authorities is not None and not is_vouched_for(certificate, authorities):
+            raise Unauthenticated(
+                "the client certificate was withdrawn: none of the authorities in ca.crt has signed it; "
+                "connect again with another, or have its issuer added there"
+            )
+
+    def hold(self, domain: str, token: str | bytes | None, certificate: bytes) -> AbstractAsyncContextManager[None]:
+        """For a stream of the caller with that token: see HeldStreams."""
+        return self._streams.hold(Credentials(domain, digest_of(token), certificate))
+
+    def _check(self, credentials: Credentials) -> None:
+        self._tokens.check(credentials.domain, credentials.digest)
+        self.check_certificate(credentials.certificate)
 
     def _use_present_context(
         self, connection: ssl.SSLObject | ssl.SSLSocket, server_name: str | None, context: ssl.SSLContext

@@ -33,14 +33,20 @@ class Tokens:
 
         Every known token is compared, each in constant time, so that the answer's time tells nothing about them.
         """
-        presented = token.encode(errors="surrogateescape") if isinstance(token, str) else token or b""
-        if not presented.strip():
+        presented = _presented(token)
+        if not presented:
             raise Unauthenticated('the token is missing: send it as gRPC metadata "token" or as HTTP header "Token"')
-        digest = _digest(presented.strip())
+        digest = _digest(presented)
         matches = [domain for domain, known in self._digests.items() if hmac.compare_digest(known, digest)]
         if not matches:
             raise Unauthenticated("the token is wrong: it is neither the master's nor that of a domain")
         return matches[0]
+
+    def check(self, domain: str, digest: bytes) -> None:
+        """Unauthenticated unless the domain's token, MASTER's likewise, is the one of that digest."""
+        known = self._digests.get(domain)
+        if known is None or not hmac.compare_digest(known, digest):
+            raise Unauthenticated("the token was withdrawn: it is neither the master's nor that of a domain any more")
 
 
 def load_tokens(directory: Path) -> Tokens:
@@ -61,6 +67,15 @@ def load_tokens(directory: Path) -> Tokens:
 def domain_file(directory: Path, domain: str) -> Path:
     """Where the token of a domain is; the id's unusual characters are percent-encoded."""
     return directory / DOMAIN_DIRECTORY / f"{quote(domain, safe='')}{SUFFIX}"
+
+
+def digest_of(token: str | bytes | None) -> bytes:
+    """What is kept of a token that was presented."""
+    return _digest(_presented(token))
+
+
+def _presented(token: str | bytes | None) -> bytes:
+    return (token.encode(errors="surrogateescape") if isinstance(token, str) else token or b"").strip()
 
 
 def _read(file: Path) -> bytes:

@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from kusciajob.model.errors import JobExists, LogTruncated, StaleJob
+from kusciajob.model.errors import JobExists, LogTruncated, StaleJob, TaskExists
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.model.text import shown
 
@@ -28,8 +28,8 @@ def job_exists(job_id: str) -> JobExists:
     return JobExists(f"job {shown(job_id)} already exists")
 
 
-def task_exists(task_id: str, holder: str) -> JobExists:
-    return JobExists(f"task {shown(task_id)} already exists: it belongs to job {shown(holder)}")
+def task_exists(task_id: str, holder: str) -> TaskExists:
+    return TaskExists(f"task {shown(task_id)} already exists: it belongs to job {shown(holder)}")
 
 
 def stale_job(job: Job, stored_revision: int) -> StaleJob:

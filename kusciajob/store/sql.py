@@ -40,7 +40,7 @@ class Transaction:
         self.events: list[JobEvent] = []
 
     def create(self, job: Job) -> Job:
-        """JobExists."""
+        """JobExists, TaskExists."""
         (spec, inputs), status = pack_spec(job.spec), pack_status(job.status)
         task_ids = [task.task_id for task in job.status.tasks]
         encoded_task_ids = _json(task_ids)

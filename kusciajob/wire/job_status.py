@@ -17,7 +17,6 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model import failures, weight
 from kusciajob.model.limits import MAX_PARTIES, MAX_STATUS_BYTES
 from kusciajob.model.status import (
-    Approval,
     Endpoint,
     EventType,
     JobEvent,
@@ -60,7 +59,7 @@ def encode_status(status: JobStatus) -> bytes:
 
 
 def _encode_status(status: JobStatus) -> bytes:
-    phase, stage = status.phase, status.stage.kind
+    phase, stage, domains = status.phase, status.stage.kind, status.domains
     parts = [
         _text(_DETAIL.state, phase.state),
         _text(_DETAIL.err_msg, status.message),
@@ -68,8 +67,8 @@ def _encode_status(status: JobStatus) -> bytes:
         _time(_DETAIL.start_time, phase.started_at),
         _time(_DETAIL.end_time, phase.ended_at),
         *map(_encode_task, status.tasks),
-        *[_encode_stage(domain, stage) for domain in status.domains],
-        *map(_encode_approval, status.approvals),
+        *[_encode_stage(domain, stage) for domain in domains],
+        *_encode_approvals(status, domains),
     ]
     return b"".join(parts)
 
@@ -221,10 +220,20 @@ def _encode_stage(domain_id: str, stage: StageKind) -> bytes:
     return part(_DETAIL.stage_status_list, _text(_STAGE.domain_id, domain_id) + state)
 
 
-def _encode_approval(approval: Approval) -> bytes:
+def _encode_approvals(status: JobStatus, domains: tuple[str, ...]) -> list[bytes]:
+    """What each domain has answered, in order of first appearance; no approval needed, all have accepted."""
+    if not status.awaited:
+        return [_encode_approval(domain, True) for domain in domains]
+    given = {approval.domain_id: approval.accepted for approval in status.approvals}
+    # An initiator that is no party may have answered too.
+    return [_encode_approval(domain, given[domain]) for domain in dict.fromkeys((*domains, *given)) if domain in given]
+
+
+@lru_cache(maxsize=1024)
+def _encode_approval(domain_id: str, accepted: bool, /) -> bytes:
     """As a part of JobStatusDetail."""
-    state = _text(_APPROVAL.state, "JobAccepted" if approval.accepted else "JobRejected")
-    return part(_DETAIL.approve_status_list, _text(_APPROVAL.domain_id, approval.domain_id) + state)
+    state = _text(_APPROVAL.state, "JobAccepted" if accepted else "JobRejected")
+    return part(_DETAIL.approve_status_list, _text(_APPROVAL.domain_id, domain_id) + state)
 
 
 def _text(tag: bytes, text: str) -> bytes:

@@ -9,7 +9,16 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import JobStore
 from kusciajob.model import transitions
-from kusciajob.model.errors import JobError, JobExists, JobNotFound, LogTruncated, StaleJob, StoreFailed, TaskNotFound
+from kusciajob.model.errors import (
+    JobError,
+    JobExists,
+    JobNotFound,
+    LogTruncated,
+    StaleJob,
+    StoreFailed,
+    TaskExists,
+    TaskNotFound,
+)
 from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
@@ -116,7 +125,7 @@ async def test_a_refused_call_leaves_those_beside_it_alone(store: JobStore) -> N
         return_exceptions=True,
     )
 
-    assert [type(result) for result in results] == [Job, JobExists, JobExists, StaleJob, Job]
+    assert [type(result) for result in results] == [Job, JobExists, TaskExists, StaleJob, Job]
     assert [event.job.job_id for event in await whole_log(store)] == ["taken", "before", "after"]
     assert [event.revision for event in await whole_log(store)] == [1, 2, 3]
 

@@ -26,10 +26,12 @@ EFFECTS = {
     "Cancel": (APPLY, APPLY, NOTHING, APPLY, NOTHING, NOTHING, APPLY),
     "Suspend": (REFUSE, APPLY, REFUSE, REFUSE, REFUSE, REFUSE, REFUSE),
     "Restart": (REFUSE, REFUSE, REFUSE, APPLY, REFUSE, REFUSE, APPLY),
-    "Approve": (APPLY, REFUSE, REFUSE, REFUSE, REFUSE, REFUSE, REFUSE),
+    "Accept": (APPLY, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING, NOTHING),
+    "Reject": (APPLY, REFUSE, REFUSE, REFUSE, REFUSE, REFUSE, REFUSE),
 }
-REFUSED = {"Suspend": 11210, "Restart": 11211, "Approve": 11206}
+REFUSED = {"Suspend": 11210, "Restart": 11211, "Reject": 11206}
 UNKNOWN = {"Stop": 11205, "Cancel": 11209, "Suspend": 11207, "Restart": 11208, "Approve": 11206, "Delete": 11204}
+APPROVE = {"Accept": 1, "Reject": 2}
 OUTCOMES = {"long": "Running", "good": "Succeeded", "bad": "Failed"}
 OUTCOME_OF = {"Stop": "Failed", "Cancel": "Cancelled", "Suspend": "Suspended"}
 
@@ -123,20 +125,21 @@ class Life(RuleBasedStateMachine):
             same = known.scripts == scripts and max(known.request.max_parallelism, 1) == max(parallelism, 1)
             assert response.status.code == (0 if same else 11201), response.status
 
-    @rule(job_id=st.sampled_from(IDS), operation=st.sampled_from(sorted(EFFECTS)), reject=st.booleans())
-    def operate(self, job_id: str, operation: str, reject: bool) -> None:
-        reason = {"result": 2 if reject else 1} if operation == "Approve" else {}
-        response = self.ask(f"{operation}Job", job_id=job_id, reason="why", **reason)
+    @rule(job_id=st.sampled_from(IDS), operation=st.sampled_from(sorted(EFFECTS)))
+    def operate(self, job_id: str, operation: str) -> None:
+        result = {"result": APPROVE[operation]} if operation in APPROVE else {}
+        call = "Approve" if operation in APPROVE else operation
+        response = self.ask(f"{call}Job", job_id=job_id, reason="why", **result)
         job = self.jobs.get(job_id)
         if job is None:
-            assert response.status.code == UNKNOWN[operation], response.status
+            assert response.status.code == UNKNOWN[call], response.status
             return
         effect = EFFECTS[operation][STATES.index(job.state)]
         assert response.status.code == (REFUSED[operation] if effect == REFUSE else 0), (job.state, response.status)
         if effect == APPLY:
-            if operation == "Approve":
-                job.accepted = not reject
-                job.state = "ApprovalReject" if reject else job.runs()
+            if operation in APPROVE:
+                job.accepted = operation == "Accept"
+                job.state = job.runs() if job.accepted else "ApprovalReject"
             elif operation == "Restart":
                 job.state = job.runs() if job.accepted else "AwaitingApproval"
             else:

@@ -92,7 +92,7 @@ def test_garbage_over_http(edge: Edge, route: Route, content_type: str, encoding
     header=st.text(st.characters(codec="latin-1", exclude_characters="\r\n\0"), max_size=40),
 )
 def test_any_method_path_and_header(edge: Edge, method: str, path: str, header: str) -> None:
-    head = f"{method} {path} HTTP/1.1\r\nHost: x\r\nX-Any: {header}\r\nConnection: close\r\n\r\n"
+    head = f"{method} {path} HTTP/1.1\r\nHost: localhost\r\nX-Any: {header}\r\nConnection: close\r\n\r\n"
     is_watch = path == "/api/v1/job/watch" and method == "POST"
     answer = edge.exchange([head.encode("latin-1")], then="leave" if is_watch else "wait")
     if not is_watch:
@@ -121,7 +121,7 @@ def test_a_body_that_comes_in_pieces_and_never_ends(
 ) -> None:
     is_chunked = not missing
     length = "Transfer-Encoding: chunked" if is_chunked else f"Content-Length: {sum(sizes) + missing}"
-    head = f"POST {route.path} HTTP/1.1\r\nHost: x\r\n{length}\r\n\r\n".encode()
+    head = f"POST {route.path} HTTP/1.1\r\nHost: localhost\r\n{length}\r\n\r\n".encode()
     pieces = [b"%x\r\n%s\r\n" % (size, b" " * size) if is_chunked else b" " * size for size in sizes]
     answer = edge.exchange([head, *pieces], then=then)
     assert b" 500 " not in answer[:20], answer
@@ -132,7 +132,7 @@ def test_many_half_open_requests_do_not_keep_others_out(edge: Edge) -> None:
     async def hold() -> int:
         connections = [await edge.connect() for _ in range(50)]
         for _, writer in connections:
-            writer.write(b"POST /api/v1/job/create HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{")
+            writer.write(b"POST /api/v1/job/create HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\n{")
             await writer.drain()
         answer = await edge.fetch("POST", "/healthZ", b"", {})
         for _, writer in connections:

@@ -197,7 +197,7 @@ async def test_a_job_is_suspended_restarted_and_cancelled(server: RunningServer,
             finished = await asyncio.to_thread(kusciajob, commands[0][0], "paused", "--reason", "test", server=server)
             assert finished.returncode == 0, finished.stderr
     assert_refused(kusciajob("suspend", "paused", server=server), "(code 11210)")
-    assert_refused(kusciajob("approve", "paused", "--accept", server=server), "(code 11206)")
+    assert_refused(kusciajob("approve", "paused", "--reject", server=server), "(code 11206)")
 
 
 def test_watch_ends_quietly_when_nobody_reads_it_any_more(server: RunningServer, tmp_path: Path) -> None:

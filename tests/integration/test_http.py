@@ -108,7 +108,8 @@ async def test_a_job_over_json_in_its_exact_form(web: Web) -> None:
         ],
         "custom_fields": {},
     }
-    assert (status["state"], status["err_msg"], status["approve_status_list"]) == ("Succeeded", "", [])
+    accepted = [{"domain_id": "alice", "state": "JobAccepted"}]
+    assert (status["state"], status["err_msg"], status["approve_status_list"]) == ("Succeeded", "", accepted)
     assert status["tasks"][0]["progress"] == 1
     _, batch = await web.call("/api/v1/job/status/batchQuery", {"job_ids": ["web"]})
     assert batch["data"]["jobs"] == [{"job_id": "web", "status": status}]
@@ -129,7 +130,7 @@ async def test_every_operation_has_its_path_and_code(shared: Web, path: str, cod
 
 async def test_approve_takes_the_result_by_name_or_number(web: Web) -> None:
     await web.call("/api/v1/job/create", JOB)
-    for result in ("APPROVE_RESULT_ACCEPT", 1):
+    for result in ("APPROVE_RESULT_REJECT", 2):
         _, answer = await web.call("/api/v1/job/approve", {"job_id": "web", "result": result})
         assert answer["status"]["code"] == 11206
         assert answer["data"] is None

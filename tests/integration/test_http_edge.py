@@ -130,7 +130,7 @@ async def session(edge: Edge) -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-WATCH = "POST /api/v1/job/watch HTTP/1.1\nHost: x\nContent-Length: 0\n\n"
+WATCH = "POST /api/v1/job/watch HTTP/1.1\nHost: localhost\nContent-Length: 0\n\n"
 
 
 async def test_a_client_that_does_not_read_holds_back_its_own_stream_only(edge: Edge) -> None:
@@ -281,7 +281,7 @@ async def test_a_body_above_the_limit_is_refused_however_it_comes(session: aioht
 
 
 async def test_a_body_declared_above_the_limit_is_refused_before_it_arrives(edge: Edge) -> None:
-    reader, writer = await edge.connect(f"POST /healthZ HTTP/1.1\nHost: x\nContent-Length: {MAX_BYTES + 1}\n\n")
+    reader, writer = await edge.connect(f"POST /healthZ HTTP/1.1\nHost: localhost\nContent-Length: {MAX_BYTES + 1}\n\n")
     assert b" 413 " in await reader.readline()
     writer.close()
 
@@ -299,14 +299,14 @@ async def test_a_body_at_the_limit_is_read(session: aiohttp.ClientSession) -> No
     ids=["gzip", "chunks"],
 )
 async def test_a_broken_body_is_a_bad_request(edge: Edge, head: str, body: bytes) -> None:
-    reader, writer = await edge.connect(f"POST /healthZ HTTP/1.1\nHost: x\n{head}\n\n", body)
+    reader, writer = await edge.connect(f"POST /healthZ HTTP/1.1\nHost: localhost\n{head}\n\n", body)
     assert b" 400 " in await reader.readline()
     writer.close()
 
 
 async def test_a_request_that_trickles_in_is_given_up(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(http_messages, "BODY_SECONDS", 0.1)
-    reader, writer = await edge.connect("POST /healthZ HTTP/1.1\nHost: x\nContent-Length: 10\n\n", b"{")
+    reader, writer = await edge.connect("POST /healthZ HTTP/1.1\nHost: localhost\nContent-Length: 10\n\n", b"{")
     assert b" 400 " in await reader.readline()
     writer.close()
 
@@ -315,7 +315,7 @@ async def test_a_connection_that_brings_no_request_is_closed(monkeypatch: pytest
     monkeypatch.setattr(http_gateway, "IDLE_SECONDS", 0.1)
     edge = Edge()
     edge.port = await edge.gateway.start(HOST, 0)
-    reader, writer = await edge.connect("POST /healthZ HTTP/1.1\nHost: x\nX-Slow:")
+    reader, writer = await edge.connect("POST /healthZ HTTP/1.1\nHost: localhost\nX-Slow:")
     assert await reader.read(-1) == b""
     writer.close()
     await edge.gateway.stop()

@@ -169,4 +169,6 @@ async def test_a_job_waits_for_every_domain_but_the_initiators(tmp_path: Path, d
             assert [answer.state for answer in over.approve_status_list] == answers
             if final == "ApprovalReject":
                 assert over.err_msg == "Party: carol rejected the job. Reason: as agreed"
-            assert (await approve(place, "bob", pb.APPROVE_RESULT_ACCEPT))[0] == 11206
+            assert await approve(place, "bob", pb.APPROVE_RESULT_ACCEPT) == (0, "success")
+            assert (await approve(place, "bob", pb.APPROVE_RESULT_REJECT))[0] == 11206
+            assert await status() == over

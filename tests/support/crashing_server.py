@@ -84,7 +84,7 @@ async def run(directory: Path, *, when: str, at: int) -> int:
         path="",
         ports=free_range(8),
         stop_grace_seconds=0.5,
-        progress_url=lambda: "http://127.0.0.1:9/",
+        progress_url=lambda _: "http://127.0.0.1:9/",
     )
     images = AppImageCatalog(directory / "images")
     hub = Hub(store)

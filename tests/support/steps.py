@@ -1,7 +1,7 @@
 """The steps of a job's life, as the scheduler takes them, without a scheduler."""
 
 from kusciajob.model import transitions
-from kusciajob.model.status import Approval, Job, JobState
+from kusciajob.model.status import Job, JobState
 from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
 from tests.support.builders import NOW, job_spec, new_job, task
 
@@ -40,9 +40,9 @@ def fail(job: Job, index: int = 0, *, now: float = NOW, message: str = "exit cod
 
 
 def ask(job: Job, operation: Operation, *, now: float = NOW) -> Job:
-    """Any operation, by alice; Approve accepts for bob."""
-    if operation is Operation.APPROVE:
-        return transitions.approve(job, [Approval("bob", accepted=True)], now=now)
+    """Any operation, by alice; the answers of Accept and Reject are bob's."""
+    if operation in (Operation.ACCEPT, Operation.REJECT):
+        return transitions.approve(job, ["bob"], accepted=operation is Operation.ACCEPT, reason="why not", now=now)
     return transitions.request(job, operation, by="alice", reason="why not", now=now)
 
 
@@ -62,7 +62,7 @@ def job_in(state: JobState) -> Job:
         case JobState.AWAITING_APPROVAL:
             return awaiting
         case JobState.APPROVAL_REJECT:
-            return transitions.approve(awaiting, [Approval("bob", accepted=False, reason="no")], now=NOW)
+            return ask(awaiting, Operation.REJECT)
         case JobState.CANCELLED:
             return ask(job, Operation.CANCEL)
         case JobState.SUSPENDED:

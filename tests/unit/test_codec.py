@@ -230,6 +230,23 @@ def test_every_field_of_a_status_is_told() -> None:
     assert unset_fields(expected) == []
 
 
+def told_answers(status: JobStatus) -> list[tuple[str, str]]:
+    detail = pb.JobStatusDetail.FromString(job_status.encode_status(status))
+    return [(answer.domain_id, answer.state) for answer in detail.approve_status_list]
+
+
+def test_in_a_job_that_needs_no_approval_every_party_has_accepted() -> None:
+    told = told_answers(replace(full_status(), awaited=(), approvals=()))
+    assert told == [("bob", "JobAccepted"), ("alice", "JobAccepted")]
+
+
+def test_answers_are_told_in_order_of_the_parties_and_only_those_given() -> None:
+    given = (Approval("carol", accepted=True), Approval("alice", accepted=False), Approval("bob", accepted=True))
+    told = told_answers(replace(full_status(), awaited=("alice", "bob"), approvals=given))
+    assert told == [("bob", "JobAccepted"), ("alice", "JobRejected"), ("carol", "JobAccepted")]
+    assert told_answers(replace(full_status(), awaited=("alice",), approvals=())) == []
+
+
 @pytest.mark.parametrize("kind", list(StageKind))
 def test_every_stage_is_told_for_every_domain(kind: StageKind) -> None:
     detail = pb.JobStatusDetail.FromString(job_status.encode_status(replace(full_status(), stage=Stage(kind))))

@@ -110,7 +110,7 @@ async def test_what_the_limit_of_output_leaves_is_read_without_the_hole(tmp_path
         path="",
         ports=range(20_000, 20_001),
         stop_grace_seconds=0,
-        progress_url=lambda: "",
+        progress_url=lambda _: "",
     )
     key = PartyKey(1, 0, 1, 0)
     file = tmp_path / "runs" / str(key) / "stdout.log"

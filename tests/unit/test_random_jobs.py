@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from kusciajob.model import planner, transitions
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task
-from kusciajob.model.status import ACTIVE, Approval, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
+from kusciajob.model.status import ACTIVE, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job
 from tests.support.steps import move_party
@@ -129,9 +129,11 @@ class Drive:
     def ask_something(self) -> None:
         operation = self.random.choice(list(Operation))
         try:
-            if operation is Operation.APPROVE:
-                answer = Approval("domain-1", accepted=self.random.random() < 0.9)
-                self.job = transitions.approve(self.job, [answer], now=self.now)
+            if operation in (Operation.ACCEPT, Operation.REJECT):
+                # Rejected jobs are over at once: few are.
+                accepted = operation is Operation.ACCEPT or self.random.random() < 0.8
+                operation = Operation.ACCEPT if accepted else Operation.REJECT
+                self.job = transitions.approve(self.job, ["domain-1"], accepted=accepted, now=self.now)
             else:
                 self.job = transitions.request(self.job, operation, by="alice", reason="", now=self.now)
         except InvalidTransition:

@@ -29,20 +29,20 @@ LATER = NOW + 100
 
 # What the contract says; "=" is success without effect.
 OPERATIONS = {
-    # Stop, Cancel, Suspend, Restart, Approve
-    "Pending": ("Failed", "Cancelled", "refused", "refused", "refused"),
-    "Running": ("Running", "Running", "Running", "refused", "refused"),
-    "Succeeded": ("=", "=", "refused", "refused", "refused"),
-    "Failed": ("=", "Cancelled", "refused", "Running", "refused"),
-    "AwaitingApproval": ("Failed", "Cancelled", "refused", "refused", "Pending"),
-    "ApprovalReject": ("=", "=", "refused", "refused", "refused"),
-    "Cancelled": ("=", "=", "refused", "refused", "refused"),
-    "Suspended": ("Failed", "Cancelled", "refused", "Running", "refused"),
+    # Stop, Cancel, Suspend, Restart, Accept, Reject
+    "Pending": ("Failed", "Cancelled", "refused", "refused", "=", "refused"),
+    "Running": ("Running", "Running", "Running", "refused", "=", "refused"),
+    "Succeeded": ("=", "=", "refused", "refused", "=", "refused"),
+    "Failed": ("=", "Cancelled", "refused", "Running", "=", "refused"),
+    "AwaitingApproval": ("Failed", "Cancelled", "refused", "refused", "Pending", "ApprovalReject"),
+    "ApprovalReject": ("=", "=", "refused", "refused", "=", "refused"),
+    "Cancelled": ("=", "=", "refused", "refused", "=", "refused"),
+    "Suspended": ("Failed", "Cancelled", "refused", "Running", "=", "refused"),
 }
 POSSIBLE = {
     Operation.SUSPEND: "Running",
     Operation.RESTART: "Failed or Suspended",
-    Operation.APPROVE: "AwaitingApproval",
+    Operation.REJECT: "AwaitingApproval",
 }
 
 
@@ -61,9 +61,9 @@ def test_every_operation_in_every_state(state: JobState, operation: Operation) -
     else:
         after = ask(job, operation, now=LATER)
         assert after.status.state == expected
-        assert isinstance(after.status.phase, Ended) == (expected in ("Failed", "Cancelled"))
+        assert isinstance(after.status.phase, Ended) == (expected in ("Failed", "Cancelled", "ApprovalReject"))
         assert after.status.phase.ended_at in (None, LATER)
-        if operation is not Operation.APPROVE:
+        if operation not in (Operation.ACCEPT, Operation.REJECT):
             assert after.status.stage.kind.value == operation.value
             assert after.status.message == f"Party: alice execute the cmd: {operation}. Reason: why not"
 
@@ -347,6 +347,7 @@ WHILE_ENDING = {
     (Operation.SUSPEND, Operation.STOP): "Failed",
     (Operation.SUSPEND, Operation.CANCEL): "Cancelled",
     (Operation.SUSPEND, Operation.SUSPEND): "refused",
+    **{(first, Operation.ACCEPT): "=" for first in ENDING},
 }
 
 
@@ -428,31 +429,31 @@ def test_a_restarted_job_that_fails_again_says_why() -> None:
 def test_a_job_that_needs_approval_waits_for_every_domain() -> None:
     job = new_job(awaited=("bob", "carol"))
     assert job.status.tasks[0].message == "waiting for approval"
-    job = transitions.approve(job, [Approval("bob", accepted=True)], now=NOW)
+    job = transitions.approve(job, ["bob"], accepted=True, now=NOW)
     assert job.status.state is JobState.AWAITING_APPROVAL
-    job = transitions.approve(job, [Approval("carol", accepted=True, reason="fine")], now=LATER)
+    job = transitions.approve(job, ["carol"], accepted=True, reason="fine", now=LATER)
     assert job.status.phase == Unstarted("Pending", LATER)
     assert job.status.tasks[0].message == ""
     assert job.status.approvals == (Approval("bob", accepted=True), Approval("carol", accepted=True, reason="fine"))
 
 
 def test_others_cannot_accept_for_the_awaited() -> None:
-    job = transitions.approve(new_job(awaited=("bob",)), [Approval("alice", accepted=True)], now=NOW)
+    job = transitions.approve(new_job(awaited=("bob",)), ["alice"], accepted=True, now=NOW)
     assert job.status.state is JobState.AWAITING_APPROVAL
 
 
 def test_one_rejection_ends_a_job() -> None:
     job = new_job(awaited=("bob", "carol"))
-    answers = [Approval("bob", accepted=True), Approval("carol", accepted=False, reason="no data")]
-    job = transitions.approve(job, answers, now=LATER)
+    job = transitions.approve(job, ["bob"], accepted=True, now=NOW)
+    job = transitions.approve(job, ["carol"], accepted=False, reason="no data", now=LATER)
     assert job.status.phase == Ended("ApprovalReject", None, LATER)
     assert job.status.message == "Party: carol rejected the job. Reason: no data"
     assert job.status.tasks[0].message == "never started: the job was rejected"
 
 
 def test_a_domain_may_change_its_mind_while_others_are_awaited() -> None:
-    job = transitions.approve(new_job(awaited=("bob", "carol")), [Approval("bob", accepted=True)], now=NOW)
-    job = transitions.approve(job, [Approval("bob", accepted=False)], now=NOW)
+    job = transitions.approve(new_job(awaited=("bob", "carol")), ["bob"], accepted=True, now=NOW)
+    job = transitions.approve(job, ["bob"], accepted=False, now=NOW)
     assert job.status.state is JobState.APPROVAL_REJECT
 
 
@@ -460,9 +461,19 @@ def test_a_restart_does_not_get_round_approval() -> None:
     job = ask(ask(new_job(awaited=("bob",)), Operation.STOP), Operation.RESTART, now=LATER)
     assert job.status.phase == Unstarted("AwaitingApproval", LATER)
     assert job.status.tasks[0].message == "waiting for approval"
-    assert ask(job, Operation.APPROVE).status.state is JobState.PENDING
+    assert ask(job, Operation.ACCEPT).status.state is JobState.PENDING
 
 
 def test_a_job_once_approved_is_restarted_without_asking_again() -> None:
-    approved = ask(new_job(awaited=("bob",)), Operation.APPROVE)
+    approved = ask(new_job(awaited=("bob",)), Operation.ACCEPT)
     assert ask(fail(approved), Operation.RESTART).status.state is JobState.RUNNING
+
+
+def test_an_answer_given_again_changes_nothing() -> None:
+    job = transitions.approve(new_job(awaited=("bob", "carol")), ["bob"], accepted=True, reason="fine", now=NOW)
+    assert transitions.approve(job, ["bob"], accepted=True, reason="fine", now=LATER) is job
+
+
+def test_a_rejection_for_nobody_in_particular_is_refused_as_well() -> None:
+    with pytest.raises(InvalidTransition, match="is Pending: Reject is possible only when it is AwaitingApproval"):
+        transitions.approve(new_job(), [], accepted=False, now=NOW)

@@ -117,10 +117,13 @@ def seeds() -> list[bytes]:
     paths = {route.name: route.path for route in ROUTES}
     bodies = [(paths[name], json_format.MessageToJson(request, indent=None)) for name, request in good_requests()]
     posts = [
-        f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n{body}" for path, body in bodies[::4]
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        for path, body in bodies[::4]
     ]
     chunked = "POST /api/v1/job/query HTTP/1.1\r\nTransfer-Encoding: chunked\r\nToken: t\r\n\r\n2\r\n{}\r\n0\r\n\r\n"
-    gets = [f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n" for path in ("/healthZ", "/openapi.json", "/metrics", "/no")]
+    gets = [
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in ("/healthZ", "/openapi.json", "/metrics", "/no")
+    ]
     others = [
         "POST /healthZ HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 2\r\nContent-Encoding: gzip\r\n\r\n{}",
         "OPTIONS * HTTP/1.0\r\nConnection: keep-alive, Upgrade\r\nUpgrade: websocket\r\n\r\n",

@@ -104,7 +104,7 @@ def seeds() -> list[bytes]:
 
 async def _exchange(route: Route, form: Form, body: bytes) -> bytes:
     head = (
-        f"POST {route.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {form.type}\r\n"
+        f"POST {route.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {form.type}\r\n"
         f"Content-Encoding: {form.coding}\r\nContent-Length: {len(body)}\r\n\r\n"
     )
     async with opened_connection() as connection:

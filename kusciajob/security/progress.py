@@ -1,0 +1,78 @@
+"""What entitles a program to report its task's progress: a secret in its URL, derived and stored nowhere."""
+
+import hashlib
+import hmac
+import logging
+import os
+import re
+import secrets
+from pathlib import Path
+
+from kusciajob.contracts import PartyKey
+from kusciajob.security.errors import SecurityError
+
+logger = logging.getLogger(__name__)
+
+KEY_BYTES = 32
+MAC_CHARACTERS = 32
+_TOKEN = re.compile(rf"(\d{{1,19}})\.(\d{{1,9}})\.(\d{{1,9}})\.(\d{{1,9}})\.([0-9a-f]{{{MAC_CHARACTERS}}})", re.ASCII)
+
+
+class ProgressSecrets:
+    """Makes and checks the secret of one run of one party; the same in each server that has the same key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def token(self, key: PartyKey, task_id: str) -> str:
+        """Names the run, and shows that we have told it."""
+        return f"{key.job}.{key.task}.{key.attempt}.{key.party}.{self._mac(key, task_id)}"
+
+    def verify(self, token: str, task_id: str) -> PartyKey | None:
+        """The run that a token is for; None for one that is not ours. It takes as long whether there is such a run."""
+        match = _TOKEN.fullmatch(token)
+        if match is None:
+            return None
+        *numbers, mac = match.groups()
+        key = PartyKey(*map(int, numbers))
+        return key if hmac.compare_digest(mac, self._mac(key, task_id)) else None
+
+    def _mac(self, key: PartyKey, task_id: str) -> str:
+        text = f"{key} {task_id}".encode(errors="surrogatepass")
+        return hmac.new(self._key, text, hashlib.sha256).hexdigest()[:MAC_CHARACTERS]
+
+
+def open_progress_secrets(file: Path) -> ProgressSecrets:
+    """Those of the key in the file, which is made when it is missing or damaged. SecurityError."""
+    try:
+        key = _read(file)
+        if len(key) == KEY_BYTES:
+            return ProgressSecrets(key)
+        logger.warning("%s holds no key and is replaced: what runs can report no progress any more", file)
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        raise SecurityError(f"{file} cannot be read: {error.strerror}: remove it, and a new one is made") from None
+    key = secrets.token_bytes(KEY_BYTES)
+    try:
+        _write(file, key)
+    except OSError as error:
+        raise SecurityError(f"{file} cannot be written: {error.strerror}") from None
+    return ProgressSecrets(key)
+
+
+def _read(file: Path) -> bytes:
+    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    try:
+        return os.read(descriptor, KEY_BYTES + 1)
+    finally:
+        os.close(descriptor)
+
+
+def _write(file: Path, key: bytes) -> None:
+    """Replaces a present file at once: a server that dies here leaves the whole key or none."""
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(key)
+    partial.replace(file)
