@@ -54,7 +54,7 @@ def new_runtime(tmp_path: Path, client: ShimClient) -> ProcessRuntime:
         path="",
         ports=free_range(4),
         stop_grace_seconds=0.3,
-        progress_url=lambda: "http://127.0.0.1:9/",
+        progress_url=lambda _: "http://127.0.0.1:9/",
         max_running_parties=1,
     )
     runtime._shim = client
