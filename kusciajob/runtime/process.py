@@ -151,12 +151,14 @@ class ProcessRuntime:
         return await asyncio.to_thread(_numbers, self._runs)
 
     async def stop_job(self, job: int) -> None:
+        own = {str(key): self._directory(key) for key in self._may_run if key.job == job}
+        # Also what an earlier server started; and of our own also what has deleted its directory.
         unended = await asyncio.to_thread(_unended, self._runs / str(job))
-        keys = {"/".join(directory.parts[-3:]): directory for directory in unended}
-        await asyncio.gather(*(self._end(key, directory) for key, directory in keys.items()))
+        parties = own | {"/".join(directory.parts[-3:]): directory for directory in unended}
+        await asyncio.gather(*(self._end(key, directory) for key, directory in parties.items()))
         for key in [key for key in self._may_run if key.job == job]:
             self._release(key)
-        for text in keys:
+        for text in parties:
             self._shim.forget(text)
         self._slots.free_job(job)
         self._ports.release_job(job)  # also what was allocated for a start that never came

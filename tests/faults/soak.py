@@ -9,6 +9,7 @@ machine does with them differs each time.
 import argparse
 import asyncio
 import logging
+import os
 import secrets
 import signal
 import tempfile
@@ -39,7 +40,12 @@ CHOSEN_FROM = 12
 LOAD_SECONDS = 0.6
 SETTLE_SECONDS = 60.0
 UNKNOWN_JOB = 11202
-MARK = 'echo "$PWD" >> "$KUSCIAJOB_DOMAIN_DIR/runs"; '
+# A run leaves a line, and another one where it finds that something runs under its task id in its domain still.
+MARK = (
+    'exec 9>>"$KUSCIAJOB_DOMAIN_DIR/$TASK_ID.lock"; '
+    'flock -n 9 || echo "$PWD" >>"$KUSCIAJOB_DOMAIN_DIR/overlaps"; '
+    'echo "$PWD" >>"$KUSCIAJOB_DOMAIN_DIR/runs"; '
+)
 
 logger = logging.getLogger(__name__)
 
@@ -61,15 +67,26 @@ class Soak:
         """Asked for, whatever came of it."""
         self.deleted: set[str] = set()
         """Acknowledged."""
+        self._names: dict[str, str] = {}
+        """What each job's task ids begin with; the name of a deleted job is taken by another one."""
+        self._free_names: list[str] = []
         self._unchecked: set[str] = set()
         """Deleted since the last check, which cannot ask for each of thousands again."""
         self.calls: Counter[str] = Counter()
         """By method and outcome."""
 
     async def run_round(self) -> None:
-        """Load, kill at some moment, start again (and die once more while starting, now and then), check."""
+        """Load, kill at some moment, start again (and die once more while starting, now and then), check.
+
+        Sometimes the shim is killed as well, before the server or after it.
+        """
         callers = await self._begin_load()
-        await self._server.kill()
+        victims = self._random.choices(
+            ((self._server.kill,), (self._kill_shim, self._server.kill), (self._server.kill, self._kill_shim)),
+            (8, 1, 1),
+        )[0]
+        for kill in victims:
+            await kill()
         self._jobs_left = self._calls_left = 0
         await asyncio.gather(*callers)
         if self._random.random() < 0.25:
@@ -130,6 +147,7 @@ class Soak:
         assert kept <= set(records.jobs), "directories of deleted jobs are left"
         marks = self._marks()
         assert [run for run, count in marks.items() if count > 1] == [], "these ran twice"
+        assert list(self._domains.glob("*/overlaps")) == [], "one ran beside what was to be gone"
         assert records.succeeded_runs() - set(marks) == set(), "these are told to have succeeded and never ran"
         return records
 
@@ -152,6 +170,10 @@ class Soak:
             return True
         response = await self._server.stub.BatchQueryJobStatus(pb.BatchQueryJobStatusRequest(job_ids=list(known)))
         return {job.job_id: job.status for job in response.data.jobs} == known
+
+    async def _kill_shim(self) -> None:
+        with suppress(StopIteration, ProcessLookupError):  # there is none
+            os.kill(self._server.shim_pid, signal.SIGKILL)
 
     async def _die_while_starting(self) -> None:
         starting = asyncio.create_task(self._server.start())
@@ -183,15 +205,19 @@ class Soak:
             if await self._ask(kind, call) and kind == "DeleteJob":
                 self.deleted.add(job_id)
                 self._unchecked.add(job_id)
+                self._free_names.append(self._names[job_id])
 
     async def _create(self) -> None:
         self._serial += 1
         job_id = f"job-{self._serial}"
-        images = self._random.choices(("quick", "short", "failing", "endless"), (4, 4, 2, 1), k=2)
+        images = self._random.choices(("quick", "short", "failing", "endless", "deaf"), (4, 4, 2, 1, 1), k=2)
+        takes_over = bool(self._free_names) and self._random.random() < 0.7
+        name = self._names[job_id] = self._free_names.pop() if takes_over else job_id
+        depends = ["first"] if self._random.random() < 0.5 else []
         request = job_request(
             job_id,
-            task_request("first", images[0]),
-            task_request("second", images[1], dependencies=["first"] if self._random.random() < 0.5 else []),
+            task_request("first", images[0], task_id=f"{name}-first"),
+            task_request("second", images[1], task_id=f"{name}-second", dependencies=depends),
             max_parallelism=2,
         )
         if await self._ask("CreateJob", self._server.stub.CreateJob(request)):
@@ -235,6 +261,7 @@ async def soak(
     write_image(images, "short", ["sh", "-c", f"{MARK} sleep 0.3"], ports=["main"])
     write_image(images, "failing", ["sh", "-c", f"{MARK} exit 3"], ports=["main"])
     write_image(images, "endless", ["sh", "-c", f"{MARK} exec sleep 600"], ports=["main"])
+    write_image(images, "deaf", ["sh", "-c", f"trap '' TERM; {MARK} exec sleep 600"], ports=["main"])
     write_image(images, "all-ports", ["sh", "-c", MARK], ports=[f"port-{number}" for number in range(PORTS)])
     ports = free_range(PORTS)
     deadline = time.monotonic() + seconds

@@ -1,6 +1,7 @@
 """A start whose outcome is unknown is not "not started": the process runtime keeps the party until it knows its end."""
 
 import os
+import shutil
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -201,4 +202,14 @@ async def test_what_a_deleted_job_left_goes_also_where_nobody_may_write(
     await runtime.remove(1)
     await eventually(lambda: not (tmp_path / "data" / "runs" / "1").exists())
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o500
+    assert (programs(party), runtime.parties) == ([], 0)
+
+
+async def test_a_program_that_has_deleted_its_directory_is_ended_with_its_job(
+    runtime: ProcessRuntime, party: PartySpec, tmp_path: Path
+) -> None:
+    await start_in_vain(runtime, party)
+    shutil.rmtree(tmp_path / "data" / "runs" / "1")
+    await runtime.stop_job(1)
+    await runtime.remove(1)
     assert (programs(party), runtime.parties) == ([], 0)

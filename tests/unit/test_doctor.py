@@ -44,7 +44,7 @@ def test_a_sound_directory(place: Path) -> None:
     assert "log: 3 events, revisions 1 to 3" in result.output
     assert "jobs: 1, unfinished: 1" in result.output
     assert 'job chain is Pending, task b: waiting for "a"' in result.output
-    assert "runs/2: its job is deleted" in result.output
+    assert "runs/2: its job is deleted; waits for removal" in result.output
     assert "runs: directories of 1 jobs" in result.output
     assert before.items() <= {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}.items()
 
