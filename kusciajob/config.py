@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import Meta, Struct
 
+from kusciajob import users
 from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
@@ -73,6 +74,13 @@ class Settings(Struct, frozen=True, kw_only=True):
     path: Annotated[
         str, Meta(description="directories put before PATH for the parties' programs, separated by colons")
     ] = ""
+    run_as: Annotated[
+        str,
+        Meta(
+            description="the system's user that programs run as, so that they can read neither tokens and keys nor the "
+            "database: USER, or DOMAIN=USER for one domain, several with commas between; the server must be root"
+        ),
+    ] = ""
     require_approval: Annotated[
         bool, Meta(description="a new job waits until every party's domain but the initiator's has accepted it")
     ] = False
@@ -133,6 +141,15 @@ class Settings(Struct, frozen=True, kw_only=True):
                     f"allowed_origins has {origin!r}: scheme, host and port only, in lower case, e.g. "
                     "https://portal.example.com"
                 )
+        try:
+            users.parse(self.run_as)
+        except users.UserError as error:
+            raise ValueError(f"setting run_as is {reprlib.repr(self.run_as)}: {error}") from None
+
+    @property
+    def users(self) -> users.Users | None:
+        """Who runs the programs; None: the server's own user."""
+        return users.parse(self.run_as)
 
     @property
     def app_images(self) -> Path:

@@ -32,13 +32,14 @@ class DataDirectoryInUse(DataDirectoryError):
     """Another server works in the data directory."""
 
 
-def claim(directory: Path) -> None:
-    """Make the directory, for its owner only, or see that it is a server's; one that is there stays as it is.
+def claim(directory: Path, *, mode: int = 0o700) -> None:
+    """Make the directory with that mode, or see that it is a server's; one that is there stays as it is.
 
     DataDirectoryError: it holds something else. OSError: it cannot be made or read.
     """
     if not directory.is_dir():
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        directory.mkdir(parents=True, mode=0o700)
+        directory.chmod(mode)  # whatever the umask is
     names = sorted(os.listdir(directory))
     foreign = [name for name in names if name not in OWN]
     if foreign and DATABASE not in names:

@@ -3,12 +3,13 @@
 import asyncio
 import contextlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
-from kusciajob import datadir
+from kusciajob import datadir, users
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
@@ -22,6 +23,7 @@ from kusciajob.model.errors import StoreFailed
 from kusciajob.observation import Observation
 from kusciajob.output import TaskOutput
 from kusciajob.retention import Retention
+from kusciajob.runtime.party import PASSAGE
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
@@ -31,6 +33,7 @@ from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
 from kusciajob.service import JobService
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.users import UserError
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +56,7 @@ class Server:
 
     It takes calls as soon as it has started. Before the scheduler has found what runs it is not healthy, and nothing
     new is started.
-    Raises SecurityError, DataDirectoryError, AddressInUse, StoreFailed on the way up.
+    Raises SecurityError, DataDirectoryError, UserError, AddressInUse, StoreFailed on the way up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -78,9 +81,10 @@ class Server:
         settings, clock = self.settings, SystemClock()
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
-        datadir.claim(settings.data_dir)
+        datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         datadir.keep_private(settings.data_dir)
+        _check_users(settings, has_secrets=guard is not None)
         metrics = Metrics()
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
@@ -190,6 +194,7 @@ class Server:
             progress_url=self._progress_url,
             max_running_parties=settings.max_running_parties,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
+            users=settings.users,
         )
         return runtime, AppImageCatalog(settings.app_images)
 
@@ -205,6 +210,32 @@ class Server:
         error = task.exception()
         if error is not None:
             self._failed.set_exception(error)
+
+
+def _check_users(settings: Settings, *, has_secrets: bool) -> None:
+    """Programs cannot read what the server can, or the log says that they can. UserError."""
+    if settings.runtime != "process":
+        return
+    if settings.users is None:
+        if has_secrets:
+            logger.warning(
+                "the programs of tasks run as the server's own user and can read %s (tokens, keys) and the database: "
+                "setting run_as prevents it",
+                settings.certificates,
+            )
+        return
+    if os.geteuid() != 0:
+        raise UserError(f"setting run_as is {settings.run_as!r}, but only a server that runs as root can change users")
+    if not settings.domains.is_dir():
+        settings.domains.mkdir(parents=True)
+        settings.domains.chmod(PASSAGE)
+    secrets = [path for path in settings.certificates.rglob("*") if path.suffix in (".key", ".token", "")]
+    users.check(
+        settings.users,
+        passages=[settings.data_dir, settings.domains],
+        secrets=[settings.data_dir / datadir.DATABASE, *(path for path in secrets if path.is_file())],
+        domains=settings.domains,
+    )
 
 
 async def _tell_health(

@@ -76,7 +76,8 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
         click.echo(f"wrote {file}")
     click.echo(
         f"The server's certificate is for {', '.join(all_names)}. All are valid for {VALID_DAYS} days. "
-        f"Who has {tls.CA_KEY} can make more that the server trusts."
+        f"Who has {tls.CA_KEY} can make more that the server trusts. Programs of tasks run as the server's user and "
+        "can read all this, unless the server is started as root with --run-as USER."
     )
     click.echo(_usage(settings))
 

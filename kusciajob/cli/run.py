@@ -21,6 +21,7 @@ from kusciajob.cli.remote import connected
 from kusciajob.cli.texts import FINAL_STATES
 from kusciajob.client.connection import Connection
 from kusciajob.config import Settings
+from kusciajob.runtime.party import PASSAGE
 
 HOST = "127.0.0.1"
 # The server is there for this process only.
@@ -52,6 +53,8 @@ def run(file: Path, data_dir: Path | None, output: str, config_file: Path | None
     directory = Path(tempfile.mkdtemp(prefix="kusciajob-"))
     is_kept = False
     try:
+        if settings.users:
+            directory.chmod(PASSAGE)
         exit_code = _run_in(directory, request, settings, output)
         is_kept = exit_code != 0 or _keep_results(directory)
     finally:
@@ -62,7 +65,7 @@ def run(file: Path, data_dir: Path | None, output: str, config_file: Path | None
 
 def _run_in(directory: Path, request: pb.CreateJobRequest, settings: Settings, output: str) -> int:
     try:
-        datadir.claim(directory)
+        datadir.claim(directory, mode=PASSAGE if settings.users else 0o700)
         log_file = logging.FileHandler(directory / "server.log")
     except datadir.DataDirectoryError as error:
         raise CommandError(str(error)) from None

@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -15,11 +16,15 @@ from kusciajob.model.appimage import Container
 from kusciajob.model.errors import TemplateError
 from kusciajob.model.job import Party
 from kusciajob.model.status import Endpoint
+from kusciajob.model.text import shown
+from kusciajob.users import User, Users
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
 """A party's own directory for temporary files, by this name to the shim as well: it looks whether one is left empty."""
 MAX_NAME_BYTES = 255  # of one path component, on Linux
+PASSAGE = 0o711
+"""The mode of a directory that others may pass but not read."""
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
 
 
@@ -45,8 +50,22 @@ def container_of(party: PartySpec, index: int) -> Container:
     return deploy.containers[0]
 
 
-def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, progress_url: str) -> Program:
-    """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
+def user_of(party: PartySpec, users: Users) -> User:
+    """Whose process the party is to be. StartFailed where its domain has no user."""
+    domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
+    user = users.of(domain_id)
+    if user is None:
+        raise StartFailed(f"setting run_as names no user for domain {shown(domain_id)}, and none for all others")
+    return user
+
+
+def prepare(
+    party: PartySpec, directory: Path, *, domains: Path, path: str, progress_url: str, user: User | None = None
+) -> Program:
+    """Lay out the party's directory and say what to execute there. StartFailed names what is wrong.
+
+    The program may write in its root, its temporary and its domain's directory; as another user, nowhere else.
+    """
     container = container_of(party, party.key.party)
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = f"{domains}/{directory_name(own.domain_id)}"
@@ -59,14 +78,20 @@ def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, prog
         "TMPDIR": temporary,
         "KUSCIAJOB_DOMAIN_DIR": domain_directory,
         "TASK_PROGRESS_URL": progress_url,
+        **({"USER": user.name, "LOGNAME": user.name} if user else {}),
         **{variable.name: variable.value for variable in container.env},
         **_task_variables(party, own),
     }
     values = {**env, "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config}
     try:
-        for each in (root, temporary, domain_directory, cwd):
-            _make(each)
-        _write_config_files(party, container, root, values)
+        # Once a program was started there, what is there is no longer ours to write to.
+        if not os.path.lexists(f"{directory}/{OUTPUT_FILES[OutputStream.STDOUT]}"):
+            for each in (root, temporary, domain_directory, cwd):
+                _make(each)
+            _write_config_files(party, container, root, values)
+            if user:
+                _hand_over(user, directory, root, temporary)
+                _hand_over_domain(user, domain_directory)
     except OSError as error:
         text = f"the party's directory cannot be written: {error.strerror}"
         raise StartFailed(text, detail=str(error.filename)) from None
@@ -151,6 +176,25 @@ def _make(directory: str) -> None:
     except FileNotFoundError:
         _make(os.path.dirname(directory))
         _make(directory)  # another party may have made it meanwhile
+
+
+def _hand_over(user: User, directory: Path, *own: str) -> None:
+    """The party's own directories and what is in them become the user's; those above them let him pass, no more."""
+    # No program has run there yet, so that nothing can be changed under this.
+    for passage in (directory, directory.parent, directory.parent.parent):
+        passage.chmod(PASSAGE)
+    for top in own:
+        for place, _, files in os.walk(top):
+            for path in (place, *(f"{place}/{name}" for name in files)):
+                os.chown(path, user.uid, user.gid, follow_symlinks=False)
+
+
+def _hand_over_domain(user: User, directory: str) -> None:
+    """The domain's directory becomes the user's own where it is the server's; not what somebody has put into it."""
+    found = os.lstat(directory)
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+        os.chmod(directory, 0o700)
+        os.chown(directory, user.uid, user.gid, follow_symlinks=False)
 
 
 def _below(root: str, absolute: str) -> str:

@@ -18,6 +18,7 @@ from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.shim.records import open_regular
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.slots import Slots
+from kusciajob.users import Users
 
 logger = logging.getLogger(__name__)
 
@@ -41,12 +42,14 @@ class ProcessRuntime:
         max_running_parties: int = 0,
         output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
+        users: Users | None = None,
     ) -> None:
         self._runs = directory.absolute() / "runs"
         self._domains = domains.absolute()
         self._path = path
         self._progress_url = progress_url
         self._host = host
+        self._users = users
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
         self._slots = Slots(max_running_parties)
@@ -72,6 +75,8 @@ class ProcessRuntime:
 
     async def open(self) -> None:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if self._users:
+            self._runs.chmod(layout.PASSAGE)
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         containers = [layout.container_of(party, party.key.party) for party in parties]
@@ -100,6 +105,7 @@ class ProcessRuntime:
         if party.key in self._started:
             return
         directory = self._directory(party.key)
+        user = layout.user_of(party, self._users) if self._users else None
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
         program = await self._blocking.do(
             partial(
@@ -109,6 +115,7 @@ class ProcessRuntime:
                 domains=self._domains,
                 path=self._path,
                 progress_url=self._progress_url(party),
+                user=user,
             )
         )
         try:
@@ -121,6 +128,7 @@ class ProcessRuntime:
                 cwd=program.cwd,
                 directory=directory,
                 output_limit_bytes=self._output_limit_bytes,
+                user=(user.uid, user.gid) if user else None,
             )
         except ShimError as error:
             raise StartFailed("the program could not be started", detail=str(error)) from None

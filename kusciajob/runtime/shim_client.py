@@ -21,6 +21,7 @@ from kusciajob.runtime.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shi
 from kusciajob.runtime.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
 
 HELLO_ID = 0
+VERSION_WITH_USERS = 2
 CONNECT_SECONDS = 10.0
 CONNECT_POLL_SECONDS = 0.003
 RECONNECT_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
@@ -122,6 +123,7 @@ class ShimClient:
         self._launching: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self.shim_pid: int | None = None
+        self._shim_version = 0
         self.failing = asyncio.Event()
         """Set while the shim does not answer, or none can be reached."""
 
@@ -157,18 +159,27 @@ class ShimClient:
         cwd: str | Path,
         directory: Path,
         output_limit_bytes: int | None = None,
+        user: tuple[int, int] | None = None,
     ) -> PartyState:
         """Spawns argv[0], an absolute path, unless this key ever was: then answers its state and spawns nothing.
 
+        It runs as the user and group of those numbers, without any: as the shim does.
         ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
         """
-        payload = {
+        payload: dict[str, Any] = {
             "argv": argv,
             "env": env,
             "cwd": str(cwd),
             "dir": str(directory),
             "output_limit_bytes": output_limit_bytes,
         }
+        if user is not None:
+            if self._shim_version < VERSION_WITH_USERS:
+                raise ShimError(
+                    "the running shim is of an earlier version and starts programs only as its own user: "
+                    "it leaves when those that it runs have ended"
+                )
+            payload["user"] = user
         was_watched = key in self._parties
         self._watch(key, directory)
         try:
@@ -304,7 +315,7 @@ class ShimClient:
         except asyncio.CancelledError:
             transport.abort()
             raise
-        if hello.version != PROTOCOL_VERSION:
+        if hello.version not in (1, PROTOCOL_VERSION):
             transport.abort()
             raise ShimUnavailable(
                 f"the running shim of {self._directory} speaks version {hello.version}, this program {PROTOCOL_VERSION}"
@@ -317,6 +328,7 @@ class ShimClient:
         unanswered = [request.line for request in self._requests.values()]
         self._outgoing.clear()
         self._connection, self._transport, self.shim_pid = connection, transport, hello.pid
+        self._shim_version = hello.version
         # First what the last connection may have missed; the shim answers in order.
         for key, watched in self._parties.items():
             if not watched.exit.done():

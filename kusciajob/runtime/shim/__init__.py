@@ -5,7 +5,8 @@ each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "re
 "text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
     hello                                               protocol version, pid, what keeps a party together
-    start    key argv env cwd dir [output_limit_bytes]  spawns the party, or answers its state if it ever was
+    start    key argv env cwd dir [output_limit_bytes] [user]
+                                                        spawns the party, or answers its state if it ever was
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown
     list                                                the running parties
@@ -14,6 +15,7 @@ A party's `dir` gets stdout.log (created first: where it is missing nothing was 
 (who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.
 """
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
+"""Of which 1 does not know `user`: a shim of that version runs programs as itself."""
 EXIT_LOCKED = 3
 MAX_REQUEST_BYTES = 8 << 20

@@ -104,6 +104,7 @@ class Parties:
         cwd: str,
         directory: str,
         output_limit_bytes: int | None,
+        user: tuple[int, int] | None = None,
     ) -> dict[str, Any]:
         """Spawns the party unless it is or was already spawned; answers its state."""
         if key in self.running or key in self._unwritten or os.path.lexists(f"{directory}/exit.json"):
@@ -117,10 +118,12 @@ class Parties:
                         os.unlink(f"{directory}/{name}")
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
                 opened.append(os.open(f"{directory}/{name}", flags, 0o600))
+                if user is not None:
+                    os.fchown(opened[-1], *user)  # the program may open what it writes to by /dev/stdout
             party = Party(key, directory, output_limit_bytes)
             env = {**env, MARKER: marker_of(key, directory)}
             with self.containment.around(key):
-                party.pid = spawn(argv, env, cwd=cwd, stdout=opened[0], stderr=opened[1])
+                party.pid = spawn(argv, env, cwd=cwd, stdout=opened[0], stderr=opened[1], user=user)
         except FileExistsError:
             return self.recover(key, directory)
         except (OSError, ValueError, RequestError) as error:

@@ -8,6 +8,8 @@ from kusciajob.runtime.shim.records import log, read_bytes
 
 MARKER = "KUSCIAJOB_PARTY"
 PR_SET_CHILD_SUBREAPER = 36
+PR_SET_NO_NEW_PRIVS = 38
+LIBC = ctypes.CDLL(None, use_errno=True)
 HAS_LISTS_OF_CHILDREN = os.path.exists(f"/proc/self/task/{os.getpid()}/children")
 TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
 
@@ -74,6 +76,12 @@ def send_signal(kill: Callable[[int, int], None], pid: int, number: int) -> bool
 
 def become_subreaper() -> None:
     """From now on whatever a descendant leaves behind becomes a child of this process."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+    if LIBC.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         log(f"programs that daemonise cannot be followed: {os.strerror(ctypes.get_errno())}")
+
+
+def forgo_privileges() -> None:
+    """From now on this process and all it becomes get no more rights, also by set-user-ID programs. Raises OSError."""
+    if LIBC.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))

@@ -22,6 +22,7 @@ MAX_BACKLOG_BYTES = 8 << 20
 READ_BYTES = 256 << 10
 FIRST_CLIENT_SECONDS = 2.0
 FAULT_PAUSE_SECONDS = 0.1
+NO_ID = 2**32 - 1
 RETRYABLE = frozenset(
     (
         errno.EAGAIN,
@@ -49,6 +50,15 @@ def take_path(request: dict[str, Any], name: str) -> str:
     if not path.startswith("/"):
         raise RequestError(errno.EINVAL, f"{request.get('op')}: {name} must be an absolute path, not {path[:80]!r}")
     return path
+
+
+def take_user(request: dict[str, Any]) -> tuple[int, int] | None:
+    match take(request, "user", (list, type(None))):
+        case None:
+            return None
+        case [int(uid), int(gid)] if 0 < uid < NO_ID and 0 <= gid < NO_ID:
+            return uid, gid
+    raise RequestError(errno.EINVAL, "start: user must be a user's number, not root's, and a group's")
 
 
 class Client:
@@ -237,8 +247,15 @@ class Service:
         if limit is not None and limit <= 0:
             raise RequestError(errno.EINVAL, f"start: output_limit_bytes must be positive, not {limit}")
         key, directory = take(request, "key", str), take_path(request, "dir")
-        cwd = take_path(request, "cwd")
-        return self._parties.start(key, argv=argv, env=env, cwd=cwd, directory=directory, output_limit_bytes=limit)
+        return self._parties.start(
+            key,
+            argv=argv,
+            env=env,
+            cwd=take_path(request, "cwd"),
+            directory=directory,
+            output_limit_bytes=limit,
+            user=take_user(request),
+        )
 
     def _stop(self, client: Client, request: dict[str, Any]) -> dict[str, Any] | None:
         key, grace_seconds = take(request, "key", str), take(request, "grace_seconds", (int, float))
