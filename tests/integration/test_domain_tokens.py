@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,10 @@ class Domain:
     def has_failed(self, job_id: str) -> bool:
         """Whether the domain was told so."""
         return any(event.object.job_id == job_id and event.object.status.state == "Failed" for event in self.told)
+
+    def has_failed_by_http(self) -> bool:
+        """Whether the last that the domain was told over HTTP is that a job has failed."""
+        return bool(self.told_by_http) and self.told_by_http[-1]["object"]["status"]["state"] == "Failed"
 
 
 @asynccontextmanager
@@ -187,8 +192,8 @@ async def test_what_a_program_wrote_is_told_to_its_own_domain_and_the_master_onl
     async with watching(place, "alice") as alice, watching(place, "bob") as bob:
         await run_their_job(alice)
         for name, domain in (("alice", alice), ("bob", bob)):
-            await eventually(lambda domain=domain: domain.has_failed(JOB))
-            await eventually(lambda domain=domain: domain.told_by_http[-1]["object"]["status"]["state"] == "Failed")
+            await eventually(partial(domain.has_failed, JOB))
+            await eventually(domain.has_failed_by_http)
             line = json.dumps(domain.told_by_http[-1]["object"]["status"])
             for status in (
                 (await domain.call(domain.jobs.QueryJob, request)).data.status,
