@@ -16,7 +16,7 @@ class Recent(Generic[K, V]):
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._weight = 0
+        self.weight = 0
         self._entries: OrderedDict[K, tuple[V, int]] = OrderedDict()
 
     def get(self, key: K) -> V | None:
@@ -31,16 +31,16 @@ class Recent(Generic[K, V]):
         """Keep the value, instead of an earlier one of that key."""
         before = self._entries.pop(key, None)
         if before:
-            self._weight -= before[1]
+            self.weight -= before[1]
         if weight > self._limit:
             return
-        self._weight += weight
+        self.weight += weight
         self._entries[key] = value, weight
-        while self._weight > self._limit:
-            self._weight -= self._entries.popitem(last=False)[1][1]
+        while self.weight > self._limit:
+            self.weight -= self._entries.popitem(last=False)[1][1]
 
     def drop(self, key: K) -> None:
         """Keep nothing of that key; there need not be anything."""
         entry = self._entries.pop(key, None)
         if entry is not None:
-            self._weight -= entry[1]
+            self.weight -= entry[1]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from itertools import accumulate
 
 from msgspec.structs import replace
 
@@ -16,22 +17,23 @@ from kusciajob.output import TaskOutput
 from kusciajob.recent import Recent
 from kusciajob.service import Caller, JobService
 from kusciajob.wire import codec
-from kusciajob.wire.job_status import encode_summary, head, tags_of
+from kusciajob.wire.job_status import encode_summary, head, part, tags_of
 from kusciajob.wire.status import SUCCESS, Answer, Code
 
 KEPT_RESPONSES_BYTES = 16 << 20
 KEPT_STATUSES_BYTES = 8 << 20
 KEPT_BYTES = 256
 """What something kept takes beside its bytes, roughly."""
-FORMS = 4
-"""A kept response may come to be there in JSON as well, which is up to three times as long."""
+FORMS = 3
+"""A kept response may come to be there in JSON as well, which is about twice as long."""
 MAX_BATCH_IDS = 10_000
-BATCH_READ = 32
+BATCH_READ = 64
 """So many jobs are read at once: each can be large."""
 LARGE_INPUTS_CHARACTERS = 1 << 20
 """A job with more task_input_config is described off the event loop, one at a time."""
 
 _DATA = tags_of(pb.QueryJobResponse).data
+_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
 _SUCCESS = pb.QueryJobResponse(status=ReadyResponse.status).SerializeToString()
 
 
@@ -72,19 +74,18 @@ class JobCalls:
             if len(job_ids) > MAX_BATCH_IDS:
                 raise InvalidJob(f"job_ids has {len(job_ids):,} entries: at most {MAX_BATCH_IDS:,} are possible")
             statuses = await self._statuses_of(job_ids, caller)
-            size = 0
-            for count, job_id in enumerate(job_ids):
-                size += len(statuses[job_id]) if job_id in statuses else MAX_BATCH_BYTES
-                if size > MAX_BATCH_BYTES:
-                    return too_large(count, len(job_ids))
-            return BatchResponse([statuses[job_id] for job_id in job_ids])
+            jobs = [statuses[job_id] for job_id in job_ids if job_id in statuses]
+            if len(jobs) < len(job_ids) or sum(map(len, jobs)) > MAX_BATCH_BYTES:
+                sizes = accumulate(map(len, jobs))
+                return too_large(sum(size <= MAX_BATCH_BYTES for size in sizes), len(job_ids))
+            return BatchResponse(jobs)
         return response
 
     async def _statuses_of(self, job_ids: Sequence[str], caller: Caller) -> dict[str, bytes]:
-        """By job id, the serialised statuses; those of the last are left out when all are too large for one answer."""
+        """The parts of the answer by job id; those of the last are left out when all are too large for one answer."""
         if len(job_ids) <= BATCH_READ:
             jobs = await self._service.summaries(job_ids, caller)
-            return {job.job_id: self._summarize(job, caller) for job in jobs}
+            return {job.job_id: self._summarize(job, caller.domain) for job in jobs}
         if "" in job_ids:
             await self._service.summaries(job_ids, caller)  # is refused
         statuses: dict[str, bytes] = {}
@@ -98,7 +99,7 @@ class JobCalls:
                 missing += error.job_ids
                 continue
             for job in jobs if not missing else ():
-                encoded = statuses[job.job_id] = self._summarize(job, caller)
+                encoded = statuses[job.job_id] = self._summarize(job, caller.domain)
                 size += len(encoded)
             if size > MAX_BATCH_BYTES:
                 break
@@ -164,7 +165,8 @@ class JobCalls:
         return request.job_id
 
     async def _describe(self, job: Job, key: tuple[int, int, str]) -> ReadyResponse:
-        job = replace(job, status=failures.seen_by(job.status, key[2]))
+        if key[2]:
+            job = replace(job, status=failures.seen_by(job.status, key[2]))
         if sum([len(task.task_input_config) for task in job.spec.tasks]) > LARGE_INPUTS_CHARACTERS:
             async with self._describing:
                 response, size = await asyncio.to_thread(_describe, job)
@@ -173,11 +175,12 @@ class JobCalls:
         self._responses.put(key, response, weight=FORMS * size + KEPT_BYTES)
         return response
 
-    def _summarize(self, job: JobSummary, caller: Caller) -> bytes:
-        key = job.number, job.revision, caller.domain
+    def _summarize(self, job: JobSummary, domain: str) -> bytes:
+        key = job.number, job.revision, domain
         data = self._statuses.get(key)
         if data is None:
-            data = encode_summary(replace(job, status=failures.seen_by(job.status, caller.domain)))
+            seen = replace(job, status=failures.seen_by(job.status, domain)) if domain else job
+            data = part(_JOBS, encode_summary(seen))
             self._statuses.put(key, data, weight=len(data) + KEPT_BYTES)
         return data
 

@@ -37,13 +37,12 @@ class ReadyResponse:
 
 
 _DATA = tags_of(pb.BatchQueryJobStatusResponse).data
-_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
 _EMPTY = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status, data=pb.BatchQueryJobStatusResponseData())
 _SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
 
 
 class BatchResponse(ReadyResponse):
-    """The answer to BatchQueryJobStatus, of serialised JobStatus messages; what repeats is there once.
+    """The answer to BatchQueryJobStatus, of its serialised `jobs`; what repeats is there once.
 
     Neither its bytes nor its JSON exceed MAX_BATCH_BYTES.
     """
@@ -54,7 +53,7 @@ class BatchResponse(ReadyResponse):
         self._jobs = jobs
 
     def SerializeToString(self) -> bytes:
-        return _SUCCESS + part(_DATA, b"".join([part(_JOBS, job) for job in self._jobs]))
+        return _SUCCESS + part(_DATA, b"".join(self._jobs))
 
     def encoded(self, encode: Callable[[Message], bytes]) -> bytes:
         """In JSON a job takes more room: where that is too much, the answer says so."""
@@ -66,7 +65,7 @@ class BatchResponse(ReadyResponse):
         for count, job in enumerate(self._jobs):
             text = texts.get(job)
             if text is None:
-                text = texts[job] = encode(pb.JobStatus.FromString(job))
+                text = texts[job] = encode(pb.BatchQueryJobStatusResponseData.FromString(job).jobs[0])
             size += len(text) + 1
             if size > MAX_BATCH_BYTES:
                 return encode(too_large(count, len(self._jobs)))

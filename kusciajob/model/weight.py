@@ -32,5 +32,7 @@ def spec_bytes(spec: JobSpec) -> int:
     weight = STATUS_BYTES
     for task in spec.tasks:
         weight += TASK_BYTES + sys.getsizeof(task.task_input_config) + PARTY_BYTES * len(task.parties)
-        weight += PARTY_BYTES * sum([len(party.bandwidth_limits) for party in task.parties])
+        for party in task.parties:
+            if party.bandwidth_limits:
+                weight += PARTY_BYTES * len(party.bandwidth_limits)
     return weight

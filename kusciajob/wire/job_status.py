@@ -55,7 +55,7 @@ def encode_status(status: JobStatus) -> bytes:
     if status.has_details:
         status = failures.told(status)
     encoded = _encode_status(status)
-    return encoded if len(encoded) <= MAX_STATUS_BYTES else _encode_cut(status)
+    return encoded if len(encoded) <= MAX_STATUS_BYTES else _encode_cut(status, len(encoded))
 
 
 def _encode_status(status: JobStatus) -> bytes:
@@ -73,9 +73,12 @@ def _encode_status(status: JobStatus) -> bytes:
     return b"".join(parts)
 
 
-def _encode_cut(status: JobStatus) -> bytes:
+def _encode_cut(status: JobStatus, size: int) -> bytes:
     """With shorter texts; then without addresses; then, for jobs of earlier versions, with shorter names and lists."""
+    texts = [len(party.message) for task in status.tasks for party in task.parties if party.message]
     for characters in TEXT_CHARACTERS:
+        if characters and size - sum(texts) + sum([min(text, characters) for text in texts]) > MAX_STATUS_BYTES:
+            continue  # need not be tried
         encoded = _encode_status(_shorten(status, texts=characters))
         if len(encoded) <= MAX_STATUS_BYTES:
             return encoded

@@ -4,12 +4,14 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import grpc.aio
 import pytest
+from google.protobuf import json_format
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
@@ -75,6 +77,10 @@ class Domain:
     def has_failed(self, job_id: str) -> bool:
         """Whether the domain was told so."""
         return any(event.object.job_id == job_id and event.object.status.state == "Failed" for event in self.told)
+
+    def has_failed_by_http(self) -> bool:
+        """Whether the last that the domain was told over HTTP is that a job has failed."""
+        return bool(self.told_by_http) and self.told_by_http[-1]["object"]["status"]["state"] == "Failed"
 
 
 @asynccontextmanager
@@ -179,3 +185,37 @@ async def test_a_party_reads_its_own_output_only(place: Place) -> None:
             assert text == "their-output\ntheir-error\n"
         (answer,) = await alice.read_log("bob")
         assert (answer.status.code, answer.log) == (NOT_ALLOWED, "")
+
+
+async def test_what_a_program_wrote_is_told_to_its_own_domain_and_the_master_only(place: Place) -> None:
+    request, batch = pb.QueryJobRequest(job_id=JOB), pb.BatchQueryJobStatusRequest(job_ids=[JOB])
+    async with watching(place, "alice") as alice, watching(place, "bob") as bob:
+        await run_their_job(alice)
+        for name, domain in (("alice", alice), ("bob", bob)):
+            await eventually(partial(domain.has_failed, JOB))
+            await eventually(domain.has_failed_by_http)
+            line = json.dumps(domain.told_by_http[-1]["object"]["status"])
+            for status in (
+                (await domain.call(domain.jobs.QueryJob, request)).data.status,
+                (await domain.call(domain.jobs.BatchQueryJobStatus, batch)).data.jobs[0].status,
+                domain.told[-1].object.status,
+                json_format.Parse(line, pb.JobStatusDetail()),
+            ):
+                check_texts(status, told_of=[name])
+        async with place.master.channel(place.server.address) as channel:
+            stub = job_pb2_grpc.JobServiceStub(channel)
+            answer = await stub.QueryJob(request, metadata=place.master.metadata)
+        check_texts(answer.data.status, told_of=["alice", "bob"])
+
+
+def check_texts(status: pb.JobStatusDetail, *, told_of: list[str]) -> None:
+    """The last lines are told of these domains' parties; the texts of task and job are made of the parties'."""
+    (task,) = status.tasks
+    ended = [party for party in task.parties if party.err_msg.startswith("exit code 3")]  # others were stopped
+    assert ended
+    for party in ended:
+        assert party.err_msg == ("exit code 3: their-error" if party.domain_id in told_of else "exit code 3")
+    assert task.err_msg == "; ".join(f"Party[{party.domain_id}]: {party.err_msg}" for party in task.parties)
+    assert status.err_msg == "; ".join(
+        f"Task[their-alias]-Party[{party.domain_id}]: {party.err_msg}" for party in task.parties
+    )

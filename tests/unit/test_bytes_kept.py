@@ -1,0 +1,144 @@
+"""What is kept in memory is bounded in bytes, and what large inputs cost is paid only by who needs them."""
+
+import asyncio
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
+from kusciajob.events import hub as hubs
+from kusciajob.events.ring import Ring, SharedEvent
+from kusciajob.model import transitions, weight
+from kusciajob.model.errors import LogTruncated
+from kusciajob.model.job import Party, Task
+from kusciajob.model.status import EventType, Job, JobEvent
+from kusciajob.output import TaskOutput
+from kusciajob.retention import Retention
+from kusciajob.service import MASTER
+from kusciajob.store import sqlite
+from kusciajob.store.memory import MemoryStore
+from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.tail import Tail
+from tests.support.builders import job_spec, new_job, task
+from tests.support.clock import ManualClock
+from tests.support.memory import MIB
+from tests.support.stores import FaultyStore
+from tests.support.streams import opened_hub
+
+
+def event(revision: int, parties: int = 2) -> JobEvent:
+    members = tuple(Party(f"domain-{number}") for number in range(parties))
+    job = new_job(job_spec(tasks=[Task("t", "app", members)]))
+    return JobEvent(revision, EventType.MODIFIED, replace(job, number=1, revision=revision).summary)
+
+
+def test_a_ring_holds_few_events_that_are_heavy_but_one() -> None:
+    ring = Ring(100, max_bytes=10 * SharedEvent(event(1)).weight)
+    ring.open(0)
+    ring.append([SharedEvent(event(revision)) for revision in range(1, 31)])
+    assert [shared.event.revision for shared in ring.after(20, 100)] == list(range(21, 31))
+    assert not ring.reaches(19)
+    ring.append([SharedEvent(event(31, parties=1000))])
+    assert [shared.event.revision for shared in ring.after(30, 100)] == [31]
+    assert not ring.reaches(29)
+    ring.append([SharedEvent(event(revision)) for revision in range(32, 36)])
+    assert ring.reaches(31)
+    assert not ring.reaches(30)
+    assert ring.weight == 4 * SharedEvent(event(1)).weight
+
+
+def test_a_tail_holds_few_events_that_are_heavy() -> None:
+    tail = Tail(100, 10 * weight.status_bytes(event(1).job.status))
+    tail.extend([event(revision) for revision in range(1, 31)])
+    assert tail.after(19, 100) is None
+    assert [each.revision for each in tail.after(20, 3) or ()] == [21, 22, 23]
+    tail.extend([event(31, parties=1000)])
+    assert tail.after(30, 100) is None  # from the file then
+    tail.extend([event(32)])
+    tail.forget(32)
+    assert tail.after(31, 100) is None
+
+
+async def test_replayed_jobs_are_kept_up_to_so_many_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    store = MemoryStore()
+    jobs = [await store.create(new_job(f"job-{number}")) for number in range(10)]
+    one = SharedEvent(JobEvent(1, EventType.ADDED, jobs[0].summary)).weight
+    monkeypatch.setattr(hubs, "REPLAYED_BYTES", 3 * one)
+    async with opened_hub(store) as hub, hub.subscribe() as first, hub.subscribe() as second:
+        told, again = await first.read(), await second.read()
+        assert [shared.event for shared in told] == [shared.event for shared in again]
+        assert hub._replayed.weight <= 3 * one
+
+
+def test_the_weight_of_a_status_grows_with_its_texts_and_parties() -> None:
+    job = new_job()
+    light = weight.status_bytes(job.status)
+    assert weight.status_bytes(transitions.explain(job, 0, "x" * 1000).status) >= light + 1000
+    assert weight.status_bytes(replace(job.status, message="x" * 10_000)) >= light + 10_000
+    assert weight.status_bytes(event(1, parties=1000).job.status) >= light + 900 * 64
+    assert weight.spec_bytes(job_spec(tasks=[task(input_config="ü" * 1000)])) >= 1000
+
+
+async def test_the_log_is_truncated_to_so_many_bytes() -> None:
+    store = MemoryStore()
+    for number in range(10):
+        await store.create(new_job(f"job-{number}"))
+    one = weight.status_bytes((await store.read_log(0, 1))[0].job.status)
+    keeper = Retention(store=store, clock=ManualClock(), job_days=0, log_events=0, log_hours=0, log_bytes=4 * one)
+    await keeper.round()
+    assert [each.revision for each in await store.read_log(6, 100)] == [7, 8, 9, 10]
+    with pytest.raises(LogTruncated):
+        await store.read_log(5, 100)
+
+
+async def test_changes_of_a_wide_job_take_little_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    store = await SqliteStore.open(path)
+    members = tuple(Party(f"domain-{number}") for number in range(16_000))
+    job = await store.create(new_job(job_spec(tasks=[Task("t", "app", members)])))
+    for number in range(30):
+        job = await store.replace(transitions.explain(job, 0, f"change {number}"))
+    await store.close()
+    assert path.stat().st_size < 12 * MIB  # 32 times 0.6 MiB as it was
+
+
+class NoOutput:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+        return OutputPiece(offset, b"")
+
+
+async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
+    store = FaultyStore(MemoryStore())
+    await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
+    store.failing = {"get"}
+    output = TaskOutput(store=store, source=NoOutput())
+    assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
+    pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)
+    assert [piece async for piece in pieces] == []
+
+
+def large_job() -> Job:
+    return new_job(job_spec(tasks=[task(task_id="the-task", input_config="x" * (8 * MIB))]))
+
+
+async def test_the_event_loop_goes_on_while_a_large_input_is_read(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "jobs.db")
+    created = await store.create(large_job())
+    await store.create(new_job("small"))
+    store._cache = type(store._cache)(sqlite.CACHE_BYTES)
+    large, small = asyncio.create_task(store.get("job-1")), asyncio.create_task(store.get("small"))
+    await asyncio.sleep(0)
+    assert small.done()  # read where it was asked for
+    assert not large.done()
+    assert await large == created
+    await store.close()
+
+
+async def test_those_who_ask_for_a_large_specification_share_it(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "jobs.db")
+    await store.create(large_job())
+    store._cache = type(store._cache)(sqlite.CACHE_BYTES)
+    jobs = await asyncio.gather(*(store.get("job-1") for _ in range(10)))
+    assert len({id(job.spec) for job in jobs}) == 1
+    await store.close()
