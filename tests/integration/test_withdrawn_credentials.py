@@ -240,7 +240,9 @@ async def test_a_stream_that_nobody_reads_is_ended_as_well(tmp_path: Path) -> No
         connection = alice.connect_http(place.http_address)
         await asyncio.to_thread(connection.request, "POST", "/api/v1/job/watch", "{}", {"Token": alice.token or ""})
         async with alice.channel(place.server.address) as channel:
-            watch = job_pb2_grpc.JobServiceStub(channel).WatchJob(pb.WatchJobRequest(), metadata=alice.metadata)
+            watch = job_pb2_grpc.JobServiceStub(channel).WatchJob(
+                pb.WatchJobRequest(timeout_seconds=30), metadata=alice.metadata
+            )
             await watch.read()
             domain_file(place.certs, "alice").unlink()
             await reload(place)
