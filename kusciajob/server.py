@@ -27,6 +27,7 @@ from kusciajob.retention import Retention
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.service import JobService
@@ -87,7 +88,9 @@ class Server:
         runtime, images = self._build_runtime(clock)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
-        scheduler = self._scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock)
+        scheduler = self._scheduler = Scheduler(
+            store=store, hub=hub, runtime=runtime, images=images, clock=clock, limits=_slot_limits(settings)
+        )
         progress = ProgressListener(scheduler.report_task_progress, settings.data_dir / "progress.port")
         stack.push_async_callback(progress.stop)
         self._progress_url = await progress.start()
@@ -119,9 +122,7 @@ class Server:
             watch_streams=settings.max_watch_streams,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
-        observation = Observation(
-            metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler, runtime=runtime
-        )
+        observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, source=runtime)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(service, output, gate=grpc_gate, max_message_bytes=max_message_bytes, guard=guard)
@@ -166,18 +167,14 @@ class Server:
     def _build_runtime(self, clock: SystemClock) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
-            simulated = SimulatedRuntime(
-                clock=clock, on_progress=self._report_progress, max_running_parties=settings.max_running_parties
-            )
-            return simulated, AnyImage()
+            return SimulatedRuntime(clock=clock, on_progress=self._report_progress), AnyImage()
         runtime = ProcessRuntime(
             directory=settings.data_dir,
             domains=settings.domains,
             path=settings.path,
-            ports=range(settings.first_port, settings.last_port + 1),
+            ports=_ports(settings),
             stop_grace_seconds=settings.stop_grace_seconds,
             progress_url=lambda: self._progress_url,
-            max_running_parties=settings.max_running_parties,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
         )
         return runtime, AppImageCatalog(settings.app_images)
@@ -191,6 +188,18 @@ class Server:
         error = task.exception()
         if error is not None:
             self._failed.set_exception(error)
+
+
+def _ports(settings: Settings) -> range:
+    return range(settings.first_port, settings.last_port + 1)
+
+
+def _slot_limits(settings: Settings) -> SlotLimits:
+    return SlotLimits(
+        parties=settings.max_running_parties,
+        parties_per_domain=settings.max_running_parties_per_domain,
+        ports=_ports(settings),
+    )
 
 
 def _lock(directory: Path, stack: AsyncExitStack) -> None:

@@ -10,13 +10,12 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import ExitResult, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
-from kusciajob.runtime.slots import Slots
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +36,6 @@ class ProcessRuntime:
         ports: range,
         stop_grace_seconds: float,
         progress_url: Callable[[], str],
-        max_running_parties: int = 0,
         output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
     ) -> None:
@@ -48,7 +46,6 @@ class ProcessRuntime:
         self._host = host
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
-        self._slots = Slots(max_running_parties)
         self._output_limit_bytes = output_limit_bytes
         self._blocking = Blocking()
         self._shim = ShimClient(directory)
@@ -56,30 +53,22 @@ class ProcessRuntime:
         self._is_connected = False
         self._started: dict[PartyKey, Path] = {}
 
-    @property
-    def parties(self) -> int:
-        """How many run."""
-        return self._slots.taken
-
     async def open(self) -> None:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        return [len(layout.container_of(party, party.key.party).ports) for party in parties]
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         containers = [layout.container_of(party, party.key.party) for party in parties]
         wanted = {party.key: len(container.ports) for party, container in zip(parties, containers, strict=True)}
-        self._slots.take(wanted)
-        try:
-            given = self._ports.allocate(wanted)
-        except NoCapacity:
-            self._slots.free(wanted)
-            raise
+        given = self._ports.allocate(wanted)
         return [
             layout.endpoints_of(container, given[party.key], self._host)
             for party, container in zip(parties, containers, strict=True)
         ]
 
     async def attach(self, party: PartySpec) -> None:
-        self._slots.hold(party.key)
         self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
         directory = self._runs / str(party.key)
         state = await (await self._connected()).recover(str(party.key), directory)
@@ -142,7 +131,6 @@ class ProcessRuntime:
             shim = await self._connected()
             await shim.stop(str(key), grace_seconds=self._stop_grace_seconds)
         self._ports.release([key])
-        self._slots.free([key])
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)
@@ -152,7 +140,6 @@ class ProcessRuntime:
         await asyncio.gather(*(self._end(path) for path in await asyncio.to_thread(_unended, directory)))
         for key in [key for key in self._started if key.job == job]:
             self._release(key)
-        self._slots.free_job(job)
         self._ports.release_job(job)  # also what was allocated for a start that never came
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
@@ -182,7 +169,6 @@ class ProcessRuntime:
 
     def _release(self, key: PartyKey) -> None:
         self._ports.release([key])
-        self._slots.free([key])
         if self._started.pop(key, None) is not None:
             self._shim.forget(str(key))
 

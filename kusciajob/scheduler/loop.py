@@ -8,6 +8,7 @@ from kusciajob.contracts import Clock, EventHub, HubClosed, ImageSource, JobStor
 from kusciajob.model.errors import JobNotFound, StoreFailed
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
 from kusciajob.scheduler.room import WaitingRoom
+from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
 from kusciajob.scheduler.supervisor import pause
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools, party_specs
 
@@ -21,12 +22,21 @@ class Scheduler:
     `run` schedules until it is cancelled, which leaves all programs running. An unexpected error ends it.
     """
 
-    def __init__(self, *, store: JobStore, hub: EventHub, runtime: Runtime, images: ImageSource, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        hub: EventHub,
+        runtime: Runtime,
+        images: ImageSource,
+        clock: Clock,
+        limits: SlotLimits = NO_LIMITS,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._runtime = runtime
         self._clock = clock
-        self._room = WaitingRoom()
+        self._room = WaitingRoom(limits, clock)
         self._tools = Tools(store=store, runtime=runtime, images=images, clock=clock, room=self._room)
         self._workers: dict[int, JobWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -39,6 +49,11 @@ class Scheduler:
         return len(self._workers)
 
     @property
+    def parties(self) -> int:
+        """How many parties have a slot."""
+        return self._room.taken
+
+    @property
     def waiting_for_room(self) -> int:
         """How many of them wait until the runtime has room for a task."""
         return self._room.occupants
@@ -48,6 +63,7 @@ class Scheduler:
         await self._runtime.open()
         self._from_revision = await self._store.head()
         self._recovered = await self._store.unfinished()
+        self._room.recover(self._recovered)
         for job in self._recovered:
             for index, task in enumerate(job.status.tasks):
                 if task.state in ACTIVE:
@@ -136,4 +152,4 @@ class Scheduler:
         except Exception:
             # Found again by the next recovery.
             logger.exception("what is left of deleted job number %d could not be removed", number)
-        self._room.announce()
+        self._room.remove(number)
