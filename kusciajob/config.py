@@ -93,6 +93,9 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_running_parties: Annotated[
         int, Meta(ge=0, description="parties that run at once, the tasks of others wait; 0 = no limit")
     ] = 256
+    max_running_parties_per_domain: Annotated[
+        int, Meta(ge=0, description="the same of one domain, so that no domain has all slots; 0 = no limit")
+    ] = 0
     max_jobs: Annotated[int, Meta(ge=0, description="jobs stored, whatever their state; 0 = no limit")] = 2_000_000
     max_calls_per_peer: Annotated[
         int, Meta(ge=0, description="calls in progress from one address, over each protocol; 0 = no limit")

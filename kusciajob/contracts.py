@@ -174,7 +174,10 @@ class StartFailed(Exception):
 
 
 class NoCapacity(Exception):
-    """Nothing is wrong, there is no room just now; the text says what is awaited."""
+    """Nothing is wrong, there is no room just now; the text says what is awaited.
+
+    Each new text is an event for all who watch the job: while the same is awaited it must not change.
+    """
 
 
 class Runtime(Protocol):
@@ -182,6 +185,9 @@ class Runtime(Protocol):
 
     async def open(self) -> None:
         """Get ready to serve, before any other call."""
+
+    def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        """How many of the runtime's ports each party of a task needs. StartFailed."""
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         """Reserve the addresses of a task's parties: all or none. NoCapacity, StartFailed."""

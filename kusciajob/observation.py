@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Protocol
 
 from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
@@ -36,13 +35,6 @@ PARTIES_BY_STATE = """
 """
 
 
-class PartyRunner(Protocol):
-    """The part of a runtime that is measured."""
-
-    @property
-    def parties(self) -> int: ...
-
-
 class Observation:
     """Answers who reads the metrics."""
 
@@ -54,7 +46,6 @@ class Observation:
         store: SqliteStore,
         hub: Hub,
         scheduler: Scheduler,
-        runtime: PartyRunner,
     ) -> None:
         self._metrics = metrics
         self._directory = directory
@@ -62,7 +53,10 @@ class Observation:
         self._counting = asyncio.Lock()
         self._count_at = 0.0
         shown: dict[str, tuple[str, Callable[[], float]]] = {
-            "parties_running": ("Parties that have a slot: placed, started or being stopped.", lambda: runtime.parties),
+            "parties_running": (
+                "Parties that have a slot: placed, started or being stopped.",
+                lambda: scheduler.parties,
+            ),
             "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(hub.lags)),
             "watch_lag_events_max": (
                 "Events the slowest stream has yet to read.",

@@ -27,6 +27,7 @@ from kusciajob.runtime.party import PASSAGE
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
@@ -91,7 +92,9 @@ class Server:
         runtime, images = self._build_runtime(clock)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
-        scheduler = self._scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock)
+        scheduler = self._scheduler = Scheduler(
+            store=store, hub=hub, runtime=runtime, images=images, clock=clock, limits=_slot_limits(settings)
+        )
         self._progress = ProgressListener(
             scheduler.report_progress,
             secrets=open_progress_secrets(settings.data_dir / "progress.key"),
@@ -128,9 +131,7 @@ class Server:
             watch_streams=settings.max_watch_streams,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
-        observation = Observation(
-            metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler, runtime=runtime
-        )
+        observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, source=runtime)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(service, output, gate=grpc_gate, max_message_bytes=max_message_bytes, guard=guard)
@@ -181,18 +182,14 @@ class Server:
     def _build_runtime(self, clock: SystemClock) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
-            simulated = SimulatedRuntime(
-                clock=clock, on_progress=self._report_progress, max_running_parties=settings.max_running_parties
-            )
-            return simulated, AnyImage()
+            return SimulatedRuntime(clock=clock, on_progress=self._report_progress), AnyImage()
         runtime = ProcessRuntime(
             directory=settings.data_dir,
             domains=settings.domains,
             path=settings.path,
-            ports=range(settings.first_port, settings.last_port + 1),
+            ports=_ports(settings),
             stop_grace_seconds=settings.stop_grace_seconds,
             progress_url=self._progress_url,
-            max_running_parties=settings.max_running_parties,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
             users=settings.users,
         )
@@ -210,6 +207,18 @@ class Server:
         error = task.exception()
         if error is not None:
             self._failed.set_exception(error)
+
+
+def _ports(settings: Settings) -> range:
+    return range(settings.first_port, settings.last_port + 1)
+
+
+def _slot_limits(settings: Settings) -> SlotLimits:
+    return SlotLimits(
+        parties=settings.max_running_parties,
+        parties_per_domain=settings.max_running_parties_per_domain,
+        ports=_ports(settings),
+    )
 
 
 def _check_users(settings: Settings, *, has_secrets: bool) -> None:

@@ -2,7 +2,7 @@
 
 import os
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 
 from kusciajob.contracts import NoCapacity, PartyKey
 
@@ -16,17 +16,18 @@ class PortPool:
         self._ports = ports
         # Servers on one machine begin in different places: a port that is given is not in use before its program runs.
         self._next = os.getpid() * STRIDE % len(ports)
-        self._owners: dict[int, PartyKey] = {}
+        self._given: dict[PartyKey, list[int]] = {}
+        self._used: set[int] = set()
 
-    def allocate(self, wanted: dict[PartyKey, int]) -> dict[PartyKey, list[int]]:
+    def allocate(self, wanted: Mapping[PartyKey, int]) -> dict[PartyKey, list[int]]:
         """So many ports for each party: all or none. NoCapacity when too few are free."""
         given: dict[PartyKey, list[int]] = {}
         try:
             for key, count in wanted.items():
                 given[key] = []
                 for _ in range(count):
-                    port = self._take()
-                    self._owners[port] = key
+                    port = self._find()
+                    self.reserve(key, [port])
                     given[key].append(port)
         except NoCapacity:
             self.release(given)
@@ -35,25 +36,25 @@ class PortPool:
 
     def reserve(self, key: PartyKey, ports: Iterable[int]) -> None:
         """Note that a party has these ports already."""
-        self._owners.update(dict.fromkeys(ports, key))
+        own = self._given.setdefault(key, [])
+        own.extend(ports)
+        self._used.update(own)
 
     def release(self, keys: Iterable[PartyKey]) -> None:
         """Take back whatever these parties have."""
-        gone = set(keys)
-        self._release_where(gone.__contains__)
+        for key in keys:
+            self._used.difference_update(self._given.pop(key, ()))
 
     def release_job(self, job: int) -> None:
         """Take back whatever the parties of a job have."""
-        self._release_where(lambda key: key.job == job)
+        self.release([key for key in self._given if key.job == job])
 
-    def _release_where(self, is_gone: Callable[[PartyKey], bool]) -> None:
-        self._owners = {port: owner for port, owner in self._owners.items() if not is_gone(owner)}
-
-    def _take(self) -> int:
+    def _find(self) -> int:
+        """The next free one."""
         for offset in range(len(self._ports)):
             index = (self._next + offset) % len(self._ports)
             port = self._ports[index]
-            if port not in self._owners and _is_free(port):
+            if port not in self._used and _is_free(port):
                 self._next = index + 1
                 return port
         raise NoCapacity(

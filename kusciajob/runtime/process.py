@@ -10,14 +10,13 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import ExitResult, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.shim.records import open_regular
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
-from kusciajob.runtime.slots import Slots
 from kusciajob.users import Users
 
 logger = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ class ProcessRuntime:
         ports: range,
         stop_grace_seconds: float,
         progress_url: Callable[[PartySpec], str],
-        max_running_parties: int = 0,
         output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
         users: Users | None = None,
@@ -52,7 +50,6 @@ class ProcessRuntime:
         self._users = users
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
-        self._slots = Slots(max_running_parties)
         self._output_limit_bytes = output_limit_bytes
         self._blocking = Blocking()
         self._shim = ShimClient(directory)
@@ -64,11 +61,6 @@ class ProcessRuntime:
         """Parties that the shim has been, or may have been, asked to start: these too stay until their end is known."""
 
     @property
-    def parties(self) -> int:
-        """How many run."""
-        return self._slots.taken
-
-    @property
     def failing(self) -> asyncio.Event:
         """Set while nothing can be started or stopped."""
         return self._shim.failing
@@ -78,22 +70,19 @@ class ProcessRuntime:
         if self._users:
             self._runs.chmod(layout.PASSAGE)
 
+    def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        return [len(layout.container_of(party, party.key.party).ports) for party in parties]
+
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         containers = [layout.container_of(party, party.key.party) for party in parties]
         wanted = {party.key: len(container.ports) for party, container in zip(parties, containers, strict=True)}
-        self._slots.take(wanted)
-        try:
-            given = self._ports.allocate(wanted)
-        except NoCapacity:
-            self._slots.free(wanted)
-            raise
+        given = self._ports.allocate(wanted)
         return [
             layout.endpoints_of(container, given[party.key], self._host)
             for party, container in zip(parties, containers, strict=True)
         ]
 
     async def attach(self, party: PartySpec) -> None:
-        self._slots.hold(party.key)
         self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
         self._may_run.add(party.key)
         shim = await self._connected()
@@ -168,7 +157,6 @@ class ProcessRuntime:
             self._release(key)
         for text in parties:
             self._shim.forget(text)
-        self._slots.free_job(job)
         self._ports.release_job(job)  # also what was allocated for a start that never came
 
     async def remove(self, job: int) -> None:
@@ -208,7 +196,6 @@ class ProcessRuntime:
 
     def _release(self, key: PartyKey) -> None:
         self._ports.release([key])
-        self._slots.free([key])
         self._started.discard(key)
         if key in self._may_run:
             self._may_run.remove(key)

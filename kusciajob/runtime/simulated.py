@@ -18,7 +18,6 @@ from kusciajob.contracts import (
     StartFailed,
 )
 from kusciajob.model.status import Endpoint
-from kusciajob.runtime.slots import Slots
 
 
 class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
@@ -77,28 +76,23 @@ class _Run:
 class SimulatedRuntime:
     """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again."""
 
-    def __init__(self, *, clock: Clock, on_progress: ProgressReport, max_running_parties: int = 0) -> None:
+    def __init__(self, *, clock: Clock, on_progress: ProgressReport) -> None:
         self._clock = clock
-        self._slots = Slots(max_running_parties)
         self._on_progress = on_progress
         self._runs: dict[PartyKey, _Run] = {}
         self.failing = asyncio.Event()
         """Never set: see ProcessRuntime."""
 
-    @property
-    def parties(self) -> int:
-        """How many run."""
-        return self._slots.taken
-
     async def open(self) -> None:
         pass
 
+    def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        return [0] * len(parties)
+
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-        self._slots.take([party.key for party in parties])
         return [()] * len(parties)
 
     async def attach(self, party: PartySpec) -> None:
-        self._slots.hold(party.key)
         # One that was being started is started again by its owner, who is told what is wrong then.
         with suppress(StartFailed):
             await self.start(party)
@@ -133,18 +127,15 @@ class SimulatedRuntime:
     async def wait(self, key: PartyKey) -> ExitResult:
         run = self._runs.get(key)
         if run is None:
-            self._slots.free([key])
             return ExitResult(succeeded=False, message="never started here", is_fault=True)
         result = run.result.result() if run.result.done() else await asyncio.shield(run.result)
         self._runs.pop(key, None)
-        self._slots.free([key])
         return result
 
     async def stop(self, key: PartyKey) -> None:
         run = self._runs.get(key)
         if run is not None:
             run.end(ExitResult(succeeded=False, message="terminated by SIGTERM"))
-        self._slots.free([key])
 
     async def owned(self) -> Collection[int]:
         return {key.job for key in self._runs}
@@ -153,7 +144,6 @@ class SimulatedRuntime:
         for key in [key for key in self._runs if key.job == job]:
             await self.stop(key)
             self._runs.pop(key, None)
-        self._slots.free_job(job)  # also what was placed for a start that never came
 
     async def remove(self, job: int) -> None:
         pass

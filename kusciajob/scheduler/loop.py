@@ -22,6 +22,7 @@ from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
+from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
 from kusciajob.scheduler.supervisor import pause, until_done
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools, party_specs
 
@@ -40,12 +41,21 @@ class Scheduler:
     unexpected error ends it; a runtime that fails is asked again until it does not.
     """
 
-    def __init__(self, *, store: JobStore, hub: EventHub, runtime: Runtime, images: ImageSource, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        hub: EventHub,
+        runtime: Runtime,
+        images: ImageSource,
+        clock: Clock,
+        limits: SlotLimits = NO_LIMITS,
+    ) -> None:
         self._store = store
         self._hub = hub
         self._runtime = runtime
         self._clock = clock
-        self._room = WaitingRoom()
+        self._room = WaitingRoom(limits, clock)
         self._departures = Departures()
         self._tools = Tools(
             store=store, runtime=runtime, images=images, clock=clock, room=self._room, departures=self._departures
@@ -65,6 +75,11 @@ class Scheduler:
         return len(self._workers)
 
     @property
+    def parties(self) -> int:
+        """How many parties have a slot."""
+        return self._room.taken
+
+    @property
     def waiting_for_room(self) -> int:
         """How many of them wait until the runtime has room for a task."""
         return self._room.occupants
@@ -74,6 +89,7 @@ class Scheduler:
         await self._runtime.open()
         self._from_revision = await self._store.head()
         self._unfinished = await self._store.unfinished()
+        self._room.recover(self._unfinished)
         self._strays = await self._find_strays()
 
     async def run(self) -> None:
@@ -181,7 +197,7 @@ class Scheduler:
                 await asyncio.wait([task])  # it can start nothing more
             await until_done(f"ending the programs {what}", partial(self._runtime.stop_job, number), clock=self._clock)
             self._departures.end(number)
-            self._room.announce()
+            self._room.remove(number)
             await until_done(f"removing the files {what}", partial(self._runtime.remove, number), clock=self._clock)
         finally:
             del self._removals[number]

@@ -20,7 +20,7 @@ from kusciajob.contracts import (
 from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
-from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.departures import Departures
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 
 STORE_RETRY_SECONDS = 1.0
 PARTNERS_SECONDS = 0.005
-"""How long it may be kept back that a party has started or succeeded, while others of its task have not."""
+"""How long it may be kept back that a party has started, while others of its task have not."""
 PROGRESS_SECONDS = 1.0
 """The shortest time between two commits of progress."""
 
@@ -102,6 +102,7 @@ class JobWorker:
                 await self._wake.wait()
                 self._wake.clear()
                 await self._advance()
+            self._tools.room.remove(self._job.number)
         except JobNotFound:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
         finally:
@@ -127,6 +128,9 @@ class JobWorker:
     async def _advance(self) -> None:
         """One change: fold, plan, commit, act."""
         before, seen, progress = self._job, len(self._inbox), self._take_progress()
+        if self._partners_hold is not None:
+            self._partners_hold.cancel()
+            self._partners_hold = None
         step = await self._prepare(before, progress)
         if step.job.status != before.status:
             try:
@@ -166,7 +170,6 @@ class JobWorker:
         now = self._tools.clock.now()
         step = _Step(job, [self._fault] if self._fault else [])
         self._fold(step, progress, now)
-        self._tools.room.leave(job.number)
         self._tools.departures.leave(job.number)
         tried: set[int] = set()
         while True:
@@ -221,10 +224,8 @@ class JobWorker:
             return
         try:
             image = self._tools.images.get(step.job.spec.tasks[index].app_image)
-            endpoints = await self._tools.runtime.allocate(party_specs(step.job, index, image))
+            endpoints = await self._reserve(step.job, index, image)
         except NoCapacity as wait:
-            # Before anything else can happen: room made while this is being committed must wake us.
-            self._tools.room.enter(step.job.number, self._wake.set)
             step.job = transitions.explain(step.job, index, str(wait))
         except (UnknownAppImage, StartFailed) as error:
             step.job = transitions.fail_waiting(step.job, index, str(error), now=now)
@@ -233,18 +234,30 @@ class JobWorker:
             step.job = transitions.place(step.job, index, endpoints)
             step.placed[index] = image
 
+    async def _reserve(self, job: Job, index: int, image: AppImage | None) -> list[tuple[Endpoint, ...]]:
+        """What the parties of a task share with those of others, then their addresses. NoCapacity, StartFailed."""
+        parties = party_specs(job, index, image)
+        ports = self._tools.runtime.ports_needed(parties)
+        self._tools.room.claim(job, index, ports=ports, wake=self._wake.set)
+        try:
+            return await self._tools.runtime.allocate(parties)
+        except NoCapacity:
+            # Before anything else can happen: room made while this is being committed must wake us.
+            self._tools.room.put_off(job.number, index)
+            raise
+
     async def _give_back(self, step: _Step) -> None:
+        """The addresses of what was placed; its claims to the room stay for the next try."""
         for index in step.placed:
             for party in party_specs(step.job, index, None):
                 await stop_party(party.key, runtime=self._tools.runtime, clock=self._tools.clock)
-        if step.placed:
-            self._tools.room.announce()
 
     def _act(self, step: _Step) -> None:
         for key in step.ended:
             self._supervisors.pop(key, None)
-        if step.ended:
-            self._tools.room.announce()
+        # Not before it is committed that they have ended: no watcher sees more run than may.
+        self._tools.room.release(step.ended)
+        self._tools.room.keep_active(step.job)
         for index, image in step.placed.items():
             for party in party_specs(step.job, index, image):
                 self._supervise(party, is_running=False)
@@ -290,27 +303,18 @@ class JobWorker:
             self._wake.set()
 
     def _take(self, report: PartyReport) -> None:
-        """Take note of what happened to a party. Good news waits a moment for that of its partners: one commit less."""
+        """Take note of what happened to a party. A start waits a moment for those of its partners: one commit less."""
         self._inbox.append(report)
-        if report.event is PartyEvent.FAILED or self._is_complete(report):
+        if report.event is not PartyEvent.STARTED or self._is_complete(report.key.task):
             self._wake.set()
         elif self._partners_hold is None:
-            self._partners_hold = asyncio.get_running_loop().call_later(PARTNERS_SECONDS, self._release_partners)
+            self._partners_hold = self._tools.clock.call_later(PARTNERS_SECONDS, self._wake.set)
 
-    def _release_partners(self) -> None:
-        self._partners_hold = None
-        self._wake.set()
-
-    def _is_complete(self, report: PartyReport) -> bool:
-        """Whether all parties of the task have done the same by now."""
-        task = self._job.status.tasks[report.key.task]
-        late = {TaskState.STARTING} if report.event is PartyEvent.STARTED else ACTIVE
-        told = {
-            other.key.party
-            for other in self._inbox
-            if other.event is report.event and other.key.task == report.key.task
-        }
-        return all(position in told or party.state not in late for position, party in enumerate(task.parties))
+    def _is_complete(self, task: int) -> bool:
+        """Whether all parties of a task have started by now."""
+        told = {report.key.party for report in self._inbox if report.key.task == task}
+        parties = self._job.status.tasks[task].parties
+        return all(at in told or party.state is not TaskState.STARTING for at, party in enumerate(parties))
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:

@@ -160,9 +160,8 @@ async def test_when_all_ports_are_used_a_task_waits_says_so_and_goes_on(server: 
     await create(server.stub, job_request("waiter", task_request("t", "greedy", ["alice"])))
     watcher = Watcher(server)
     await watcher.connect()
-    await eventually(
-        lambda: "waiter" in watcher.jobs and "waiting for a free port" in watcher.jobs["waiter"].tasks[0].err_msg
-    )
+    text = f"waiting for {PORTS} free ports (first_port is "
+    await eventually(lambda: "waiter" in watcher.jobs and text in watcher.jobs["waiter"].tasks[0].err_msg)
     assert watcher.jobs["waiter"].tasks[0].state == "Pending"
     await server.stub.StopJob(pb.StopJobRequest(job_id="holder"))
     assert (await ended(server.stub, "waiter")).state == "Succeeded"

@@ -35,7 +35,7 @@ async def test_waiting_for_a_slot_is_told_and_ends(server: RunningServer) -> Non
 
     async def waits() -> bool:
         task = (await status_of(server.stub, "second")).tasks[0]
-        return (task.state, task.err_msg) == ("Pending", "waiting for a free slot (2 of 2 parties running)")
+        return (task.state, task.err_msg) == ("Pending", "waiting for 2 free slots (max_running_parties is 2)")
 
     await eventually_true(waits)
     assert (await metrics_of(server))["kusciajob_parties_running"] == 2

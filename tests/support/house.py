@@ -12,6 +12,7 @@ from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.room import WaitingRoom
+from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
 from kusciajob.service import MASTER, JobService
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import new_job
@@ -103,6 +104,7 @@ class House:
         for keeper in (self.scheduler, *vars(self.scheduler).values()):
             if isinstance(keeper, Scheduler | WaitingRoom):
                 assert not [kept for kept in vars(keeper).values() if isinstance(kept, dict) and kept]
+        assert self.scheduler.parties == 0
 
     async def crash(self) -> None:
         """The scheduler goes, whatever it is doing; programs stay."""
@@ -124,7 +126,11 @@ class House:
 
 @asynccontextmanager
 async def opened_house(
-    runtime: Runtime, *, store: JobStore | None = None, clock: ManualClock | None = None
+    runtime: Runtime,
+    *,
+    store: JobStore | None = None,
+    clock: ManualClock | None = None,
+    limits: SlotLimits = NO_LIMITS,
 ) -> AsyncIterator[House]:
     """A house at work. In the end its recorded history is checked; the scheduler must not have died of anything."""
     store, clock = store or MemoryStore(), clock or ManualClock()
@@ -132,7 +138,7 @@ async def opened_house(
         hub = Hub(store)
         await hub.open()
         stack.push_async_callback(hub.close)
-        scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=AnyImage(), clock=clock)
+        scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=AnyImage(), clock=clock, limits=limits)
         await scheduler.open()
         house = House(store=store, hub=hub, scheduler=scheduler, clock=clock)
         stack.push_async_callback(house.leave)

@@ -37,6 +37,7 @@ class ManualRuntime:
 
     def __init__(self, *, capacity: int = 1000) -> None:
         self.capacity = capacity
+        self.ports_per_party = 0
         self.reserved: set[PartyKey] = set()
         self.running: dict[PartyKey, asyncio.Future[ExitResult]] = {}
         self.starts: list[PartyKey] = []
@@ -62,6 +63,9 @@ class ManualRuntime:
 
     async def open(self) -> None:
         self.reserved = set()  # a server that starts takes them back with `attach`
+
+    def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        return [self.ports_per_party] * len(parties)
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         if self.allocate_error is not None:
