@@ -5,6 +5,7 @@ Rules and limits: the job API contract (Kuscia `JobService`); names follow RFC 1
 
 import re
 from collections.abc import Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 
@@ -18,6 +19,9 @@ MAX_NAME_CHARACTERS = 253
 MAX_CUSTOM_KEY_CHARACTERS = 38
 MAX_CUSTOM_VALUE_CHARACTERS = 63
 DEFAULT_TASK_TIMEOUT_SECONDS = 300
+
+SCHEDULE_MODE_HEADER = "schedule_mode"
+"""The custom header of a CreateJobRequest that asks for a ScheduleMode: Kuscia's API has no field for it."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -147,6 +151,15 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
             check_name(f"task {shown(self.alias)}: task_id", self.task_id)
 
 
+class ScheduleMode(StrEnum):
+    """What the failure of a task that is not tolerable means for the rest of its job; KusciaJob's scheduleMode."""
+
+    BEST_EFFORT = "BestEffort"
+    """Tasks that do not depend on it still run."""
+    STRICT = "Strict"
+    """Everything that runs is stopped and nothing more is started."""
+
+
 class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
     """A whole job: a graph of tasks. Equal specs are the same request."""
 
@@ -155,6 +168,7 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True):
     tasks: tuple[Task, ...]
     max_parallelism: int = 1
     custom_fields: dict[str, str] = {}
+    schedule_mode: ScheduleMode = ScheduleMode.BEST_EFFORT
 
     def __post_init__(self) -> None:
         check_name("job_id", self.job_id)

@@ -6,8 +6,18 @@ from typing import TypeVar
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
+from kusciajob.model.job import (
+    SCHEDULE_MODE_HEADER,
+    BandwidthLimit,
+    JobSpec,
+    Party,
+    Resources,
+    ScheduleConfig,
+    ScheduleMode,
+    Task,
+)
 from kusciajob.model.status import Job
+from kusciajob.model.text import shown
 from kusciajob.wire.job_status import encode_status
 
 _Message = TypeVar("_Message")
@@ -22,6 +32,7 @@ def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
         max_parallelism=max(request.max_parallelism, 1),
         tasks=_each("tasks", request.tasks, _decode_task),
         custom_fields=dict(request.custom_fields),
+        schedule_mode=_decode_schedule_mode(request),
     )
 
 
@@ -35,6 +46,17 @@ def encode_job(job: Job, data: pb.QueryJobResponseData) -> None:
     for task, status in zip(spec.tasks, job.status.tasks, strict=True):
         data.tasks.append(_encode_task(task, status.task_id))
     data.status.MergeFromString(encode_status(job.status))
+
+
+def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
+    if not request.HasField("header"):
+        return ScheduleMode.BEST_EFFORT
+    mode = request.header.custom_headers.get(SCHEDULE_MODE_HEADER, ScheduleMode.BEST_EFFORT)
+    try:
+        return ScheduleMode(mode)
+    except ValueError:
+        place = f"header.custom_headers[{shown(SCHEDULE_MODE_HEADER)}]"
+        raise InvalidJob(f"{place} {shown(mode)} is not one of {', '.join(ScheduleMode)}") from None
 
 
 def _each(field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value]) -> tuple[_Value, ...]:
