@@ -5,7 +5,6 @@ from typing import Any
 import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
@@ -14,6 +13,7 @@ from kusciajob.api.gate import Gate
 from kusciajob.api.grpc_security import TokenCheck, caller_of, server_credentials
 from kusciajob.api.handlers import generic_handler
 from kusciajob.api.job_servicer import CallerOf, Context, JobServicer
+from kusciajob.api.reflection import serve_reflection
 from kusciajob.output import TaskOutput
 from kusciajob.security.guard import Guard
 from kusciajob.service import MASTER, Caller, JobService
@@ -87,8 +87,7 @@ class GrpcServer:
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        names = (*(service.full_name for service in SERVICES), health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
 
     async def start(self, address: str) -> int:
         """Listen and return the port. AddressInUse."""

@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+import click
 from google.protobuf import json_format
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
@@ -11,9 +12,11 @@ from kusciajob.jobfile import JobFileError, parse_job, read_job_file
 
 
 def read_request(file: Path) -> pb.CreateJobRequest:
-    """The job in the file, or on stdin for `-`. CommandError tells what is wrong with it."""
+    """The job in the file, or on stdin for `-`; what has no effect is told. CommandError tells what is wrong."""
     try:
-        document = parse_job(sys.stdin.read(), source="stdin") if str(file) == "-" else read_job_file(file)
-        return json_format.ParseDict(document, pb.CreateJobRequest())
+        job = parse_job(sys.stdin.read(), source="stdin") if str(file) == "-" else read_job_file(file)
+        if job.warning:
+            click.echo(f"kusciajob: {file}: {job.warning}", err=True)
+        return json_format.ParseDict(job.request, pb.CreateJobRequest())
     except (JobFileError, json_format.ParseError) as error:
         raise CommandError(str(error)) from None

@@ -6,6 +6,7 @@ what is asked for may be is in `limits`, because jobs stored by earlier versions
 
 import re
 from collections.abc import Sequence
+from enum import StrEnum
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -23,6 +24,9 @@ MAX_CUSTOM_VALUE_CHARACTERS = 63
 DEFAULT_TASK_TIMEOUT_SECONDS = 300
 DEFAULT_RESERVED_SECONDS = 30
 DEFAULT_REALLOCATION_SECONDS = 30
+
+SCHEDULE_MODE_HEADER = "schedule_mode"
+"""The custom header of a CreateJobRequest that asks for a ScheduleMode: Kuscia's API has no field for it."""
 
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
@@ -158,6 +162,15 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
             force_setattr(self, "dependencies", tuple(dict.fromkeys(self.dependencies)))
 
 
+class ScheduleMode(StrEnum):
+    """What the failure of a task that is not tolerable means for the rest of its job; KusciaJob's scheduleMode."""
+
+    BEST_EFFORT = "BestEffort"
+    """Tasks that do not depend on it still run."""
+    STRICT = "Strict"
+    """Everything that runs is stopped and nothing more is started."""
+
+
 class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     """A whole job: a graph of tasks. Equal specs are the same request."""
 
@@ -166,6 +179,7 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     tasks: tuple[Task, ...]
     max_parallelism: int = 1
     custom_fields: dict[str, str] = {}
+    schedule_mode: ScheduleMode = ScheduleMode.BEST_EFFORT
 
     def __post_init__(self) -> None:
         check_name("job_id", self.job_id)

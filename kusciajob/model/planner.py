@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kusciajob.model.job import ScheduleMode
 from kusciajob.model.status import (
     ACTIVE,
     Job,
@@ -15,7 +16,7 @@ from kusciajob.model.status import (
     TaskStatus,
     Unstarted,
 )
-from kusciajob.model.text import listed
+from kusciajob.model.text import listed, shown
 
 ENDED_TEXT: dict[StageKind, str] = {
     StageKind.STOP: "Job was stopped",
@@ -27,6 +28,7 @@ ENDED_TEXT: dict[StageKind, str] = {
 ENDING_STAGES = frozenset(ENDED_TEXT)
 """Stages in which everything that runs is stopped."""
 
+_STRICT = "(scheduleMode Strict)"
 # A phase names its state as plain text; comparing that with plain text, for every task several times per commit, is
 # what keeps big jobs cheap.
 _PENDING = TaskState.PENDING.value
@@ -48,8 +50,8 @@ class Stop(Struct, frozen=True, gc=False):
 class Plan(Struct, frozen=True, gc=False):
     """What to do next: indexes of tasks to start, highest priority first; programs to stop; tasks to give up.
 
-    A task in `expired` waited too long for room and has nothing to stop. `wake_at` is when to plan again though
-    nothing happened (seconds since the epoch).
+    A task in `expired` is given up while it waits for room: it has nothing to stop. `wake_at` is when to plan again
+    though nothing happened (seconds since the epoch).
     """
 
     start: tuple[int, ...] = ()
@@ -60,8 +62,8 @@ class Plan(Struct, frozen=True, gc=False):
 
 def plan(job: Job, now: float) -> Plan:
     """Start ready tasks within max_parallelism, stop what runs for nothing, give up what waited too long."""
-    ending = ENDED_TEXT.get(job.status.stage.kind, "")
     states = _states(job)
+    ending = ENDED_TEXT.get(job.status.stage.kind, "") or _strict_text(job, states)
     active = [index for index, state in enumerate(states) if state in _ACTIVE]
     stop: list[Stop] = []
     expired: list[int] = []
@@ -69,7 +71,9 @@ def plan(job: Job, now: float) -> Plan:
     tasks = job.status.tasks
     for index in active:
         task = tasks[index]
-        if reason := ending or _partner_failure(task):
+        if ending and is_unplaced(task):
+            expired.append(index)
+        elif reason := ending or _partner_failure(task):
             stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
         elif states[index] == _RUNNING or (due := deadline(job, index)) is None:
             continue
@@ -94,7 +98,9 @@ def deadline(job: Job, index: int) -> float | None:
 
 
 def expiry_text(job: Job, index: int) -> str:
-    """What a task is told that was given up because it could not be scheduled."""
+    """What a task is told that was given up while it waited for room."""
+    if text := _strict_text(job, _states(job)):
+        return text
     schedule = job.spec.tasks[index].schedule_config
     seconds = schedule.task_timeout_seconds if schedule else 0
     task = job.status.tasks[index]
@@ -143,6 +149,8 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
         idle = "never started: the job was rejected"
     elif status.stage.kind is StageKind.SUSPEND:
         turn = "waiting for a restart: the job is suspended"
+    elif failed := _strict_failure(job, _states(job)):
+        idle = f"never started: task {shown(failed)} failed {_STRICT}"
     elif len(status.tasks) > job.spec.max_parallelism < _contenders(job):
         turn = f"waiting for its turn (max_parallelism is {job.spec.max_parallelism})"
     tasks = list(status.tasks)
@@ -192,6 +200,27 @@ def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:
     return never
 
 
+def _strict_text(job: Job, states: list[str]) -> str:
+    """Why a job of scheduleMode Strict stops what it runs; empty while nothing has failed."""
+    alias = _strict_failure(job, states)
+    return f"stopped because task {shown(alias)} failed {_STRICT}" if alias else ""
+
+
+def _strict_failure(job: Job, states: list[str]) -> str:
+    """The alias of the task whose failure ends a job of scheduleMode Strict; empty while there is none."""
+    if (
+        job.spec.schedule_mode is not ScheduleMode.STRICT
+        or _FAILED not in states
+        or job.status.stage.kind in ENDING_STAGES
+    ):
+        return ""
+    for spec, task in zip(job.spec.tasks, job.status.tasks, strict=True):
+        # Those that were stopped for it have failed as well.
+        if task.phase.state == _FAILED and not spec.tolerable and _STRICT not in task.message:
+            return spec.alias
+    return ""
+
+
 def _start(job: Job, states: list[str], free: int) -> tuple[int, ...]:
     status = job.status
     if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in (JobState.PENDING, JobState.RUNNING):
@@ -206,7 +235,7 @@ def _states(job: Job) -> list[str]:
 
 
 def _ready(job: Job, states: list[str]) -> list[int]:
-    if _PENDING not in states:
+    if _PENDING not in states or _strict_failure(job, states):
         return []
     specs = job.spec.tasks
     missing = {spec.alias for spec, state in zip(specs, states, strict=True) if state != _SUCCEEDED}

@@ -7,8 +7,19 @@ from typing import TypeVar
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model import limits
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import MAX_TASKS, BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
+from kusciajob.model.job import (
+    MAX_TASKS,
+    SCHEDULE_MODE_HEADER,
+    BandwidthLimit,
+    JobSpec,
+    Party,
+    Resources,
+    ScheduleConfig,
+    ScheduleMode,
+    Task,
+)
 from kusciajob.model.status import Job
+from kusciajob.model.text import shown
 from kusciajob.wire.job_status import encode_status, head, part, tags_of
 
 _Message = TypeVar("_Message")
@@ -25,6 +36,7 @@ def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
         max_parallelism=max(request.max_parallelism, 1),
         tasks=_each("tasks", request.tasks, _decode_task, most=MAX_TASKS),
         custom_fields=dict(request.custom_fields),
+        schedule_mode=_decode_schedule_mode(request),
     )
     limits.check(spec)
     return spec
@@ -52,6 +64,17 @@ def encode_job(job: Job) -> list[bytes]:
         ]
     pieces.append(part(_DATA.status, encode_status(job.status)))
     return pieces
+
+
+def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
+    if not request.HasField("header"):
+        return ScheduleMode.BEST_EFFORT
+    mode = request.header.custom_headers.get(SCHEDULE_MODE_HEADER, ScheduleMode.BEST_EFFORT)
+    try:
+        return ScheduleMode(mode)
+    except ValueError:
+        place = f"header.custom_headers[{shown(SCHEDULE_MODE_HEADER)}]"
+        raise InvalidJob(f"{place} {shown(mode)} is not one of {', '.join(ScheduleMode)}") from None
 
 
 def _each(

@@ -134,3 +134,20 @@ def read_terminal(descriptor: int) -> str:
         while piece := terminal.read(1 << 16):
             shown += piece
     return shown.decode()
+
+
+def test_run_of_a_strict_job_stops_it_at_the_first_failure_and_warns_of_what_has_no_effect(tmp_path: Path) -> None:
+    (tmp_path / "strict.yaml").write_text(
+        "apiVersion: kuscia.secretflow/v1alpha1\nkind: KusciaJob\nmetadata: {name: strict}\n"
+        "spec:\n  initiator: alice\n  scheduleMode: Strict\n  stage: Start\n  tasks:\n"
+        "  - {alias: first, appImage: a, taskInputConfig: '{\"exit_code\": 1}', parties: [{domainID: alice}]}\n"
+        "  - {alias: second, appImage: a, taskInputConfig: '{}', parties: [{domainID: alice}]}\n"
+    )
+    finished = run(tmp_path / "strict.yaml", tmp_path=tmp_path)
+    assert finished.returncode == 1
+    assert 'strict.yaml: without effect here: "spec.stage"' in finished.stderr
+    assert [line.split()[:2] for line in finished.stdout.splitlines()[1:3]] == [
+        ["first", "Failed"],
+        ["second", "Pending"],
+    ]
+    assert 'never started: task "first" failed (scheduleMode Strict)' in finished.stdout

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from kusciajob.model import transitions
-from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.job import JobSpec, Party, ScheduleMode, Task
 from kusciajob.model.status import Job
 
 NOW = 1_700_000_000.25
@@ -27,6 +27,7 @@ def job_spec(
     initiator: str = "alice",
     max_parallelism: int = 1,
     custom_fields: dict[str, str] | None = None,
+    schedule_mode: ScheduleMode = ScheduleMode.BEST_EFFORT,
 ) -> JobSpec:
     """One task of two parties unless tasks are given."""
     return JobSpec(
@@ -35,6 +36,7 @@ def job_spec(
         tasks=tuple(tasks) or (task(),),
         max_parallelism=max_parallelism,
         custom_fields=custom_fields or {},
+        schedule_mode=schedule_mode,
     )
 
 

@@ -62,7 +62,7 @@ def yaml_job(tasks: str) -> str:
 @pytest.mark.parametrize("change", [lambda request: request, camel], ids=["snake", "camel"])
 @pytest.mark.parametrize("indent", [None, 2])
 def test_a_request_as_json(change: Any, indent: int | None) -> None:
-    assert parse_job(json.dumps(change(REQUEST), indent=indent), source="job.json") == REQUEST
+    assert parse_job(json.dumps(change(REQUEST), indent=indent), source="job.json").request == REQUEST
 
 
 def test_a_request_as_yaml() -> None:
@@ -75,7 +75,7 @@ def test_a_request_as_yaml() -> None:
   parties:
   - {domain_id: alice, resources: {cpu: 2, memory: 0.5}, role: null}
 """)
-    assert parse_job(text, source="job.yaml")["tasks"] == [
+    assert parse_job(text, source="job.yaml").request["tasks"] == [
         {
             "alias": "psi",
             "app_image": "psi",
@@ -87,7 +87,7 @@ def test_a_request_as_yaml() -> None:
 
 
 def test_a_kuscia_job() -> None:
-    assert parse_job(kuscia_documents.KUSCIA_JOB, source="job.yaml") == {
+    assert parse_job(kuscia_documents.KUSCIA_JOB, source="job.yaml").request == {
         "job_id": "job-best-effort-linear",
         "initiator": "alice",
         "max_parallelism": 2,
@@ -179,7 +179,7 @@ def test_what_does_not_fit_is_named_with_its_place(text: str, problem: str) -> N
 def test_files(tmp_path: Path) -> None:
     file = tmp_path / "job.json"
     file.write_text(json.dumps(REQUEST))
-    assert read_job_file(file) == REQUEST
+    assert read_job_file(file).request == REQUEST
     with pytest.raises(JobFileError, match=r"none\.yaml: it cannot be read: No such file or directory"):
         read_job_file(tmp_path / "none.yaml")
 
@@ -195,7 +195,90 @@ def test_files(tmp_path: Path) -> None:
 )
 def test_any_document_is_read_or_refused(document: object) -> None:
     try:
-        request = parse_job(json.dumps(document), source="job.json")
+        job = parse_job(json.dumps(document), source="job.json")
     except JobFileError:
         return
-    assert request.keys() <= REQUEST.keys()
+    assert job.request.keys() <= REQUEST.keys()
+
+
+def custom_resource(spec: str, metadata: str = "") -> str:
+    return (
+        "apiVersion: kuscia.secretflow/v1alpha1\nkind: KusciaJob\n"
+        f"metadata: {{name: j{metadata}}}\nspec:\n  initiator: alice\n{spec}"
+    )
+
+
+TASK = "  tasks:\n  - {alias: t, appImage: a, taskInputConfig: '{}', parties: [{domainID: alice%s}]}\n"
+
+
+def test_limits_of_the_custom_resource_become_resources_and_what_they_overrule_is_told() -> None:
+    limits = '{"cpu": 2, "memory": "4Gi", "kuscia.io/bandwidth": "10"}'
+    requests = '{"cpu": 1, "memory": "4Gi", "kuscia.io/bandwidth": "10"}'
+    resources = f"{{limits: {limits}, requests: {requests}}}"
+    bandwidth = "[{destinationID: bob, limitKBps: 7}]"
+    text = custom_resource(TASK % f", resources: {resources}, bandwidthLimits: {bandwidth}")
+    job = parse_job(text, source="bw.yaml")
+    assert job.request["tasks"][0]["parties"] == [
+        {
+            "domain_id": "alice",
+            "resources": {"cpu": "2", "memory": "4Gi", "bandwidth": "10"},
+            "bandwidth_limits": [{"destination_id": "bob", "limit_kbps": 7}],
+        }
+    ]
+    assert job.ignored == ("spec.tasks[0].parties[0].resources.requests.cpu (the limit counts)",)
+
+
+def test_labels_of_the_custom_resource_become_custom_fields() -> None:
+    labels = ", labels: {kuscia.job.custom-fields/project: x, kuscia.job.custom-fields/empty: null, team: y}"
+    job = parse_job(custom_resource(TASK % "", labels), source="job.yaml")
+    assert job.request["custom_fields"] == {"project": "x", "empty": ""}
+    assert job.ignored == ("metadata.labels.team",)
+
+
+def test_a_strict_job_says_so_in_its_header_and_a_best_effort_one_says_nothing() -> None:
+    strict = parse_job(custom_resource("  scheduleMode: Strict\n" + TASK % ""), source="strict.yaml")
+    assert strict.request["header"] == {"custom_headers": {"schedule_mode": "Strict"}}
+    plain = parse_job(custom_resource("  scheduleMode: BestEffort\n" + TASK % ""), source="job.yaml")
+    assert "header" not in plain.request
+    with pytest.raises(JobFileError, match=r'scheduleMode: it is the text "strict": BestEffort or Strict is expected'):
+        parse_job(custom_resource("  scheduleMode: strict\n" + TASK % ""), source="job.yaml")
+
+
+def test_all_that_has_no_effect_is_one_warning() -> None:
+    spec = "  stage: Start\n  flowID: f\n" + TASK % ', resources: {limits: {"nvidia.com/gpu": 1}}'
+    job = parse_job(custom_resource(spec, ", annotations: {a: b}, namespace: cross-domain") + "extra: 1\n", source="j")
+    assert job.warning == (
+        'without effect here: "extra", "metadata.annotations", "spec.stage", "spec.flowID", '
+        '"spec.tasks[0].parties[0].resources.limits.nvidia.com/gpu"'
+    )
+    many = parse_job(
+        custom_resource(TASK % "", f", labels: {{{', '.join(f'l{n}: x' for n in range(30))}}}"), source="j"
+    )
+    assert many.warning.endswith(" and 10 more")
+    assert parse_job(custom_resource(TASK % ""), source="j").warning == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("job_id: {{.JOB_NAME}}\ninitiator: alice\n", 'put a value in the place of "{{.JOB_NAME}}" and the like'),
+        ('job_id: "{{.JOB_NAME}}"\ninitiator: alice\n', 'job_id: "{{.JOB_NAME}}" has not been filled in yet'),
+        (
+            yaml_job('- {parties: [{domain_id: "{{ .ALICE }}"}]}'),
+            'tasks[0].parties[0].domain_id: "{{ .ALICE }}" has not',
+        ),
+        (
+            custom_resource(TASK % "").replace("name: j", 'name: "{{.X}}"'),
+            'job_id: "{{.X}}" has not been filled in yet',
+        ),
+    ],
+)
+def test_a_template_that_nobody_has_filled_in_is_called_one(text: str, problem: str) -> None:
+    with pytest.raises(JobFileError) as caught:
+        parse_job(text, source="job.yaml")
+    assert problem in str(caught.value)
+
+
+def test_an_input_config_may_hold_references_of_its_own() -> None:
+    job = parse_job(yaml_job("- {alias: t, task_input_config: '{{.X}}'}"), source="job.yaml")
+    assert job.request["tasks"][0]["task_input_config"] == "{{.X}}"

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kusciajob.model import planner, transitions
 from kusciajob.model.errors import InvalidTransition
-from kusciajob.model.job import JobSpec, Party, ScheduleConfig, Task
+from kusciajob.model.job import JobSpec, Party, ScheduleConfig, ScheduleMode, Task
 from kusciajob.model.status import ACTIVE, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job
@@ -50,7 +50,8 @@ def random_spec(random: Random) -> JobSpec:
         for alias in aliases
     ]
     random.shuffle(tasks)
-    return job_spec(tasks=tasks, max_parallelism=random.randint(1, 4))
+    mode = random.choice(list(ScheduleMode))
+    return job_spec(tasks=tasks, max_parallelism=random.randint(1, 4), schedule_mode=mode)
 
 
 class Drive:
