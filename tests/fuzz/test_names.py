@@ -89,7 +89,7 @@ def test_a_domain_works_in_its_own_directory_or_is_refused(edge: Edge, place: Pa
     status = run(edge, job(domain_id=domain))
     assert tree(place) == before
     if status is None:
-        assert not domain or len(domain) > 253 or not domain.isprintable()
+        assert not domain or len(domain) > 63 or not domain.isprintable()
     else:
         assert status.state == "Succeeded", status
         assert [entry.name for entry in mark.parent.iterdir()] == [MARK]
