@@ -2,6 +2,7 @@
 
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -58,6 +59,7 @@ class JobService:
         clock: Clock,
         requires_approval: bool = False,
         max_jobs: int = 0,
+        max_jobs_per_domain: int = 0,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -65,7 +67,9 @@ class JobService:
         self._clock = clock
         self._requires_approval = requires_approval
         self._max_jobs = max_jobs
-        self._creating = 0
+        self._max_jobs_per_domain = max_jobs_per_domain
+        self._creating: Counter[str] = Counter()
+        """By initiator."""
 
     async def create(self, spec: JobSpec, caller: Caller) -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists."""
@@ -153,17 +157,27 @@ class JobService:
 
     async def _store_new(self, job: Job) -> None:
         """JobExists, TooManyJobs."""
+        initiator = job.spec.initiator
+        if limit := self._max_jobs_per_domain:
+            stored = await self._store.initiated_by(initiator)
+            if stored + self._creating[initiator] >= limit:
+                raise TooManyJobs(
+                    f"{stored} jobs of initiator {shown(initiator)} are stored, and no more than {limit} may be "
+                    "(setting max_jobs_per_domain): delete finished ones first"
+                )
         stored = await self._store.size() if self._max_jobs else 0
-        if self._max_jobs and stored + self._creating >= self._max_jobs:
+        if self._max_jobs and stored + self._creating.total() >= self._max_jobs:
             raise TooManyJobs(
                 f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
                 "delete finished ones first"
             )
-        self._creating += 1
+        self._creating[initiator] += 1
         try:
             await self._store.create(job)
         finally:
-            self._creating -= 1
+            self._creating[initiator] -= 1
+            if not self._creating[initiator]:
+                del self._creating[initiator]
 
     async def _accept_identical(self, spec: JobSpec, caller: Caller, refusal: JobExists | TooManyJobs) -> None:
         try:

@@ -13,6 +13,7 @@ from kusciajob.model.errors import InvalidJob
 from kusciajob.model.text import CONTROL, shown
 
 MAX_TASKS = 128
+MAX_PARTIES = 128
 MAX_PARALLELISM = 128
 MAX_NAME_CHARACTERS = 253
 MAX_CUSTOM_KEY_CHARACTERS = 38

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from kusciajob import openfiles
 from kusciajob.runtime import shim
 from kusciajob.runtime.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
@@ -325,7 +326,7 @@ class ShimClient:
         try:
             # Not asyncio's subprocess: uvloop forks the whole server for one.
             self._launching = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(main), str(self._directory)],
+                [sys.executable, "-I", "-S", str(main), str(self._directory), str(openfiles.limit_of_programs())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log_file,

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
+from kusciajob.model.job import MAX_PARTIES, MAX_TASKS, BandwidthLimit, JobSpec, Party, Resources, ScheduleConfig, Task
 from kusciajob.model.status import Job
 from kusciajob.wire.job_status import encode_status
 
@@ -20,7 +20,7 @@ def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
         job_id=request.job_id,
         initiator=request.initiator,
         max_parallelism=max(request.max_parallelism, 1),
-        tasks=_each("tasks", request.tasks, _decode_task),
+        tasks=_each("tasks", request.tasks, _decode_task, most=MAX_TASKS),
         custom_fields=dict(request.custom_fields),
     )
 
@@ -37,7 +37,11 @@ def encode_job(job: Job, data: pb.QueryJobResponseData) -> None:
     data.status.MergeFromString(encode_status(job.status))
 
 
-def _each(field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value]) -> tuple[_Value, ...]:
+def _each(
+    field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value], *, most: int | None = None
+) -> tuple[_Value, ...]:
+    if most is not None and len(messages) > most:  # before so many are decoded
+        raise InvalidJob(f"{field} has {len(messages)} elements, at most {most} are allowed")
     try:
         return tuple(map(decode, messages))
     except InvalidJob:
@@ -61,7 +65,7 @@ def _decode_task(task: pb.Task) -> Task:
     return Task(
         alias=task.alias,
         app_image=task.app_image,
-        parties=_each("parties", task.parties, _decode_party),
+        parties=_each("parties", task.parties, _decode_party, most=MAX_PARTIES),
         task_id=task.task_id,
         dependencies=tuple(task.dependencies),
         task_input_config=task.task_input_config,
