@@ -16,7 +16,9 @@ def test_a_peer_holds_no_more_than_its_part_and_gives_it_back() -> None:
     budget = BodyBudget(per_peer=10 * MIB, in_all=15 * MIB)
     with budget.hold("a") as take:
         take(6 * MIB)
-        with pytest.raises(LimitReached, match=r"a has too much .* at most 10 MiB .*\(setting max_upload_mib_per_peer\)"):
+        with pytest.raises(
+            LimitReached, match=r"a has too much .* at most 10 MiB .*\(setting max_upload_mib_per_peer\)"
+        ):
             take(6 * MIB)
         take(4 * MIB)
         with (
