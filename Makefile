@@ -4,6 +4,8 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINE := .engine
 DEMO   := .demo
+# The versions that are tested; empty for the newest that setup.cfg allows.
+CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo run test soak fuzz check bench bench-full fmt proto readme clean
@@ -11,11 +13,11 @@ DEMO   := .demo
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-$(VENV)/.ready: setup.cfg pyproject.toml
+$(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11 …"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
 setup: $(VENV)/.ready ## create .venv with the server and the development tools
@@ -43,13 +45,14 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
 
-check: $(VENV)/.ready ## lint, types, import contracts, generated code: reads only
+check: $(VENV)/.ready ## lint, types, import contracts, generated code, known holes of dependencies: reads only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
 	$(BIN)/python scripts/gen_readme.py --check
+	$(BIN)/python scripts/audit.py
 
 bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
 	$(BIN)/python -m benchmarks

@@ -97,11 +97,37 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, description="the same of one domain, so that no domain has all slots; 0 = no limit")
     ] = 0
     max_jobs: Annotated[int, Meta(ge=0, description="jobs stored, whatever their state; 0 = no limit")] = 2_000_000
+    max_jobs_per_domain: Annotated[
+        int, Meta(ge=0, description="jobs stored of which one domain is the initiator; 0 = no limit")
+    ] = 0
+    max_connections: Annotated[
+        int,
+        Meta(
+            ge=0,
+            description="connections in all, over each protocol; fewer where the limit of open files is low; "
+            "0 = as many as that allows",
+        ),
+    ] = 4096
+    max_connections_per_peer: Annotated[
+        int,
+        Meta(ge=0, description="connections from one address, over each protocol, and at most half of all; 0 = half"),
+    ] = 2048
+    max_upload_mib: Annotated[
+        int,
+        Meta(ge=0, description="requests being received and decoded at once, over each protocol, in MiB; 0 = no limit"),
+    ] = 1024
+    max_upload_mib_per_peer: Annotated[
+        int, Meta(ge=0, description="those from one address, over each protocol, in MiB; 0 = no limit")
+    ] = 512
     max_calls_per_peer: Annotated[
         int, Meta(ge=0, description="calls in progress from one address, over each protocol; 0 = no limit")
     ] = 2048
     max_streams_per_peer: Annotated[
         int, Meta(ge=0, description="watch and log streams to one address, over each protocol; 0 = no limit")
+    ] = 2048
+    max_streams_per_domain: Annotated[
+        int,
+        Meta(ge=0, description="watch and log streams opened with a domain's token, over all protocols; 0 = no limit"),
     ] = 2048
     max_watch_streams: Annotated[int, Meta(ge=0, description="watch streams in all; 0 = no limit")] = 4096
     max_token_delay_seconds: Annotated[
@@ -148,6 +174,12 @@ class Settings(Struct, frozen=True, kw_only=True):
             users.parse(self.run_as)
         except users.UserError as error:
             raise ValueError(f"setting run_as is {reprlib.repr(self.run_as)}: {error}") from None
+        for name in ("max_upload_mib", "max_upload_mib_per_peer"):
+            if 0 < getattr(self, name) < self.max_message_mib:
+                raise ValueError(
+                    f"{name} {getattr(self, name)} is below max_message_mib {self.max_message_mib}: "
+                    "no request of that size could arrive"
+                )
 
     @property
     def users(self) -> users.Users | None:

@@ -59,6 +59,9 @@ class JobStore(Protocol):
     async def size(self) -> int:
         """How many jobs are stored."""
 
+    async def initiated_by(self, domain: str) -> int:
+        """How many of the stored jobs have that initiator; answered without looking at them."""
+
     async def job_of_task(self, task_id: str) -> str:
         """The id of the job that has this task. TaskNotFound."""
 

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 from typing import Self
 
 from kusciajob import datadir, users
+from kusciajob.api.descriptors import share_descriptors
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
@@ -95,10 +96,14 @@ class Server:
         scheduler = self._scheduler = Scheduler(
             store=store, hub=hub, runtime=runtime, images=images, clock=clock, limits=_slot_limits(settings)
         )
+        connections, progress_connections = share_descriptors(
+            in_all=settings.max_connections, per_peer=settings.max_connections_per_peer
+        )
         self._progress = ProgressListener(
             scheduler.report_progress,
             secrets=open_progress_secrets(settings.data_dir / "progress.key"),
             port_file=settings.data_dir / "progress.port",
+            connections=progress_connections,
         )
         stack.push_async_callback(self._progress.stop)
         await self._progress.start()
@@ -124,17 +129,28 @@ class Server:
             clock=clock,
             requires_approval=settings.require_approval,
             max_jobs=settings.max_jobs,
+            max_jobs_per_domain=settings.max_jobs_per_domain,
         )
         limits = Limits(
             calls_per_peer=settings.max_calls_per_peer,
             streams_per_peer=settings.max_streams_per_peer,
+            streams_per_domain=settings.max_streams_per_domain,
             watch_streams=settings.max_watch_streams,
+            body_bytes_per_peer=settings.max_upload_mib_per_peer * MIB,
+            body_bytes=settings.max_upload_mib * MIB,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
         observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, source=runtime)
         max_message_bytes = settings.max_message_mib * MIB
-        grpc_server = GrpcServer(service, output, gate=grpc_gate, max_message_bytes=max_message_bytes, guard=guard)
+        grpc_server = GrpcServer(
+            service,
+            output,
+            gate=grpc_gate,
+            max_message_bytes=max_message_bytes,
+            guard=guard,
+            connections=connections,
+        )
         stack.push_async_callback(grpc_server.stop)
         if settings.http_port >= 0:
             gateway = HttpGateway(
@@ -151,6 +167,7 @@ class Server:
                     is_tls=guard is not None,
                 ),
                 guard=guard,
+                connections=connections,
             )
             stack.push_async_callback(gateway.stop)
             self.http_port = await gateway.start(host, settings.http_port)

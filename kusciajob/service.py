@@ -3,6 +3,7 @@
 import asyncio
 import secrets
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import NoReturn
@@ -81,6 +82,7 @@ class JobService:
         clock: Clock,
         requires_approval: bool = False,
         max_jobs: int = 0,
+        max_jobs_per_domain: int = 0,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -88,7 +90,9 @@ class JobService:
         self._clock = clock
         self._requires_approval = requires_approval
         self._max_jobs = max_jobs
-        self._creating = 0
+        self._max_jobs_per_domain = max_jobs_per_domain
+        self._creating: Counter[str] = Counter()
+        """By initiator."""
         self._creation_ended = asyncio.Event()
 
     async def create(self, spec: JobSpec, caller: Caller) -> str:
@@ -226,27 +230,40 @@ class JobService:
 
     async def _store_new(self, job: Job) -> None:
         """JobExists, TaskExists, TooManyJobs."""
-        if self._max_jobs:
-            await self._wait_for_room()
-        self._creating += 1
+        initiator = job.spec.initiator
+        if self._max_jobs or self._max_jobs_per_domain:
+            await self._wait_for_room(initiator)
+        self._creating[initiator] += 1
         try:
             await self._store.create(job)
         finally:
-            self._creating -= 1
+            self._creating[initiator] -= 1
+            if not self._creating[initiator]:
+                del self._creating[initiator]
             self._creation_ended.set()
             self._creation_ended.clear()
 
-    async def _wait_for_room(self) -> None:
+    async def _wait_for_room(self, initiator: str) -> None:
         """Return when a job more can be stored, whatever becomes of those that are being created. TooManyJobs."""
         while True:
-            creating = self._creating
+            creating, own = self._creating.total(), self._creating[initiator]
             stored = await self._store.size()
-            if stored >= self._max_jobs:
+            if 0 < self._max_jobs <= stored:
                 raise TooManyJobs(
                     f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
                     "delete finished ones first"
                 )
-            if stored + max(creating, self._creating) < self._max_jobs:
+            initiated = await self._store.initiated_by(initiator)
+            if 0 < self._max_jobs_per_domain <= initiated:
+                raise TooManyJobs(
+                    f"{initiated} jobs of initiator {shown(initiator)} are stored, and no more than "
+                    f"{self._max_jobs_per_domain} may be (setting max_jobs_per_domain): delete finished ones first"
+                )
+            stored += max(creating, self._creating.total())
+            initiated += max(own, self._creating[initiator])
+            if (not self._max_jobs or stored < self._max_jobs) and (
+                not self._max_jobs_per_domain or initiated < self._max_jobs_per_domain
+            ):
                 return
             if self._creating:  # they may be refused yet, and leave their places
                 await self._creation_ended.wait()

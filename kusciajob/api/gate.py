@@ -3,8 +3,8 @@
 import os
 import resource
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from urllib.parse import unquote
 
 from msgspec import Struct
@@ -25,7 +25,10 @@ class Limits(Struct, frozen=True):
 
     calls_per_peer: int = 0
     streams_per_peer: int = 0
+    streams_per_domain: int = 0
     watch_streams: int = 0
+    body_bytes_per_peer: int = 0
+    body_bytes: int = 0
 
 
 class Quota:
@@ -50,6 +53,54 @@ class Quota:
             self._held[holder] = held
         else:
             del self._held[holder]
+
+
+class BodyBudget:
+    """How many bytes of requests are being received and decoded: for one peer, and in all; 0 is no limit."""
+
+    def __init__(self, *, per_peer: int = 0, in_all: int = 0) -> None:
+        self._per_peer = per_peer
+        self._in_all = in_all
+        self._held: dict[str, int] = {}
+        self._total = 0
+
+    @contextmanager
+    def hold(self, peer: str) -> Iterator[Callable[[int], None]]:
+        """What takes more bytes for a request of the peer (LimitReached); they are given back at the block's end."""
+        held = 0
+
+        def take(count: int) -> None:
+            nonlocal held
+            self.check(peer, count)
+            held += count
+            self._held[peer] = self._held.get(peer, 0) + count
+            self._total += count
+
+        try:
+            yield take
+        finally:
+            self._give_back(peer, held)
+
+    def check(self, peer: str, count: int, *, others: int = 0) -> None:
+        """LimitReached when so many bytes of a peer, and so many of others, would be too many beside those taken."""
+        if self._per_peer and self._held.get(peer, 0) + count > self._per_peer:
+            raise LimitReached(
+                f"{peer} has too much of requests on the way: at most {self._per_peer >> 20} MiB at once "
+                "(setting max_upload_mib_per_peer)"
+            )
+        if self._in_all and self._total + count + others > self._in_all:
+            raise LimitReached(
+                f"too much of requests is on the way: at most {self._in_all >> 20} MiB at once from all addresses "
+                "(setting max_upload_mib)"
+            )
+
+    def _give_back(self, peer: str, count: int) -> None:
+        held = self._held.get(peer, 0) - count
+        if held > 0:
+            self._held[peer] = held
+        else:
+            self._held.pop(peer, None)
+        self._total -= count
 
 
 class Descriptors:
@@ -83,12 +134,21 @@ def _descriptors_left() -> int:
 
 
 class Gate:
-    """Lets calls of one transport pass within the limits. The watch streams of all transports share a quota."""
+    """Lets calls of one transport pass within the limits. Those of watch streams and of domains are for all of them."""
 
     def __init__(
-        self, transport: str, *, limits: Limits, metrics: Metrics, watch_streams: Quota, descriptors: Descriptors
+        self,
+        transport: str,
+        *,
+        limits: Limits,
+        metrics: Metrics,
+        watch_streams: Quota,
+        domain_streams: Quota,
+        descriptors: Descriptors,
     ) -> None:
+        self.bodies = BodyBudget(per_peer=limits.body_bytes_per_peer, in_all=limits.body_bytes)
         self._descriptors = descriptors
+        self._domain_streams = domain_streams
         self._calls = Quota(
             limits.calls_per_peer,
             "{holder} has {limit} calls in progress, no more are allowed at once (setting max_calls_per_peer)",
@@ -115,21 +175,19 @@ class Gate:
         return self._metrics.calls(transport=self._transport, method=method)
 
     @contextmanager
-    def stream(self, peer: str, *, is_watch: bool) -> Iterator[None]:
-        """A place for a stream while the block runs. LimitReached."""
+    def stream(self, peer: str, *, is_watch: bool, domain: str = "") -> Iterator[None]:
+        """A place for a stream while the block runs; the master has no domain. LimitReached."""
         self._descriptors.check(time.perf_counter())
-        self._streams.take(peer)
-        try:
-            if not is_watch:
-                yield
-                return
-            self._watch_streams.take("")
-            try:
-                yield
-            finally:
-                self._watch_streams.give_back("")
-        finally:
-            self._streams.give_back(peer)
+        places = [(self._streams, peer)]
+        if domain:
+            places.append((self._domain_streams, domain))
+        if is_watch:
+            places.append((self._watch_streams, ""))
+        with ExitStack() as held:
+            for quota, holder in places:
+                quota.take(holder)
+                held.callback(quota.give_back, holder)
+            yield
 
 
 def open_gates(limits: Limits, metrics: Metrics) -> tuple[Gate, Gate]:
@@ -137,9 +195,20 @@ def open_gates(limits: Limits, metrics: Metrics) -> tuple[Gate, Gate]:
     watch_streams = Quota(
         limits.watch_streams, "{limit} watch streams are open, no more are allowed (setting max_watch_streams)"
     )
+    domain_streams = Quota(
+        limits.streams_per_domain,
+        'domain "{holder}" has {limit} streams open, no more are allowed (setting max_streams_per_domain)',
+    )
     descriptors = Descriptors()
     grpc, http = (
-        Gate(transport, limits=limits, metrics=metrics, watch_streams=watch_streams, descriptors=descriptors)
+        Gate(
+            transport,
+            limits=limits,
+            metrics=metrics,
+            watch_streams=watch_streams,
+            domain_streams=domain_streams,
+            descriptors=descriptors,
+        )
         for transport in ("grpc", "http")
     )
     return grpc, http

@@ -1,5 +1,6 @@
 """The gRPC edge: services, reflection, health, limits."""
 
+import asyncio
 from typing import Any
 
 import grpc
@@ -12,8 +13,10 @@ from kusciajob.api.calls import LogCalls
 from kusciajob.api.gate import Gate
 from kusciajob.api.grpc_security import TokenCheck, caller_of, server_credentials
 from kusciajob.api.handlers import generic_handler
+from kusciajob.api.http_connections import ConnectionLimits
 from kusciajob.api.job_servicer import CallerOf, Context, JobServicer
 from kusciajob.api.reflection import serve_reflection
+from kusciajob.api.uploads import Uploads
 from kusciajob.output import TaskOutput
 from kusciajob.security.guard import Guard
 from kusciajob.service import MASTER, Caller, JobService
@@ -24,6 +27,11 @@ LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
 HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
 SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE)
 STOP_GRACE_SECONDS = 5.0
+HANDSHAKE_MILLISECONDS = 10_000
+"""How long a new connection may take until it is one of HTTP/2, TLS included."""
+IDLE_MILLISECONDS = 600_000
+"""A connection without a call is closed after so long; clients make a new one by themselves."""
+NO_LIMIT = 2**31 - 1
 
 
 class AddressInUse(Exception):
@@ -64,9 +72,19 @@ class GrpcServer:
     """Serves the job API on one address; without a guard every caller is the master."""
 
     def __init__(
-        self, service: JobService, output: TaskOutput, *, gate: Gate, max_message_bytes: int, guard: Guard | None = None
+        self,
+        service: JobService,
+        output: TaskOutput,
+        *,
+        gate: Gate,
+        max_message_bytes: int,
+        guard: Guard | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         self.is_serving = False
+        connections = connections or ConnectionLimits()
+        self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
+        self._watch: asyncio.Task[None] | None = None
         # gRPC calls back into the credentials but does not keep them alive.
         self._credentials = server_credentials(guard) if guard else None
         caller = caller_of if guard else _master
@@ -77,13 +95,20 @@ class GrpcServer:
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+                ("grpc.http2.settings_timeout", HANDSHAKE_MILLISECONDS),
+                ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+                ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
             ],
         )
         self._server.add_generic_rpc_handlers(
-            (
-                generic_handler(JOB_SERVICE, JobServicer(service, caller), gate),
-                generic_handler(LOG_SERVICE, LogServicer(output, caller), gate),
-                generic_handler(HEALTH_SERVICE, HealthServicer(self), gate),
+            tuple(
+                generic_handler(served, servicer, gate, self._uploads, lambda context: caller(context).domain)
+                for served, servicer in (
+                    (JOB_SERVICE, JobServicer(service, caller)),
+                    (LOG_SERVICE, LogServicer(output, caller)),
+                    (HEALTH_SERVICE, HealthServicer(self)),
+                )
             )
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -99,6 +124,7 @@ class GrpcServer:
         except RuntimeError:  # its text only says how to make gRPC tell more
             raise AddressInUse(f"cannot listen on {address}: is the port taken?") from None
         await self._server.start()
+        self._watch = asyncio.create_task(self._uploads.watch(port), name="gRPC connections")
         return port
 
     async def set_serving(self, *, is_serving: bool) -> None:
@@ -111,6 +137,9 @@ class GrpcServer:
     async def stop(self) -> None:
         """Refuse new calls, let the present ones finish within the grace period."""
         await self._server.stop(STOP_GRACE_SECONDS)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
 
 
 def _master(_: Context) -> Caller:

@@ -6,7 +6,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from http import HTTPStatus
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from aiohttp import web
 from google.protobuf.message import Message
@@ -18,15 +18,15 @@ from kusciajob.api.calls import JobCalls, LogCalls
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.health import HealthCalls
-from kusciajob.api.http_log import protocol_logger
+from kusciajob.api.http_connections import ConnectionLimits, HttpListener
 from kusciajob.api.http_messages import (
     JSON_TYPE,
-    Encoding,
     Refused,
     Unreadable,
     certificate_of,
     check_browser,
     encoding_of,
+    meet_expectation,
     read_body,
     refusal,
 )
@@ -45,13 +45,10 @@ OPENAPI_PATH = "/openapi.json"
 METRICS_PATH = "/metrics"
 RETRY_SECONDS = 1
 """When a client may try again that was refused for a limit."""
-IDLE_SECONDS = 75.0
-"""A connection is closed when it brings no complete request head for so long."""
-MAX_HEAD_LINE_BYTES = 8190
-MAX_HEAD_LINES = 128
 STOP_GRACE_SECONDS = 2.0
 
 Handler: TypeAlias = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+_Message = TypeVar("_Message", bound=Message)
 
 
 class HttpGateway:
@@ -68,6 +65,7 @@ class HttpGateway:
         max_message_bytes: int,
         browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
+        connections: ConnectionLimits | None = None,
     ) -> None:
         self._service = service
         self._gate = gate
@@ -90,44 +88,35 @@ class HttpGateway:
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
-        server = web.Server(
-            self._serve,
-            handler_cancellation=True,  # who has gone is served no longer
-            access_log=None,
-            logger=protocol_logger,
-            keepalive_timeout=IDLE_SECONDS,
-            max_line_size=MAX_HEAD_LINE_BYTES,
-            max_field_size=MAX_HEAD_LINE_BYTES,
-            max_headers=MAX_HEAD_LINES,
-        )
-        self._runner = web.ServerRunner(server, shutdown_timeout=STOP_GRACE_SECONDS)
+        self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port. AddressInUse."""
-        await self._runner.setup()
         tls = self._guard.ssl_context if self._guard else None
         try:
-            await web.TCPSite(self._runner, host.strip("[]"), port, ssl_context=tls).start()
+            return await self._listener.start(host.strip("[]"), port, tls=tls)
         except OSError as error:
             raise AddressInUse(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from None
-        return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Refuse new calls, let the present ones finish within the grace period; logs are not followed any further."""
         for follower in self._followers:
             follower.cancel()
-        await self._runner.cleanup()
+        await self._listener.stop()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
         try:
             check_browser(request, self._browser_rules, is_change=request.path in self._changes)
             caller = await self._authenticate(request)
-            return await self._find(request)(request, caller)
+            handler = self._find(request)
+            await meet_expectation(request)
+            return await handler(request, caller)
         except LimitReached as error:
-            return self._refuse(
-                Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers={"Retry-After": str(RETRY_SECONDS)}), began
-            )
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            if not request.content.at_eof():  # the rest of its body is not worth the way
+                headers["Connection"] = "close"
+            return self._refuse(Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
         except Refused as refused:
             return self._refuse(refused, began)
         except Exception as error:  # what a client sees of it is a reference to the log
@@ -182,12 +171,13 @@ class HttpGateway:
             gate.enter(peer, now())
             try:
                 encoding = encoding_of(request)
-                body = await self._read(request)
-                began = now()
-                try:
-                    response = await call(encoding.read(body, request_type), caller)
-                except Unreadable as error:
-                    response = _unreadable(response_type, error)
+                with gate.bodies.hold(peer) as take:
+                    body = await self._read(request, take)
+                    began = now()
+                    try:
+                        response = await call(await encoding.read(body, request_type), caller)
+                    except Unreadable as error:
+                        response = _unreadable(response_type, error)
                 meter.note(response.status.code, now() - began)
                 return encoding.answer(response)
             finally:
@@ -196,27 +186,27 @@ class HttpGateway:
         return serve
 
     async def _serve_watch(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-        try:
-            watching = encoding_of(request).read(await self._read(request), job_pb2.WatchJobRequest)
-        except Unreadable as error:
-            raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
-        with self._stream(request, self._watch_meter):
+        with self._stream(request, caller, self._watch_meter):
+            try:
+                watching = await self._read_message(request, job_pb2.WatchJobRequest)
+            except Unreadable as error:
+                raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
             return await http_streams.watch(self._service, watching, request, caller, self._hold(request, caller))
 
     async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
-        body = await self._read(request)
-        with self._stream(request, self._log_meter):
+        with self._stream(request, caller, self._log_meter):
+            lines = await self._log_lines(request, caller)
             self._followers.add(request.task)
             try:
-                lines = self._read_log(encoding_of(request), body, caller)
                 return await http_streams.send_lines(lines, request, self._hold(request, caller))
             finally:
                 self._followers.discard(request.task)
 
     @contextmanager
-    def _stream(self, request: web.BaseRequest, meter: CallMeter) -> Iterator[None]:
+    def _stream(self, request: web.BaseRequest, caller: Caller, meter: CallMeter) -> Iterator[None]:
         """A place for a stream, and its life noted. LimitReached."""
-        with self._gate.stream(request.remote or "", is_watch=meter is self._watch_meter):
+        peer, is_watch = request.remote or "", meter is self._watch_meter
+        with self._gate.stream(peer, is_watch=is_watch, domain=caller.domain):
             began = time.perf_counter()
             try:
                 yield
@@ -229,21 +219,28 @@ class HttpGateway:
             raise Refused(HTTPStatus.FORBIDDEN, text, code=Code.NOT_ALLOWED)
         return web.Response(body=await self._read_metrics(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def _read_log(self, encoding: Encoding, body: bytes, caller: Caller) -> AsyncIterator[Message]:
+    async def _log_lines(self, request: web.BaseRequest, caller: Caller) -> AsyncIterator[Message]:
         try:
-            message = encoding.read(body, log_pb2.QueryLogRequest)
+            message = await self._read_message(request, log_pb2.QueryLogRequest)
         except Unreadable as error:
-            yield _unreadable(log_pb2.QueryLogResponse, error)
-            return
-        async for response in self._log_calls.QueryLog(message, caller):
-            yield response
+            return _only(_unreadable(log_pb2.QueryLogResponse, error))
+        return self._log_calls.QueryLog(message, caller)
 
-    async def _read(self, request: web.BaseRequest) -> bytes:
-        return await read_body(request, max_bytes=self._max_message_bytes)
+    async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
+        """Unreadable, LimitReached."""
+        with self._gate.bodies.hold(request.remote or "") as take:
+            return await encoding_of(request).read(await self._read(request, take), kind)
+
+    async def _read(self, request: web.BaseRequest, take: Callable[[int], None]) -> bytes:
+        return await read_body(request, max_bytes=self._max_message_bytes, take=take)
 
 
 async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
     return web.Response(body=openapi.document(), headers={"Content-Type": JSON_TYPE})
+
+
+async def _only(message: Message) -> AsyncIterator[Message]:
+    yield message
 
 
 def _unreadable(response_type: type[Message], error: Unreadable) -> Message:

@@ -11,13 +11,18 @@ from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.api.ready import ReadyResponse
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
+from kusciajob.wire.bounds import TooManyElements
 from kusciajob.wire.json import JsonError, from_json, to_json
 from kusciajob.wire.status import Code
 
 BODY_SECONDS = 300
 """How long a request's body may take to arrive."""
+MAX_INFLATION = 200
+"""How many times larger than it came a body may become, beyond INFLATED_BYTES."""
+INFLATED_BYTES = 4 << 20
 
 JSON_TYPE = "application/json; charset=utf-8"
 PROTOBUF_TYPE = "application/x-protobuf"
@@ -55,13 +60,15 @@ class Encoding(Struct, frozen=True):
     parse: Callable[[bytes, type[Any]], Any]
     serialize: Callable[[Message], bytes]
 
-    def read(self, body: bytes, kind: type[_Message]) -> _Message:
+    async def read(self, body: bytes, kind: type[_Message]) -> _Message:
         """The message; an empty body is the empty one. Unreadable."""
         if not body:
             return kind()
         try:
+            if len(body) > BIG_BYTES:
+                return await decode_beside(self.parse, body, kind)
             message: _Message = self.parse(body, kind)
-        except (JsonError, DecodeError) as error:
+        except (JsonError, DecodeError, TooManyElements) as error:
             name = kind.DESCRIPTOR.name
             raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}") from None
         return message
@@ -73,16 +80,12 @@ class Encoding(Struct, frozen=True):
         return web.Response(body=body, headers={"Content-Type": self.content_type})
 
 
-def _from_protobuf(data: bytes, kind: type[_Message]) -> _Message:
-    return kind.FromString(data)
-
-
 def _to_protobuf(message: Message) -> bytes:
     return message.SerializeToString()
 
 
 JSON = Encoding("JSON", JSON_TYPE, from_json, to_json)
-PROTOBUF = Encoding("binary protobuf", PROTOBUF_TYPE, _from_protobuf, _to_protobuf)
+PROTOBUF = Encoding("binary protobuf", PROTOBUF_TYPE, parse_protobuf, _to_protobuf)
 
 
 def encoding_of(request: web.BaseRequest) -> Encoding:
@@ -113,17 +116,39 @@ def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: b
         raise Refused(HTTPStatus.FORBIDDEN, str(error), code=Code.NOT_ALLOWED) from None
 
 
-async def read_body(request: web.BaseRequest, *, max_bytes: int) -> bytes:
-    """The whole body, decompressed. Refused when it is larger, broken or slower than BODY_SECONDS."""
+async def meet_expectation(request: web.BaseRequest) -> None:
+    """Tell a client that waits for it to send its body. Refused: it expects something else."""
+    expected = request.headers.get("Expect")
+    if expected is None:
+        return
+    if expected.lower() != "100-continue":
+        raise Refused(
+            HTTPStatus.EXPECTATION_FAILED,
+            "the header Expect can be met where it is 100-continue only",
+            headers={"Connection": "close"},
+        )
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0  # it is no answer yet
+
+
+async def read_body(request: web.BaseRequest, *, max_bytes: int, take: Callable[[int], None]) -> bytes:
+    """The whole body, decompressed; each of its bytes is taken from a budget first.
+
+    Refused when it is larger, broken, inflated without measure or slower than BODY_SECONDS. LimitReached.
+    """
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_SECONDS):
             async for chunk in request.content.iter_any():
+                take(len(chunk))
                 body += chunk
                 if len(body) > max_bytes:
                     raise _too_large(max_bytes)
+                if len(body) > INFLATED_BYTES:
+                    _check_inflation(request, len(body))
+                    await asyncio.sleep(0)  # what is being inflated comes without a pause
     except TimeoutError:
         raise _bad(f"the body did not arrive within {BODY_SECONDS} s") from None
     except (web.RequestPayloadError, ValueError):
@@ -133,11 +158,24 @@ async def read_body(request: web.BaseRequest, *, max_bytes: int) -> bytes:
 
 def refusal(refused: Refused) -> web.Response:
     """An ErrorResponse, always in JSON."""
-    return web.Response(
+    response = web.Response(
         status=refused.http_status,
         body=to_json(common_pb2.ErrorResponse(status={"code": refused.code, "message": str(refused)})),
         headers={"Content-Type": JSON_TYPE, **refused.headers},
     )
+    if refused.headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def _check_inflation(request: web.BaseRequest, size: int) -> None:
+    came = request.content.total_compressed_bytes
+    if came is not None and size > came * MAX_INFLATION:
+        raise Refused(
+            HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
+            f"the body inflates to more than {MAX_INFLATION} times its size: send it without Content-Encoding",
+            headers={"Connection": "close"},
+        )
 
 
 def _bad(text: str) -> Refused:

@@ -14,7 +14,9 @@ import msgspec
 from aiohttp import web
 from msgspec import Struct
 
-from kusciajob.api.http_messages import Refused, check_browser, refusal
+from kusciajob.api.gate import BodyBudget, LimitReached
+from kusciajob.api.http_connections import ConnectionLimits, HttpListener
+from kusciajob.api.http_messages import Refused, check_browser, read_body, refusal
 from kusciajob.api.port_file import read_port, write_port
 from kusciajob.contracts import PartyKey, PartySpec
 from kusciajob.security.browser import LOOPBACK_ONLY
@@ -26,6 +28,8 @@ HOST = "127.0.0.1"
 PATH = "/report/progress"
 MAX_BODY_BYTES = 4096
 WRONG_TOKEN = "the token is not that of a party's present run: report to the URL in its TASK_PROGRESS_URL, as it is"  # noqa: S105
+MAX_BODIES_BYTES = 4 << 20
+STOP_GRACE_SECONDS = 2.0
 
 
 class _Report(Struct, frozen=True):
@@ -39,27 +43,31 @@ class ProgressListener:
     port is kept in a file.
     """
 
-    def __init__(self, report: Callable[[PartyKey, float], bool], *, secrets: ProgressSecrets, port_file: Path) -> None:
+    def __init__(
+        self,
+        report: Callable[[PartyKey, float], bool],
+        *,
+        secrets: ProgressSecrets,
+        port_file: Path,
+        connections: ConnectionLimits | None = None,
+    ) -> None:
         self._report = report
         self._secrets = secrets
         self._port = 0
         self._port_file = port_file
-        application = web.Application(client_max_size=MAX_BODY_BYTES)
-        application.router.add_post(PATH, self._serve)
-        self._runner = web.AppRunner(application, access_log=None)
+        self._bodies = BodyBudget(in_all=MAX_BODIES_BYTES)
+        self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
 
     async def start(self) -> None:
         """Listen, on the same port as last time if it is still free."""
-        await self._runner.setup()
         last = read_port(self._port_file)
         try:
-            await web.TCPSite(self._runner, HOST, last).start()
+            self._port = await self._listener.start(HOST, last)
         except OSError as error:
             logger.warning(
                 "progress reports: another port than %d, which programs were given: %s", last, error.strerror
             )
-            await web.TCPSite(self._runner, HOST, 0).start()
-        self._port = int(self._runner.addresses[0][1])
+            self._port = await self._listener.start(HOST, 0)
         if self._port != last:
             write_port(self._port_file, self._port)
 
@@ -70,18 +78,27 @@ class ProgressListener:
 
     async def stop(self) -> None:
         """Take no more reports."""
-        await self._runner.cleanup()
+        await self._listener.stop()
 
-    async def _serve(self, request: web.Request) -> web.Response:
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
             check_browser(request, LOOPBACK_ONLY, is_change=True)
         except Refused as refused:
             return refusal(refused)
+        if request.path != PATH or request.method != "POST":
+            return _answer(404, f"there is only POST {PATH}")
         party = self._secrets.verify(request.query.get("token", ""), request.query.get("task_id", ""))
         if party is None:
             return _answer(403, WRONG_TOKEN)
         try:
-            progress = msgspec.json.decode(await request.read(), type=_Report).progress
+            with self._bodies.hold("") as take:
+                body = await read_body(request, max_bytes=MAX_BODY_BYTES, take=take)
+        except LimitReached as error:
+            return _answer(429, str(error))
+        except Refused as refused:
+            return refusal(refused)
+        try:
+            progress = msgspec.json.decode(body, type=_Report).progress
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             return _answer(400, f'expected {{"progress": <number from 0 to 1>}}: {error}')
         if not (math.isfinite(progress) and 0 <= progress <= 1):

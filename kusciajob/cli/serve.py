@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from kusciajob import openfiles
 from kusciajob.cli import log_format, options
 from kusciajob.cli.errors import EXIT_INTERNAL
 from kusciajob.cli.hosting import StopSignals, started
@@ -32,6 +33,7 @@ def serve(config_file: Path | None, **flags: str | bool | None) -> int:
     settings = options.load_settings(flags, config_file)
     log_format.configure(level=settings.log_level, form=settings.log_format, handler=logging.StreamHandler())
     _prefer_throughput()
+    openfiles.raise_limit()
     return asyncio.run(_serve(settings))
 
 

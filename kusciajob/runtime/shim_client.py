@@ -14,6 +14,7 @@ from typing import Any, TypeVar, cast
 
 import msgspec
 
+from kusciajob import openfiles
 from kusciajob.runtime import shim
 from kusciajob.runtime.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.shim.records import open_own, open_regular
@@ -359,7 +360,7 @@ class ShimClient:
         try:
             # Not asyncio's subprocess: uvloop forks the whole server for one.
             self._launching = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(main), str(self._directory)],
+                [sys.executable, "-I", "-S", str(main), str(self._directory), str(openfiles.limit_of_programs())],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=log_file,

@@ -17,6 +17,7 @@ from kusciajob.contracts import (
     ProgressReport,
     StartFailed,
 )
+from kusciajob.model.limits import MAX_PARTIES
 from kusciajob.model.status import Endpoint
 
 
@@ -45,6 +46,10 @@ class TaskScript(Struct, frozen=True):
 
 
 _NOTHING_SCRIPTED = TaskScript()
+MAX_LIST_BYTES = 256 * 1024
+"""How long the text of `progress` and of `parties` may be; what else a config holds is not looked at."""
+MAX_STEPS = 1000
+"""How many values `progress` may have."""
 
 
 def read_script(config: str) -> TaskScript:
@@ -52,13 +57,44 @@ def read_script(config: str) -> TaskScript:
     if not config.lstrip().startswith("{"):
         return _NOTHING_SCRIPTED
     try:
-        return msgspec.json.decode(config, type=TaskScript)
+        if len(config) > MAX_LIST_BYTES:
+            _check_sizes(msgspec.json.decode(config, type=_Lists))
+        return _check_counts(msgspec.json.decode(config, type=TaskScript))
     except msgspec.ValidationError as error:
         raise StartFailed(f"task_input_config is no script for the simulated runtime: {error}") from None
     except RecursionError:
         raise StartFailed("task_input_config is no script for the simulated runtime: nested too deeply") from None
     except msgspec.DecodeError:
         return _NOTHING_SCRIPTED
+
+
+class _Lists(Struct, frozen=True):
+    """A script whose lists are left as they are."""
+
+    parties: msgspec.Raw = msgspec.Raw()
+    progress: msgspec.Raw = msgspec.Raw()
+
+
+def _check_sizes(lists: _Lists) -> None:
+    for name, text in (("progress", lists.progress), ("parties", lists.parties)):
+        if len(bytes(text)) > MAX_LIST_BYTES:
+            raise StartFailed(
+                f"task_input_config is no script for the simulated runtime: {name} has {len(bytes(text)):,} bytes, "
+                f"at most {MAX_LIST_BYTES:,} are allowed"
+            )
+
+
+def _check_counts(script: TaskScript) -> TaskScript:
+    for name, count, most in (
+        ("progress", len(script.progress), MAX_STEPS),
+        ("parties", len(script.parties), MAX_PARTIES),
+    ):
+        if count > most:
+            raise StartFailed(
+                f"task_input_config is no script for the simulated runtime: {name} has {count:,} values, "
+                f"at most {most:,} are allowed"
+            )
+    return script
 
 
 class _Run:

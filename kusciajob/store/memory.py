@@ -84,6 +84,10 @@ class MemoryStore:
         self._check_open()
         return len(self._jobs)
 
+    async def initiated_by(self, domain: str) -> int:
+        self._check_open()
+        return sum(job.spec.initiator == domain for job in self._jobs.values())
+
     async def job_of_task(self, task_id: str) -> str:
         self._check_open()
         if task_id not in self._task_holders:

@@ -209,6 +209,11 @@ def size(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+def sizes(connection: sqlite3.Connection) -> dict[str, int]:
+    """How many jobs are stored, by initiator."""
+    return dict(connection.execute("SELECT initiator, count(*) FROM job GROUP BY initiator").fetchall())
+
+
 def head(connection: sqlite3.Connection) -> int:
     """The newest revision; 0 in an empty log."""
     (revision,) = connection.execute("SELECT max(revision) FROM log").fetchone()

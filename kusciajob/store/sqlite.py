@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -67,7 +68,8 @@ class SqliteStore:
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
-        self._size = sql.size(reading)
+        self._sizes = Counter(sql.sizes(reading))
+        """Jobs by initiator, counted along: asking the file would look at every job."""
         self._tail = Tail(TAIL_EVENTS, TAIL_BYTES)
         self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
         self._large: WeakValueDictionary[int, JobSpec] = WeakValueDictionary()
@@ -141,8 +143,10 @@ class SqliteStore:
         return await self._change(lambda transaction: transaction.delete(job), job.job_id)
 
     async def size(self) -> int:
-        # Counted along: asking the file would look at every job.
-        return self._size
+        return self._sizes.total()
+
+    async def initiated_by(self, domain: str) -> int:
+        return self._sizes[domain]
 
     async def job_of_task(self, task_id: str) -> str:
         return self._read(sql.job_of_task, task_id)
@@ -246,7 +250,9 @@ class SqliteStore:
         if events:
             self._tail.extend(events)
             self._head = events[-1].revision
-            self._size += sum(_GROWTH.get(event.type, 0) for event in events)
+            for event in events:
+                if growth := _GROWTH.get(event.type):
+                    self._grow(event.job.initiator, growth)
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
             if isinstance(result, Job):
@@ -263,6 +269,11 @@ class SqliteStore:
         self._expected = len(batch) + len(self._gathered)
         self._is_writing = False
         self._hand_over_when_due()
+
+    def _grow(self, initiator: str, growth: int) -> None:
+        self._sizes[initiator] += growth
+        if not self._sizes[initiator]:
+            del self._sizes[initiator]
 
     def _keep(self, job: Job) -> None:
         self._cache.put(job.job_id, job, weight=weight.spec_bytes(job.spec) + weight.status_bytes(job.status))

@@ -18,6 +18,7 @@ from typing import TypeVar
 import msgspec
 from google.protobuf.message import Message
 
+from kusciajob.wire.bounds import TooManyElements, check_json
 from kusciajob.wire.json_reader import JsonError, reader_of
 from kusciajob.wire.json_writer import writer_of
 
@@ -37,7 +38,10 @@ def to_json(message: Message) -> bytes:
 def from_json(data: bytes, kind: type[_Message]) -> _Message:
     """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. JsonError."""
     try:
+        check_json(data)
         value = _decode(data)
+    except TooManyElements as error:
+        raise JsonError(str(error)) from None
     except RecursionError:
         raise JsonError("this is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -477,3 +477,15 @@ async def test_a_closed_store_wakes_waiters_and_fails_calls(store: JobStore) -> 
     for call in (store.create(new_job()), store.get("job-1"), store.page(0, 1), store.truncate_log(1)):
         with pytest.raises(StoreFailed):
             await call
+
+
+async def test_the_jobs_of_an_initiator_are_counted(store: JobStore) -> None:
+    first = await store.create(new_job(job_spec("a", initiator="alice")))
+    await store.create(new_job(job_spec("b", initiator="alice")))
+    await store.create(new_job(job_spec("c", initiator="bob")))
+    await store.replace(stopped(first))
+    assert [await store.initiated_by(domain) for domain in ("alice", "bob", "carol")] == [2, 1, 0]
+    await store.delete(await store.get("a"))
+    with pytest.raises(JobExists):
+        await store.create(new_job(job_spec("b", initiator="alice")))
+    assert [await store.initiated_by(domain) for domain in ("alice", "bob", "carol")] == [1, 1, 0]

@@ -12,7 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from kusciajob.api import http_gateway, http_messages, http_streams
+from kusciajob.api import http_connections, http_gateway, http_messages, http_streams
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import AddressInUse
 from kusciajob.api.http_gateway import HttpGateway
@@ -312,7 +312,7 @@ async def test_a_request_that_trickles_in_is_given_up(edge: Edge, monkeypatch: p
 
 
 async def test_a_connection_that_brings_no_request_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(http_gateway, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(http_connections, "HEAD_SECONDS", 0.1)
     edge = Edge()
     edge.port = await edge.gateway.start(HOST, 0)
     reader, writer = await edge.connect("POST /healthZ HTTP/1.1\nHost: localhost\nX-Slow:")
@@ -322,19 +322,19 @@ async def test_a_connection_that_brings_no_request_is_closed(monkeypatch: pytest
 
 
 @pytest.mark.parametrize(
-    "head",
+    ("head", "status"),
     [
-        "GET /healthZ HTTP/1.1\nToken: secret\x01\n\n",
-        "GET /healthZ HTTP/x.y\n\n",
-        f"GET /healthZ HTTP/1.1\nToken: {'secret' * 2000}\n\n",
+        ("GET /healthZ HTTP/1.1\nToken: secret\x01\n\n", b" 400 "),
+        ("GET /healthZ HTTP/x.y\n\n", b" 400 "),
+        (f"GET /healthZ HTTP/1.1\nToken: {'secret' * 2000}\n\n", b" 431 "),
     ],
     ids=["control", "version", "long"],
 )
 async def test_what_is_not_http_is_refused_and_not_logged(
-    edge: Edge, caplog: pytest.LogCaptureFixture, head: str
+    edge: Edge, caplog: pytest.LogCaptureFixture, head: str, status: bytes
 ) -> None:
     reader, writer = await edge.connect(head)
-    assert b" 400 " in await reader.readline()
+    assert status in await reader.readline()
     writer.close()
     assert "secret" not in caplog.text
     assert "Traceback" not in caplog.text

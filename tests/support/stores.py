@@ -53,6 +53,10 @@ class GuardedStore:
         await self._admit("size")
         return await self._store.size()
 
+    async def initiated_by(self, domain: str) -> int:
+        await self._admit("initiated_by")
+        return await self._store.initiated_by(domain)
+
     async def job_of_task(self, task_id: str) -> str:
         await self._admit("job_of_task")
         return await self._store.job_of_task(task_id)

@@ -1,4 +1,4 @@
-"""Starts the shim: `python -I -S` with this file and the directory.
+"""Starts the shim: `python -I -S` with this file, the directory and the programs' soft limit of open files.
 
 Returns once the daemon listens: 0, or EXIT_LOCKED when another shim has the directory.
 """
@@ -6,6 +6,7 @@ Returns once the daemon listens: 0, or EXIT_LOCKED when another shim has the dir
 import contextlib
 import fcntl
 import os
+import resource
 import signal
 import socket
 import sys
@@ -54,9 +55,11 @@ def main() -> None:
         os._exit(0)  # tells the caller that the socket is ready, and leaves it no child to wait for
     place = os.getcwd()
     os.chdir("/")
-    # Children inherit both from here: the server's scheduling class would slow a program that computes.
+    # Children inherit all of it from here: the server's scheduling class would slow a program that computes.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), most))
     become_subreaper()
     name = base_name(place)
     left = LeftGroups(place, name)

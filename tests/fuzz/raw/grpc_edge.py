@@ -14,6 +14,7 @@ from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import SERVICES, HealthServicer, LogServicer
 from kusciajob.api.handlers import generic_handler
 from kusciajob.api.job_servicer import MAX_WATCH_SECONDS, JobServicer
+from kusciajob.api.uploads import Uploads
 from kusciajob.metrics import Metrics
 from kusciajob.service import MASTER, Caller
 from tests.fuzz.raw.contract import check_answer
@@ -37,13 +38,17 @@ class _Details(Struct, frozen=True):
 class _Context:
     """What a handler sees of a call."""
 
-    def __init__(self, caller: Caller) -> None:
+    def __init__(self, caller: Caller, request: bytes) -> None:
         self.caller = caller
+        self._request = request
         self.code = grpc.StatusCode.OK
         self.written: list[Any] = []
 
     def peer(self) -> str:
         return "ipv4:127.0.0.1:4711"
+
+    async def read(self) -> bytes:
+        return self._request
 
     async def write(self, message: Any) -> None:
         self.written.append(message)
@@ -90,14 +95,14 @@ def seeds() -> list[bytes]:
 
 
 async def _call(method: MethodDescriptor, request: bytes, caller: Caller) -> tuple[grpc.StatusCode, list[bytes]]:
-    context = _Context(caller)
+    context = _Context(caller, request)
     async with opened_world() as world:
         handler = _handler(method, world)
         try:
             if method.server_streaming:
-                await handler.unary_stream(request, context)
+                await handler.stream_stream(None, context)
             else:
-                context.written.append(await handler.unary_unary(request, context))
+                context.written.append(await handler.stream_unary(None, context))
         except asyncio.CancelledError:
             assert len(context.written) == LEAVES_AFTER
         except grpc.aio.AbortError:
@@ -112,7 +117,7 @@ def _handler(method: MethodDescriptor, world: World) -> Any:
         "HealthService": HealthServicer(_Serving()),  # type: ignore[arg-type]  # all that it asks of a server
     }
     service = method.containing_service
-    generic = generic_handler(service, servicers[service.name], _gate)
+    generic = generic_handler(service, servicers[service.name], _gate, Uploads(_gate.bodies))
     handler = generic.service(_Details(f"/{service.full_name}/{method.name}"))  # type: ignore[arg-type]
     assert handler is not None
     return handler

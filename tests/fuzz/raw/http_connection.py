@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from aiohttp import web
 from google.protobuf import json_format
 
 from kusciajob.api.gate import Limits, open_gates
@@ -81,10 +80,7 @@ async def opened_connection() -> AsyncIterator[Connection]:
             is_serving=lambda: True,
             max_message_bytes=MAX_MESSAGE_BYTES,
         )
-        await gateway._runner.setup()
-        serve = gateway._runner.server
-        assert isinstance(serve, web.Server)
-        connection = Connection(serve())
+        connection = Connection(gateway._listener._server())
         try:
             yield connection
         finally:

@@ -1,0 +1,2 @@
+-- How many jobs each initiator has is counted from here.
+CREATE INDEX job_initiator ON job (initiator);
