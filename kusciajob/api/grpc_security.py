@@ -75,6 +75,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
 
     def _looked_at(self, handler: Any) -> Any:
         """Calls over connections that may be older than the authorities in force."""
+        serve = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def call(request: Any, context: Context) -> Any:
             try:
@@ -82,9 +83,12 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
             except Unauthenticated as error:
                 logger.warning("refused a gRPC call from %s: %s", context.peer(), error)
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
-            return await handler.unary_unary(request, context)
+            return await serve(request, context)
 
-        return grpc.unary_unary_rpc_method_handler(call, handler.request_deserializer, handler.response_serializer)
+        make = (
+            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
+        )
+        return make(call, handler.request_deserializer, handler.response_serializer)
 
 
 def server_credentials(guard: Guard) -> grpc.ServerCredentials:

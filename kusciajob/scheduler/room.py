@@ -138,6 +138,12 @@ class WaitingRoom:
             if task.state not in ACTIVE or task.attempt != claim.attempt:
                 self._drop(claim)
 
+    def give_up(self, job: int, index: int) -> None:
+        """A task waits for something else first, or for nothing any more; not to have claimed anything is fine."""
+        claim = self._claims.get(job, {}).get(index)
+        if claim is not None:
+            self._drop(claim)
+
     def leave(self, job: int) -> None:
         """Nothing of the job waits any more; what its parties have they keep."""
         for claim in list(self._claims.get(job, {}).values()):

@@ -220,6 +220,7 @@ class JobWorker:
         """Reserve addresses for an admitted task, or say why it waits or fails."""
         if holder := self._tools.departures.holder(step.job.status.tasks[index].task_id):
             self._tools.departures.enter(step.job.number, self._wake.set)
+            self._tools.room.give_up(step.job.number, index)
             step.job = transitions.explain(step.job, index, f"waiting for the end of the deleted job {holder}")
             return
         try:

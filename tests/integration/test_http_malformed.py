@@ -10,19 +10,19 @@ import pytest
 from tests.support.server import RunningServer, running_server
 
 SECRET = b"s3cr3t-t0k3n"
-POST = b"POST /healthZ HTTP/1.1\r\nHost: x\r\n"
+POST = b"POST /healthZ HTTP/1.1\r\nHost: localhost\r\n"
 MALFORMED = {
-    "space before the colon": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\nToken : %s\r\n\r\n" % SECRET, 400),
-    "control character": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\nToken: %s\x01\r\n\r\n" % SECRET, 400),
-    "no colon": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\nToken %s\r\n\r\n" % SECRET, 400),
+    "space before the colon": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\nToken : %s\r\n\r\n" % SECRET, 400),
+    "control character": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\nToken: %s\x01\r\n\r\n" % SECRET, 400),
+    "no colon": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\nToken %s\r\n\r\n" % SECRET, 400),
     "version": (b"GET /%s HTTP/x.y\r\n\r\n" % SECRET, 400),
     "method": (b"%s{} /healthZ HTTP/1.1\r\n\r\n" % SECRET, 400),
     "no HTTP": (b"\x16\x03\x01%s\r\n\r\n" % SECRET, 400),
-    "path": (b"GET http://[%s HTTP/1.1\r\nHost: x\r\n\r\n" % SECRET, 400),
-    "long path": (b"GET /%s HTTP/1.1\r\nHost: x\r\n\r\n" % (SECRET * 1000), 431),
-    "long header": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\nToken: %s\r\n\r\n" % (SECRET * 1000), 431),
-    "long name": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\n%s: x\r\n\r\n" % (SECRET * 1000), 431),
-    "many headers": (b"GET /healthZ HTTP/1.1\r\nHost: x\r\n%s\r\n" % ((b"X: %s\r\n" % SECRET) * 200), 400),
+    "path": (b"GET http://[%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % SECRET, 400),
+    "long path": (b"GET /%s HTTP/1.1\r\nHost: localhost\r\n\r\n" % (SECRET * 1000), 431),
+    "long header": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\nToken: %s\r\n\r\n" % (SECRET * 1000), 431),
+    "long name": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\n%s: x\r\n\r\n" % (SECRET * 1000), 431),
+    "many headers": (b"GET /healthZ HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % ((b"X: %s\r\n" % SECRET) * 200), 400),
     "two lengths": (POST + b"Content-Length: 1\r\nContent-Length: 2\r\n\r\n" + SECRET, 400),
     "length and chunks": (POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n" + SECRET, 400),
     "chunk": (POST + b"Transfer-Encoding: chunked\r\n\r\n%s\r\n" % SECRET, 400),
@@ -30,9 +30,9 @@ MALFORMED = {
     "gzip": (POST + b"Content-Encoding: gzip\r\nContent-Length: 12\r\n\r\n" + SECRET, 400),
     "brotli": (POST + b"Content-Encoding: br\r\nContent-Length: 12\r\n\r\n" + SECRET, 400),
     "expectation": (POST + b"Expect: %s\r\nContent-Length: 0\r\n\r\n" % SECRET, 417),
-    "unknown path": (b"GET /%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % SECRET, 404),
+    "unknown path": (b"GET /%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % SECRET, 404),
     "wrong method": (
-        b"PUT /healthZ?%s HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" % SECRET,
+        b"PUT /healthZ?%s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n" % SECRET,
         405,
     ),
 }
