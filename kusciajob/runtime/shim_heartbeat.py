@@ -59,13 +59,14 @@ class Heartbeat:
 
 def kill_shim(directory: Path) -> list[int]:
     """SIGKILL to the shim of this data directory, known by its lock; the pids. It may be stopped or hanging."""
+    lock = f"{os.path.realpath(directory)}/shim.lock"  # not where a link leads that a program has put there
     killed = []
-    for pid in list(_lock_holders(os.path.realpath(directory / "shim.lock"))):
+    for pid in list(_lock_holders(lock)):
         with suppress(OSError):  # it has ended meanwhile
             process = os.pidfd_open(pid)
             try:
                 # Again: until the descriptor was there the number could go to another process.
-                if pid in _lock_holders(os.path.realpath(directory / "shim.lock"), [str(pid)]):
+                if pid in _lock_holders(lock, [str(pid)]):
                     signal.pidfd_send_signal(process, signal.SIGKILL)
                     killed.append(pid)
             finally:

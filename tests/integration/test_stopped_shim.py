@@ -37,18 +37,25 @@ async def client(tmp_path: Path) -> AsyncIterator[ShimClient]:
 async def start(client: ShimClient, directory: Path, script: str) -> int:
     directory.mkdir()
     state = await client.start(
-        directory.name, argv=["/bin/sh", "-c", script], env={}, cwd=directory, directory=directory
+        directory.name,
+        argv=["/bin/sh", "-c", script],
+        env={"PATH": "/bin:/usr/bin"},
+        cwd=directory,
+        directory=directory,
     )
     assert state.pid is not None
     return state.pid
 
 
+@pytest.mark.parametrize("before", ["true", "ln -sf /etc/hostname ../data/shim.lock", "rm ../data/shim.*"])
 async def test_a_program_that_stops_the_shim_is_lost_and_the_next_shim_works(
-    client: ShimClient, tmp_path: Path
+    client: ShimClient, tmp_path: Path, before: str
 ) -> None:
     first_shim = pid_of(client)
     other = await start(client, tmp_path / "other", FOREVER)
-    culprit = await start(client, tmp_path / "culprit", f"until [ -e go ]; do :; done; kill -STOP $PPID; {FOREVER}")
+    culprit = await start(
+        client, tmp_path / "culprit", f"until [ -e go ]; do :; done; {before}; kill -STOP $PPID; {FOREVER}"
+    )
     (tmp_path / "culprit" / "go").touch()
 
     for name in ("other", "culprit"):
