@@ -65,15 +65,21 @@ async def ended(process: asyncio.subprocess.Process) -> tuple[int | None, str]:
     return process.returncode, said.decode()
 
 
-async def pelt(process: asyncio.subprocess.Process) -> None:
-    """SIGTERM again and again, up to the last moment of the process."""
+async def pelt(process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+    """The signal again and again, up to the last moment of the process."""
+    descriptor = os.pidfd_open(process.pid)  # its number may be another's as soon as it is gone
 
     def is_gone() -> bool:
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGTERM)
-        return process.returncode is not None
+        try:
+            signal.pidfd_send_signal(descriptor, number)
+        except ProcessLookupError:
+            return True
+        return False
 
-    await eventually(is_gone, timeout_seconds=END_SECONDS)
+    try:
+        await eventually(is_gone, timeout_seconds=END_SECONDS)
+    finally:
+        os.close(descriptor)
 
 
 @pytest.mark.parametrize(
@@ -100,14 +106,14 @@ async def test_sigterm_at_any_moment_of_the_start_ends_the_server_in_order(tmp_p
 async def test_sigterm_from_the_first_line_to_the_last_ends_the_server_in_order(tmp_path: Path) -> None:
     async with starting(tmp_path / "data") as process:
         reading = asyncio.create_task(ended(process))
-        await pelt(process)
+        await pelt(process, signal.SIGTERM)
         assert (await reading)[0] == 0
 
 
 async def test_sigterm_while_a_server_stops_changes_nothing(tmp_path: Path) -> None:
     async with running_server(tmp_path, runtime="simulated") as server:
-        await pelt(server.process)
-        assert server.process.returncode == 0, server.log.read_text()
+        await pelt(server.process, signal.SIGTERM)
+        assert await server.process.wait() == 0, server.log.read_text()
         assert server.log.read_text().endswith("stopped\n")
 
 
@@ -126,12 +132,6 @@ async def test_sighup_before_the_server_serves_does_not_end_it(tmp_path: Path) -
 
 async def test_a_second_ctrl_c_ends_the_server_at_once(tmp_path: Path) -> None:
     async with starting(tmp_path / "data") as process:
-
-        def is_over() -> bool:
-            if process.returncode is None:
-                os.kill(process.pid, signal.SIGINT)
-            return process.returncode is not None
-
         reading = asyncio.create_task(ended(process))
-        await eventually(is_over, timeout_seconds=END_SECONDS)
+        await pelt(process, signal.SIGINT)
         assert (await reading)[0] == 128 + signal.SIGINT
