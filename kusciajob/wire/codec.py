@@ -41,7 +41,7 @@ def _each(
     field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value], *, most: int | None = None
 ) -> tuple[_Value, ...]:
     if most is not None and len(messages) > most:  # before so many are decoded
-        raise InvalidJob(f"{field} has {len(messages)} elements, at most {most} are allowed")
+        raise InvalidJob(f"{field} has {len(messages)} entries: 1 to {most} are possible")
     try:
         return tuple(map(decode, messages))
     except InvalidJob:

@@ -94,7 +94,7 @@ def test_what_is_no_message_is_told_by_the_parser(data: bytes) -> None:
 
 
 def test_tasks_and_parties_are_counted_before_they_are_decoded() -> None:
-    with pytest.raises(InvalidJob, match="tasks has 129 elements, at most 128 are allowed"):
+    with pytest.raises(InvalidJob, match="tasks has 129 entries: 1 to 128 are possible"):
         codec.decode_spec(pb.CreateJobRequest(tasks=[pb.Task()] * 129))
-    with pytest.raises(InvalidJob, match=r"tasks\[0\]: parties has 129 elements, at most 128 are allowed"):
+    with pytest.raises(InvalidJob, match=r"tasks\[0\]: parties has 129 entries: 1 to 128 are possible"):
         codec.decode_spec(pb.CreateJobRequest(tasks=[pb.Task(parties=[pb.Party()] * 129)]))
