@@ -96,7 +96,6 @@ class GrpcServer:
                 ("grpc.max_send_message_length", -1),
                 ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
-                ("grpc.http2.settings_timeout", HANDSHAKE_MILLISECONDS),
                 ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
                 ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
             ],

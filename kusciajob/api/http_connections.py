@@ -62,7 +62,7 @@ class HttpListener:
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
         for family, _, _, _, address in dict.fromkeys(found):
-            listening = socket.create_server(address[:2], family=family, backlog=BACKLOG)
+            listening = socket.create_server(address, family=family, backlog=BACKLOG)
             listening.setblocking(False)
             self._sockets.append(listening)
         for listening in self._sockets:

@@ -95,7 +95,8 @@ async def test_an_upload_over_http_is_within_the_budget(tmp_path: Path) -> None:
 
         async with aiohttp.ClientSession(f"http://{server.http_address}") as session:
             posts = [asyncio.ensure_future(session.post(url, data=half())) for _ in range(2)]
-            done, going_on = await asyncio.wait(posts, return_when=asyncio.FIRST_COMPLETED)
+            done, going_on = await asyncio.wait(posts, timeout=20, return_when=asyncio.FIRST_COMPLETED)
+            assert done, "both are received, which together exceed the budget"
             async with await done.pop() as response:
                 assert response.status == 429
                 assert "(setting max_upload_mib_per_peer)" in (await response.json())["status"]["message"]

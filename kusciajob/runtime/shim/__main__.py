@@ -1,4 +1,4 @@
-"""Starts the shim: `python -I -S` with this file, the directory and the programs' soft limit of open files.
+"""Starts the shim: `python -I -S` with this file, the directory and, where it differs, the programs' limit of files.
 
 Returns once the daemon listens: 0, or EXIT_LOCKED when another shim has the directory.
 """
@@ -58,8 +58,9 @@ def main() -> None:
     # Children inherit all of it from here: the server's scheduling class would slow a program that computes.
     os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), most))
+    if len(sys.argv) > 2:
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (int(sys.argv[2]), most))
     become_subreaper()
     name = base_name(place)
     left = LeftGroups(place, name)
