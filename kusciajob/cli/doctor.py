@@ -4,6 +4,7 @@ from pathlib import Path
 
 import click
 
+from kusciajob.cli import terminal
 from kusciajob.cli.errors import EXIT_FAILED
 from kusciajob.doctor import Level, examine
 
@@ -27,5 +28,5 @@ def doctor(data_dir: Path) -> int:
     is_sound = True
     for finding in examine(data_dir):
         is_sound = is_sound and finding.level is not Level.PROBLEM
-        click.echo(f"{finding.level:8}{finding.text}")
+        terminal.say(f"{finding.level:8}{terminal.one_line(finding.text)}")
     return 0 if is_sound else EXIT_FAILED
