@@ -19,13 +19,24 @@ from kusciajob.store.sqlite import SqliteStore
 COUNT_SECONDS = 10.0
 """Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""
 
-JOBS_BY_STATE = "SELECT json_extract(CAST(status AS TEXT), '$.phase.state'), count(*) FROM job GROUP BY 1"
+# One damaged status must not hide the others.
+JOBS_BY_STATE = """
+    SELECT CASE WHEN json_valid(CAST(status AS TEXT)) THEN json_extract(CAST(status AS TEXT), '$.phase.state') END,
+        count(*)
+    FROM job GROUP BY 1
+"""
 # By the index of unfinished jobs; a state that is Pending is left out when a status is stored.
 PARTIES_BY_STATE = """
     SELECT coalesce(json_extract(party.value, '$.state'), 'Pending'), count(*)
-    FROM job, json_each(CAST(job.status AS TEXT), '$.tasks') AS task, json_each(task.value, '$.parties') AS party
+    FROM job, json_each(
+        CASE WHEN json_valid(CAST(job.status AS TEXT)) THEN CAST(job.status AS TEXT) ELSE '{}' END, '$.tasks'
+    ) AS task, json_each(task.value, '$.parties') AS party
     WHERE job.unfinished = 1 GROUP BY 1
 """
+
+
+DAMAGED = "Unknown"
+"""The state of jobs that cannot be read."""
 
 
 class PartyRunner(Protocol):
@@ -68,6 +79,8 @@ class Observation:
                 lambda: scheduler.waiting_for_room,
             ),
             "revision": ("The newest revision that was published.", lambda: hub.head),
+            "damaged_rows": ("Damaged rows met in the store since the start.", lambda: store.damaged_rows),
+            "losses": ("Starts at which acknowledged changes were missing from the store.", lambda: store.losses),
             "data_directory_bytes": ("What the data directory takes on disk.", lambda: self._bytes),
         }
         for name, (meaning, value) in shown.items():
@@ -103,12 +116,17 @@ def disk_bytes(directory: Path) -> int:
 
 def count_jobs(file: Path) -> dict[str, int]:
     """Jobs by state; all of them 0 while the file cannot be read."""
-    return dict.fromkeys(map(str, JobState), 0) | _ask(file, JOBS_BY_STATE)
+    counts = dict.fromkeys(map(str, JobState), 0)
+    for state, count in _ask(file, JOBS_BY_STATE).items():
+        known = state if state in counts else DAMAGED
+        counts[known] = counts.get(known, 0) + count
+    return counts
 
 
 def count_parties(file: Path) -> dict[str, int]:
     """Parties of unfinished jobs by state; all of them 0 while the file cannot be read."""
-    return dict.fromkeys(map(str, TaskState), 0) | _ask(file, PARTIES_BY_STATE)
+    found = _ask(file, PARTIES_BY_STATE)
+    return {state: found.get(state, 0) for state in map(str, TaskState)}
 
 
 def _ask(file: Path, query: str) -> dict[str, int]:

@@ -7,7 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Self
 
@@ -80,7 +80,7 @@ class Server:
         settings, clock = self.settings, SystemClock()
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
-        _lock(settings.data_dir, stack)
+        lock(settings.data_dir, stack)
         metrics = Metrics()
         store = await SqliteStore.open(settings.data_dir / "jobs.db", on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
@@ -193,8 +193,8 @@ class Server:
             self._failed.set_exception(error)
 
 
-def _lock(directory: Path, stack: AsyncExitStack) -> None:
-    """Hold the data directory until the stack unwinds or the process dies."""
+def lock(directory: Path, stack: AsyncExitStack | ExitStack) -> None:
+    """Hold the data directory until the stack unwinds or the process dies. DataDirectoryInUse, OSError."""
     directory.mkdir(parents=True, exist_ok=True, mode=0o700)
     descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     stack.callback(os.close, descriptor)

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, Form, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import transitions
-from kusciajob.model.errors import InvalidJob, JobExists, JobNotFound, NotAllowed, StaleJob, TooManyJobs
+from kusciajob.model.errors import InvalidJob, JobDamaged, JobExists, JobNotFound, NotAllowed, StaleJob, TooManyJobs
 from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.status import Approval, Job, JobSummary
 from kusciajob.model.text import shown
@@ -88,7 +88,7 @@ class JobService:
     async def query(self, job_id: str, caller: Caller) -> Job:
         """The whole job."""
         _require_id(job_id)
-        job = await self._store.get(job_id)
+        job = await self._get(job_id, caller)
         caller.require(job.summary)
         return job
 
@@ -99,7 +99,12 @@ class JobService:
         for index, job_id in enumerate(job_ids):
             if not job_id:
                 raise InvalidJob(f"job_ids[{index}] is empty: it must name a job")
-        jobs = await self._store.summaries(job_ids)
+        try:
+            jobs = await self._store.summaries(job_ids)
+        except JobDamaged as error:
+            for job in error.jobs:
+                caller.require(job)
+            raise
         for job in jobs:
             caller.require(job)
         return jobs
@@ -124,9 +129,13 @@ class JobService:
         await self._change(job_id, caller, answer)
 
     async def delete(self, job_id: str, caller: Caller) -> None:
-        """Remove the job. Its programs are stopped by the scheduler; its id is free at once."""
+        """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
         while True:
-            job = await self.query(job_id, caller)
+            job: Job | JobSummary
+            try:
+                job = await self.query(job_id, caller)
+            except JobDamaged as error:
+                (job,) = error.jobs
             try:
                 await self._store.delete(job)
             except StaleJob:
@@ -151,6 +160,15 @@ class JobService:
                 continue  # the scheduler was faster; what it changed may matter
             return
 
+    async def _get(self, job_id: str, caller: Caller) -> Job:
+        """JobNotFound, JobDamaged; of the latter only who may see the job is told. NotAllowed."""
+        try:
+            return await self._store.get(job_id)
+        except JobDamaged as error:
+            for job in error.jobs:
+                caller.require(job)
+            raise
+
     async def _store_new(self, job: Job) -> None:
         """JobExists, TooManyJobs."""
         stored = await self._store.size() if self._max_jobs else 0
@@ -167,7 +185,7 @@ class JobService:
 
     async def _accept_identical(self, spec: JobSpec, caller: Caller, refusal: JobExists | TooManyJobs) -> None:
         try:
-            existing = await self._store.get(spec.job_id)
+            existing = await self._get(spec.job_id, caller)
         except JobNotFound:
             if isinstance(refusal, TooManyJobs):
                 raise refusal from None

@@ -1,12 +1,15 @@
 """`kusciajob doctor`: looks for what is wrong in a data directory."""
 
+from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 import click
 
 from kusciajob.cli import terminal
-from kusciajob.cli.errors import EXIT_FAILED
-from kusciajob.doctor import Level, examine
+from kusciajob.cli.errors import EXIT_FAILED, CommandError
+from kusciajob.doctor import Level, examine, set_damage_aside
+from kusciajob.server import DataDirectoryInUse, lock
 
 
 @click.command()
@@ -20,13 +23,25 @@ from kusciajob.doctor import Level, examine
     show_default=True,
     help="The server's data directory.",
 )
-def doctor(data_dir: Path) -> int:
-    """Check a data directory, whether its server runs or not: integrity, strays, jobs that wait and why.
+@click.option("--repair", "is_repair", is_flag=True, help="Set damaged rows aside first; the server must be stopped.")
+def doctor(data_dir: Path, is_repair: bool) -> int:
+    """Check a data directory, whether its server runs or not: every record, what was lost, strays, jobs that wait.
 
-    Nothing is changed. Exit code 1 when there is a problem.
+    Nothing is changed without --repair: that moves damaged records to the table `damaged` of the database, so that
+    their job ids are free. Exit code 1 when there is a problem.
     """
     is_sound = True
-    for finding in examine(data_dir):
-        is_sound = is_sound and finding.level is not Level.PROBLEM
-        terminal.say(f"{finding.level:8}{terminal.one_line(finding.text)}")
+    with ExitStack() as stack:
+        if is_repair:
+            _keep_servers_out(data_dir, stack)
+        for finding in chain(set_damage_aside(data_dir) if is_repair else (), examine(data_dir)):
+            is_sound = is_sound and finding.level is not Level.PROBLEM
+            terminal.say(f"{finding.level:8}{terminal.one_line(finding.text)}")
     return 0 if is_sound else EXIT_FAILED
+
+
+def _keep_servers_out(data_dir: Path, stack: ExitStack) -> None:
+    try:
+        lock(data_dir, stack)
+    except (DataDirectoryInUse, OSError) as error:
+        raise CommandError(str(error)) from None

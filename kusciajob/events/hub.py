@@ -116,12 +116,13 @@ class Hub:
         return shared
 
     def _added(self, job: JobSummary) -> SharedEvent:
-        """The job as ADDED; those whom it is replayed to at about the same time share one."""
+        """The job as ADDED, a damaged one as ERROR; those whom it is replayed to at about the same time share one."""
         shared = self._replayed.get(job.revision)
         if shared is None:
             if len(self._replayed) >= self._replayed_limit:
                 del self._replayed[next(iter(self._replayed))]
-            shared = self._replayed[job.revision] = SharedEvent(JobEvent(job.revision, EventType.ADDED, job))
+            kind = EventType.ERROR if job.status.is_damaged else EventType.ADDED
+            shared = self._replayed[job.revision] = SharedEvent(JobEvent(job.revision, kind, job))
         return shared
 
     def _note_end(self, tail: asyncio.Task[None]) -> None:

@@ -5,7 +5,7 @@ import logging
 from collections.abc import Sequence
 
 from kusciajob.contracts import Clock, EventHub, HubClosed, ImageSource, JobStore, PartyKey, Runtime, WatchStream
-from kusciajob.model.errors import JobNotFound, StoreFailed
+from kusciajob.model.errors import JobDamaged, JobNotFound, StoreFailed
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import pause
@@ -93,6 +93,8 @@ class Scheduler:
         number = event.job.number
         if event.type is EventType.DELETED:
             group.create_task(self._remove(number), name=f"remove job {number}")
+        elif event.job.status.is_damaged:
+            await self._take_up(group, event)  # the job itself may be sound
         elif number in self._workers:
             self._workers[number].observe(event)
         elif event.job.status.is_scheduled:
@@ -102,14 +104,18 @@ class Scheduler:
         while True:
             try:
                 job = await self._store.get(event.job.job_id)
-            except JobNotFound:
-                return  # deleted since; its DELETED follows
+            except (JobNotFound, JobDamaged):
+                return  # deleted since, and its DELETED follows; or nothing can be done for it
             except StoreFailed as error:
                 logger.error("job %s: the store failed, trying again: %s", event.job.job_id, error)
                 await pause(STORE_RETRY_SECONDS, clock=self._clock)
             else:
                 break
-        if job.number == event.job.number and job.status.is_scheduled:
+        if job.number != event.job.number:
+            return
+        if job.number in self._workers:
+            self._workers[job.number].observe(JobEvent(job.revision, EventType.MODIFIED, job.summary))
+        elif job.status.is_scheduled:
             self._start_worker(group, job)
 
     def _start_worker(self, group: asyncio.TaskGroup, job: Job) -> None:

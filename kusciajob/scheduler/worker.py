@@ -19,7 +19,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
-from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
+from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Job, JobEvent, TaskState
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.room import WaitingRoom
@@ -98,6 +98,8 @@ class JobWorker:
                 await self._advance()
         except JobNotFound:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
+        except JobDamaged as error:
+            logger.error("what runs of it is left running: %s", error)
         finally:
             self._tools.room.leave(self._job.number)
             for timer in (self._timer, self._progress_hold, self._partners_hold):

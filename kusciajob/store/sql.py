@@ -2,19 +2,17 @@
 
 import sqlite3
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from typing import Any
 
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Encoder
 from msgspec.structs import replace
 
-from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
-from kusciajob.model.job import JobSpec
+from kusciajob.model.errors import JobDamaged, JobError, JobNotFound, TaskNotFound
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries
+from kusciajob.store import entries, rows
 
 _encode = Encoder().encode
-_decode_spec = Decoder(JobSpec).decode
-_decode_status = Decoder(JobStatus).decode
 
 
 class Transaction:
@@ -71,17 +69,22 @@ class Transaction:
             self._log(kind, job, status, encoded_status)
         return replace(job, revision=revision)
 
-    def delete(self, job: Job) -> int:
+    def delete(self, job: Job | JobSummary) -> int:
         """StaleJob, JobNotFound."""
         status = _encode(job.status)
         task_ids = _json([task.task_id for task in job.status.tasks])
+        # The revision of a job that is damaged may be so too; nobody changes such a job.
         deleted = self._connection.execute(
-            "DELETE FROM job WHERE number = ? AND revision = ?", (job.number, job.revision)
+            "DELETE FROM job WHERE number = ? AND (revision = ? OR ?)",
+            (job.number, job.revision, job.status.is_damaged),
         )
         if not deleted.rowcount:
             raise self._refusal(job)
         self._connection.execute("DELETE FROM spec WHERE number = ?", (job.number,))
-        self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
+        if job.status.is_damaged:  # all of the table is looked at
+            self._connection.execute("DELETE FROM task WHERE number = ?", (job.number,))
+        else:
+            self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
         self._log(EventType.DELETED, job, job.status, status)
         return self._head
 
@@ -98,15 +101,16 @@ class Transaction:
         self._connection.execute("DELETE FROM log WHERE revision <= ?", (forgotten,))
         return forgotten, forgotten == last
 
-    def _log(self, kind: EventType, job: Job, status: JobStatus, encoded_status: bytes) -> None:
+    def _log(self, kind: EventType, job: Job | JobSummary, status: JobStatus, encoded_status: bytes) -> None:
         self._head += 1
+        event = entries.entry(kind, job, revision=self._head, status=status)
         self._connection.execute(
             "INSERT INTO log (revision, type, job_id, number, initiator, status) VALUES (?, ?, ?, ?, ?, ?)",
-            (self._head, kind.value, job.job_id, job.number, job.spec.initiator, encoded_status),
+            (self._head, kind.value, job.job_id, job.number, event.job.initiator, encoded_status),
         )
-        self.events.append(entries.entry(kind, job, revision=self._head, status=status))
+        self.events.append(event)
 
-    def _refusal(self, job: Job) -> JobError:
+    def _refusal(self, job: Job | JobSummary) -> JobError:
         row = self._connection.execute("SELECT revision FROM job WHERE number = ?", (job.number,)).fetchone()
         return entries.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
 
@@ -119,53 +123,65 @@ class Transaction:
         return entries.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
 
 
-def get(connection: sqlite3.Connection, job_id: str) -> Job:
-    """The whole job. JobNotFound."""
+def get(connection: sqlite3.Connection, job_id: str, note: rows.Note = rows.ignore) -> Job:
+    """The whole job. JobNotFound, JobDamaged."""
     row = connection.execute(
-        "SELECT spec, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?", (job_id,)
+        "SELECT job_id, initiator, number, revision, status, spec FROM job LEFT JOIN spec USING (number)"
+        " WHERE job_id = ?",
+        (job_id,),
     ).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    return _job(row)
+    return rows.job(row, note)
 
 
-def unfinished(connection: sqlite3.Connection) -> list[Job]:
-    """All jobs that are not finished, oldest first."""
-    rows = connection.execute(
-        "SELECT spec, status, number, revision FROM job JOIN spec USING (number) WHERE unfinished = 1 ORDER BY number"
+def unfinished(connection: sqlite3.Connection, note: rows.Note = rows.ignore) -> list[Job]:
+    """All jobs that are not finished, oldest first, but damaged ones."""
+    found = connection.execute(
+        "SELECT job_id, initiator, number, revision, status, spec FROM job LEFT JOIN spec USING (number)"
+        " WHERE unfinished = 1 ORDER BY number"
     )
-    return [_job(row) for row in rows]
+    jobs = []
+    for row in found:
+        with suppress(JobDamaged):
+            jobs.append(rows.job(row, note))
+    return jobs
 
 
-def summaries(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[JobSummary]:
-    """The jobs asked for, in that order. JobNotFound names all that are missing."""
-    rows = connection.execute(
+def summaries(
+    connection: sqlite3.Connection, job_ids: Sequence[str], note: rows.Note = rows.ignore
+) -> list[JobSummary]:
+    """The jobs asked for, in that order. JobNotFound names all that are missing, JobDamaged all that are damaged."""
+    read = connection.execute(
         "SELECT job_id, initiator, number, revision, status FROM job WHERE job_id IN (SELECT value FROM json_each(?))",
         (_json(list(job_ids)),),
     ).fetchall()
-    found = {row[0]: _summary(row) for row in rows}
+    found = {row[0]: rows.summary(row, note) for row in read}
     missing = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in found]
     if missing:
         raise JobNotFound(*missing)
+    if damaged := [job for job in found.values() if job.status.is_damaged]:
+        raise JobDamaged(*damaged)
     return [found[job_id] for job_id in job_ids]
 
 
-def page(connection: sqlite3.Connection, after: int, limit: int) -> list[JobSummary]:
-    """Up to `limit` jobs with a number above `after`, oldest first."""
-    rows = connection.execute(
+def page(connection: sqlite3.Connection, after: int, limit: int, note: rows.Note = rows.ignore) -> list[JobSummary]:
+    """Up to `limit` jobs with a number above `after`, oldest first; a damaged one has a status that says so."""
+    read = connection.execute(
         "SELECT job_id, initiator, number, revision, status FROM job WHERE number > ? ORDER BY number LIMIT ?",
         (after, limit),
     ).fetchall()
-    return [_summary(row) for row in rows]
+    return [rows.summary(row, note) for row in read]
 
 
 def missing(connection: sqlite3.Connection, numbers: Collection[int]) -> set[int]:
-    """Those of the numbers that no stored job has."""
-    rows = connection.execute(
-        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM job WHERE number = value)",
+    """Those of the numbers that no stored job has, and none that was lost."""
+    found = connection.execute(
+        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM job WHERE number = value)"
+        " AND NOT EXISTS (SELECT 1 FROM loss WHERE through >= value AND after < value)",
         (_json(list(numbers)),),
     )
-    return {number for (number,) in rows}
+    return {number for (number,) in found}
 
 
 def job_of_task(connection: sqlite3.Connection, task_id: str) -> str:
@@ -183,22 +199,35 @@ def size(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+def losses(connection: sqlite3.Connection) -> int:
+    """How often changes were found missing."""
+    (count,) = connection.execute("SELECT count(*) FROM loss").fetchone()
+    return int(count)
+
+
 def head(connection: sqlite3.Connection) -> int:
-    """The newest revision; 0 in an empty log."""
-    (revision,) = connection.execute("SELECT max(revision) FROM log").fetchone()
-    return revision or 0
+    """The newest revision, be it lost; 0 in an empty log."""
+    (revision,) = connection.execute(
+        "SELECT max(ifnull((SELECT max(revision) FROM log), 0), ifnull((SELECT max(through) FROM loss), 0))"
+    ).fetchone()
+    return int(revision)
 
 
-def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[JobEvent]:
-    """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
-    rows = connection.execute(
+def read_log(connection: sqlite3.Connection, after: int, limit: int, note: rows.Note = rows.ignore) -> list[JobEvent]:
+    """Up to `limit` events with a revision above `after`, in order and without a gap. LogTruncated.
+
+    Instead of a damaged one: an ERROR that says so, or what its job tells of it.
+    """
+    read = connection.execute(
         "SELECT revision, type, job_id, initiator, number, status FROM log"
         " WHERE revision > ? ORDER BY revision LIMIT ?",
         (after, limit),
     ).fetchall()
-    if rows and rows[0][0] > after + 1:
-        raise entries.log_truncated(after, rows[0][0])
-    return [_event(row) for row in rows]
+    oldest = read[0][0] if read else head(connection) + 1
+    if oldest > after + 1:
+        raise entries.log_truncated(after, oldest)
+    # What follows a gap is left: who asks for it is told of the gap.
+    return [_event(connection, row, note) for revision, row in enumerate(read, oldest) if row[0] == revision]
 
 
 def _json(values: Sequence[Any]) -> str:
@@ -206,16 +235,28 @@ def _json(values: Sequence[Any]) -> str:
     return _encode(values).decode()
 
 
-def _job(row: tuple[bytes, bytes, int, int]) -> Job:
-    spec, status, number, revision = row
-    return Job(_decode_spec(spec), _decode_status(status), number, revision)
+def _event(connection: sqlite3.Connection, row: tuple[Any, ...], note: rows.Note) -> JobEvent:
+    try:
+        return rows.event(row)
+    except rows.Unreadable as error:
+        note(rows.Damage("log", row[0], rows.text_of(row[2]), str(error)))
+        return event_of_job(connection, row) or rows.damaged_event(row, str(error))
 
 
-def _summary(row: tuple[str, str, int, int, bytes]) -> JobSummary:
-    job_id, initiator, number, revision, status = row
-    return JobSummary(job_id, initiator, number, revision, _decode_status(status))
-
-
-def _event(row: tuple[int, str, str, str, int, bytes]) -> JobEvent:
-    revision, kind, job_id, initiator, number, status = row
-    return JobEvent(revision, EventType(kind), _summary((job_id, initiator, number, revision, status)))
+def event_of_job(connection: sqlite3.Connection, row: tuple[Any, ...]) -> JobEvent | None:
+    """The event of a damaged row of the log if it is the last of its job: then the job's own row tells the same."""
+    revision, kind, _, _, number, _ = row
+    if kind in (EventType.DELETED, EventType.ERROR):
+        return None
+    # An ERROR may have followed in the same commit.
+    job = connection.execute(
+        "SELECT job_id, initiator, number, status FROM job WHERE number = ?1 AND (revision = ?2"
+        " OR revision = ?2 + 1 AND (SELECT type FROM log WHERE revision = ?2 + 1) = 'ERROR')",
+        (number, revision),
+    ).fetchone()
+    if job is None:
+        return None
+    try:
+        return rows.event((revision, EventType.ADDED if number == revision else EventType.MODIFIED, *job))
+    except rows.Unreadable:
+        return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from collections import deque
@@ -12,12 +13,13 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 
-from msgspec import MsgspecError
-
-from kusciajob.model.errors import InvalidJob, StoreFailed
+from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
-from kusciajob.store import database, entries, sql
+from kusciajob.store import database, entries, landmark, sql
+from kusciajob.store.damage import DamageLog
+
+logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.002
 """The longest wait for more calls to share a commit: a commit costs about as much as serving ten calls."""
@@ -60,10 +62,13 @@ class SqliteStore:
         self._path = path
         self._on_commit = on_commit
         self._reading = reading
+        self._damage = DamageLog()
+        self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), landmark.identity(reading))
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
         self._size = sql.size(reading)
+        self._landmark.note(self._head, self._size)
         self._tail: deque[JobEvent] = deque(maxlen=TAIL_EVENTS)
         self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
         self._news = asyncio.Event()
@@ -84,6 +89,16 @@ class SqliteStore:
         """How many changes wait for the writer."""
         return len(self._gathered)
 
+    @property
+    def damaged_rows(self) -> int:
+        """How many were met since the store was opened."""
+        return self._damage.rows
+
+    @property
+    def losses(self) -> int:
+        """How often changes were found missing at a start, ever."""
+        return self._read(sql.losses)
+
     @classmethod
     async def open(cls, path: Path, *, on_commit: CommitReport = lambda _seconds, _changes: None) -> Self:
         """Open the file, creating it or bringing it to the newest schema. StoreFailed names the file and the cause."""
@@ -91,12 +106,13 @@ class SqliteStore:
             connection = database.connect(path)
             try:
                 database.migrate(connection, database.migrations())
+                _reconcile(path, connection)
                 return cls(path, connection, on_commit)
             except BaseException:
                 connection.close()
                 raise
         except (sqlite3.Error, database.NewerSchema) as error:
-            raise StoreFailed(f"cannot open the job store {path}: {_cause(error)}") from error
+            raise _failure(f"cannot open the job store {path}", error, path) from error
 
     async def create(self, job: Job) -> Job:
         return await self._change(lambda transaction: transaction.create(job), job.job_id)
@@ -104,7 +120,7 @@ class SqliteStore:
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
         if job is None:
-            job = self._read(sql.get, job_id)
+            job = self._read(sql.get, job_id, self._damage.note)
             if not self._is_writing:
                 self._keep(job)
         return entries.apart(job)
@@ -113,14 +129,14 @@ class SqliteStore:
         known = {job_id: job.summary for job_id in job_ids if (job := self._cache.get(job_id))}
         if len(known) < len(job_ids):
             others = [job_id for job_id in job_ids if job_id not in known]
-            known.update((job.job_id, job) for job in self._read(sql.summaries, others))
+            known.update((job.job_id, job) for job in self._read(sql.summaries, others, self._damage.note))
         return [known[job_id] for job_id in job_ids]
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        return self._read(sql.page, after, limit)
+        return self._read(sql.page, after, limit, self._damage.note)
 
     async def unfinished(self) -> list[Job]:
-        return self._read(sql.unfinished)
+        return self._read(sql.unfinished, self._damage.note)
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         return self._read(sql.missing, numbers)
@@ -128,7 +144,7 @@ class SqliteStore:
     async def replace(self, job: Job, *, fault: str = "") -> Job:
         return await self._change(lambda transaction: transaction.replace(job, fault=fault), job.job_id)
 
-    async def delete(self, job: Job) -> int:
+    async def delete(self, job: Job | JobSummary) -> int:
         return await self._change(lambda transaction: transaction.delete(job), job.job_id)
 
     async def size(self) -> int:
@@ -149,7 +165,7 @@ class SqliteStore:
         if tail and after + 1 >= tail[0].revision:
             start = after + 1 - tail[0].revision
             return [tail[index] for index in range(start, min(start + limit, len(tail)))]
-        return self._read(sql.read_log, after, limit)
+        return self._read(sql.read_log, after, limit, self._damage.note)
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closing:
@@ -173,14 +189,15 @@ class SqliteStore:
         self._batches.put(None)
         await asyncio.to_thread(self._writer.join)
         self._reading.close()
+        await self._landmark.close()
         self._cache = Recent(0)  # a closed store answers nothing
         self._wake_waiters()
 
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return query(self._reading, *args, **kwargs)
-        except (sqlite3.Error, MsgspecError, InvalidJob) as error:
-            raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
+        except sqlite3.Error as error:
+            raise _failure("the job store cannot be read", error, self._path) from error
 
     async def _change(self, change: Callable[[sql.Transaction], T], job_id: str = "") -> T:
         if self._closing:
@@ -220,6 +237,7 @@ class SqliteStore:
             self._tail.extend(events)
             self._head = events[-1].revision
             self._size += sum(_GROWTH.get(event.type, 0) for event in events)
+            self._landmark.note(self._head, self._size)
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
             if isinstance(result, Job):
@@ -286,6 +304,32 @@ def _let_go(connection: sqlite3.Connection | None) -> None:
     if connection is not None:
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+
+def _reconcile(path: Path, connection: sqlite3.Connection) -> None:
+    """Say loudly what is missing from the database; the server goes on with what there is."""
+    file = landmark.file_of(path)
+    try:
+        known = landmark.read(file)
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read, so a loss of jobs would not be noticed: %s", file, error)
+        known = None
+    if loss := landmark.reconcile(connection, known, now=time.time()):
+        logger.error(
+            "jobs or changes were LOST from %s: %s. What runs/ keeps of lost jobs stays. Stop the server and restore"
+            " the database from a copy, or go on without them",
+            path,
+            loss,
+        )
+
+
+def _failure(what: str, error: Exception, path: Path) -> StoreFailed:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreFailed(f"{what}: {_cause(error)}")
+    return StoreDamaged(
+        f"{what}: {_cause(error)}: the file {path} is damaged; `kusciajob doctor` looks at it. Stop the server, and "
+        f"restore a copy, or save what can be read by `sqlite3 {path.name} .recover`"
+    )
 
 
 def _cause(error: Exception) -> str:
