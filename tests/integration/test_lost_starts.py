@@ -15,6 +15,7 @@ from kusciajob.contracts import NoCapacity, PartySpec, StartFailed
 from kusciajob.model import transitions
 from kusciajob.model.job import Party
 from kusciajob.runtime.process import ProcessRuntime
+from kusciajob.runtime.shim.processes import list_processes, marker_of, read_marker
 from kusciajob.runtime.shim_client import PartyState, ShimClient, ShimError, ShimUnavailable
 from kusciajob.scheduler.worker import party_specs
 from tests.support.builders import NOW, job_spec, new_job, task
@@ -80,25 +81,17 @@ async def party(tmp_path: Path, runtime: ProcessRuntime) -> PartySpec:
     return placed
 
 
-def programs(party: PartySpec) -> list[int]:
+def programs(runtime: ProcessRuntime, party: PartySpec) -> list[int]:
     """What lives of the party, by its marker."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if f"KUSCIAJOB_PARTY={party.key}@".encode() in environment:
-                found.append(int(entry.name))
-    return found
+    marker = marker_of(str(party.key), str(runtime._directory(party.key)))
+    return [pid for pid in list_processes() if read_marker(pid) == marker]
 
 
 async def start_in_vain(runtime: ProcessRuntime, party: PartySpec) -> None:
     with pytest.raises(StartFailed) as caught:
         await runtime.start(party)
     assert caught.value.detail == "no answer"
-    assert programs(party)
+    assert programs(runtime, party)
 
 
 def another(party: PartySpec) -> PartySpec:
@@ -122,7 +115,7 @@ async def test_a_party_without_an_answer_keeps_its_reservations_until_it_is_gone
     await start_in_vain(runtime, party)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -133,7 +126,7 @@ async def test_a_survivor_of_a_killed_shim_is_ended_by_the_stop(
     assert client.shim_pid is not None
     os.kill(client.shim_pid, signal.SIGKILL)
     await runtime.stop(party.key)
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -146,7 +139,7 @@ async def test_a_stop_that_cannot_know_is_an_error_and_frees_nothing(
         await runtime.stop(party.key)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -160,7 +153,7 @@ async def test_a_party_whose_end_cannot_be_known_is_not_told_to_have_ended(
         await runtime.wait(party.key)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -175,7 +168,7 @@ async def test_after_a_stop_a_start_that_was_still_on_its_way_starts_nothing(
     await late.connect()
     state = await late.start(str(party.key), argv=["/bin/sleep", "600"], env={}, cwd="/", directory=directory)
     assert state.state == "lost"
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await late.close()
 
 
@@ -214,7 +207,7 @@ async def test_what_a_deleted_job_left_goes_also_where_nobody_may_write(
     await runtime.remove(1)
     await eventually(lambda: not (tmp_path / "data" / "runs" / "1").exists())
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o500
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -225,5 +218,5 @@ async def test_a_program_that_has_deleted_its_directory_is_ended_with_its_job(
     shutil.rmtree(tmp_path / "data" / "runs" / "1")
     await runtime.stop_job(1)
     await runtime.remove(1)
-    assert programs(party) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
