@@ -26,26 +26,30 @@ class Clock(Protocol):
 class JobStore(Protocol):
     """Jobs and the gap-free log of their changes, always committed together: committing is publishing.
 
-    Every method raises StoreFailed when the medium fails; nothing of the change is kept then.
+    Every method raises StoreFailed when the medium fails; nothing of the change is kept then. A damaged record is named
+    in the log, and where it is met; it keeps nobody from the others.
     """
 
     async def create(self, job: Job) -> Job:
         """Store a new job and return it with its number and revision. JobExists, TaskExists: an id is taken."""
 
     async def get(self, job_id: str) -> Job:
-        """The whole job. JobNotFound."""
+        """The whole job. JobNotFound, JobDamaged."""
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
-        """The jobs asked for, in that order, from one read. JobNotFound names all that are missing."""
+        """The jobs asked for, in that order, from one read. JobNotFound names all that are missing, JobDamaged."""
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        """Up to `limit` jobs with a number above `after`, oldest first; fewer where they are big, one at least."""
+        """Up to `limit` jobs with a number above `after`, oldest first; fewer where they are big, one at least.
+
+        The status of a damaged one says so.
+        """
 
     async def unfinished(self) -> list[Job]:
-        """All jobs that are not finished, oldest first."""
+        """All jobs that are not finished, oldest first; a damaged one is left out."""
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
-        """Those of the numbers that no stored job has."""
+        """Those of the numbers that no stored job has; a job that was lost, not deleted, is not among them."""
 
     async def replace(self, job: Job, *, fault: str = "") -> Job:
         """Commit a change and return the job with its new revision. A fault is logged as ERROR after the MODIFIED.
@@ -53,8 +57,8 @@ class JobStore(Protocol):
         StaleJob when the stored revision is not `job.revision`; JobNotFound.
         """
 
-    async def delete(self, job: Job) -> int:
-        """Remove the job and return the revision of its DELETED. StaleJob, JobNotFound."""
+    async def delete(self, job: Job | JobSummary) -> int:
+        """Remove the job and return the revision of its DELETED. StaleJob (a damaged job is never), JobNotFound."""
 
     async def size(self) -> int:
         """How many jobs are stored."""

@@ -18,7 +18,17 @@ MAX_LOCK_BYTES = 32
 """A lock file holds a process id; a longer one is somebody else's file."""
 _BEFORE_THE_DATABASE = frozenset({LOCK, "certs", "appimages", "domains", "server.log", "lost+found"})
 _BESIDE_THE_DATABASE = frozenset(
-    {"runs", "progress.port", "progress.port.new", "shim.lock", "shim.log", "shim.sock", "shim.cgroups"}
+    {
+        "jobs.head",
+        "jobs.head.new",
+        "runs",
+        "progress.port",
+        "progress.port.new",
+        "shim.lock",
+        "shim.log",
+        "shim.sock",
+        "shim.cgroups",
+    }
 )
 OWN = _BEFORE_THE_DATABASE | _BESIDE_THE_DATABASE
 """What may be in a directory without a database: what is put there before the first start, and what a server leaves."""

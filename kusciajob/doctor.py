@@ -1,18 +1,18 @@
-"""Examines a data directory, with its server running or not. It writes nothing."""
+"""Examines a data directory, with its server running or not, writing nothing; repairs one whose server is stopped."""
 
 import shutil
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 
 from msgspec import MsgspecError, Struct
 
-from kusciajob.model.errors import InvalidJob
 from kusciajob.model.status import ACTIVE, Job, TaskState
 from kusciajob.runtime.shim_probe import ask_shim
-from kusciajob.store import database, sql
+from kusciajob.store import database, landmark, repair, sql
 
 LOW_SPACE_BYTES = 1 << 30
 
@@ -38,18 +38,52 @@ def examine(directory: Path) -> Iterator[Finding]:
     yield _shim(directory)
     file = directory / "jobs.db"
     if not file.exists():
-        yield Finding(Level.PROBLEM, f"there is no {file}: no server has ever worked in this directory")
+        lost = landmark.file_of(file).exists()
+        text = "it was removed: there were jobs" if lost else "no server has ever worked in this directory"
+        yield Finding(Level.PROBLEM, f"there is no {file}: {text}")
         return
+    try:
+        known = landmark.read(landmark.file_of(file))  # before the database, which is never behind it
+    except (OSError, ValueError) as error:
+        known = None
+        yield Finding(Level.PROBLEM, f"{landmark.file_of(file)} cannot be read: {error}")
     try:
         with closing(database.read_only(file)) as connection:
             connection.execute("BEGIN")  # everything is read from one moment
-            yield from _schema(connection)
+            version = yield from _schema(connection)
             yield from _integrity(connection)
+            if not version and known is not None:
+                had = f"revision {known.revision} and {known.jobs} jobs"
+                yield Finding(Level.PROBLEM, f"lost: the database is empty, it had {had}")
+            if version != len(database.migrations()):
+                yield Finding(Level.NOTE, "jobs: not looked at, this program reads them in its own schema only")
+                return
+            yield from _losses(connection, known)
+            yield from _damage(connection)
             yield from _revisions(connection)
             yield from _strays(connection, directory / "runs")
             yield from _unfinished(connection)
-    except (sqlite3.Error, MsgspecError, InvalidJob) as error:
-        yield Finding(Level.PROBLEM, f"{file} cannot be read: {error}")
+    except sqlite3.Error as error:
+        yield Finding(
+            Level.PROBLEM,
+            f"{file} cannot be read: {error}. Restore a copy, or save what can be read: `sqlite3 {file.name} .recover`",
+        )
+
+
+def set_damage_aside(directory: Path) -> Iterator[Finding]:
+    """Put an end to the damage of single rows; nothing of them is lost, see repair. No server may work here."""
+    file = directory / "jobs.db"
+    if not file.exists():
+        return
+    try:
+        with closing(database.connect(file)) as connection:
+            database.migrate(connection, database.migrations())
+            for text in repair.set_aside(connection, now=time.time()):
+                yield Finding(Level.NOTE, text)
+            known = landmark.Landmark(landmark.identity(connection), sql.head(connection), sql.size(connection))
+            landmark.write(landmark.file_of(file), known)
+    except (sqlite3.Error, database.NewerSchema, OSError) as error:
+        yield Finding(Level.PROBLEM, f"{file} cannot be repaired: {error}")
 
 
 def _space(directory: Path) -> Finding:
@@ -72,7 +106,8 @@ def _shim(directory: Path) -> Finding:
     return Finding(Level.OK, f"shim: process {hello.pid} answers, a party is kept together by {hello.containment}")
 
 
-def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
+def _schema(connection: sqlite3.Connection) -> Generator[Finding, None, int]:
+    """Returns its version."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     known = len(database.migrations())
     if version > known:
@@ -81,6 +116,7 @@ def _schema(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield Finding(Level.NOTE, f"schema: version {version}, the next start of a server makes it {known}")
     else:
         yield Finding(Level.OK, f"schema: version {version}")
+    return int(version)
 
 
 def _integrity(connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -91,22 +127,42 @@ def _integrity(connection: sqlite3.Connection) -> Iterator[Finding]:
         yield from (Finding(Level.PROBLEM, f"database: {answer}") for answer in answers)
 
 
+def _losses(connection: sqlite3.Connection, known: landmark.Landmark | None) -> Iterator[Finding]:
+    """What was found missing at starts, and what is missing now."""
+    for found_at, text in connection.execute("SELECT found_at, text FROM loss ORDER BY through"):
+        day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found_at))
+        yield Finding(Level.NOTE, f"lost: at the start of {day}: {text}")
+    if known is not None and (loss := landmark.find_loss(connection, known)):
+        yield Finding(Level.PROBLEM, f"lost: {loss.text}")
+
+
+def _damage(connection: sqlite3.Connection) -> Iterator[Finding]:
+    count = 0
+    for found in repair.find(connection):
+        count += 1
+        yield Finding(Level.PROBLEM, f"damaged: {found.damage}")
+    (kept,) = connection.execute("SELECT count(*) FROM damaged").fetchone()
+    if kept:
+        yield Finding(Level.NOTE, f"damaged: {kept} rows were set aside earlier, they are in the table `damaged`")
+    if count:
+        yield Finding(Level.NOTE, "damaged: with the server stopped, `kusciajob doctor --repair` sets them aside")
+    else:
+        yield Finding(Level.OK, "rows: all can be read")
+
+
 def _revisions(connection: sqlite3.Connection) -> Iterator[Finding]:
     first, last, count = connection.execute("SELECT min(revision), max(revision), count(*) FROM log").fetchone()
-    if count and last - first + 1 != count:
-        yield Finding(Level.PROBLEM, f"log: {last - first + 1 - count} revisions are missing from {first} to {last}")
+    (lost,) = connection.execute(
+        "SELECT ifnull(sum(through - after), 0) FROM loss WHERE after >= ? AND through < ?", (first or 0, last or 0)
+    ).fetchone()
+    if count and last - first + 1 - lost != count:
+        missing = last - first + 1 - lost - count
+        yield Finding(Level.PROBLEM, f"log: {missing} revisions are missing from {first} to {last}")
     else:
         yield Finding(Level.OK, f"log: {count} events" + (f", revisions {first} to {last}" if count else ""))
-    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (last or 0,)).fetchone()
+    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (sql.head(connection),)).fetchone()
     if ahead:
-        yield Finding(Level.PROBLEM, f"log: {ahead} jobs have changed later than its last revision, {last}")
-    (lost,) = connection.execute(
-        "SELECT (SELECT count(*) FROM job WHERE number NOT IN (SELECT number FROM spec))"
-        " + (SELECT count(*) FROM spec WHERE number NOT IN (SELECT number FROM job))"
-        " + (SELECT count(*) FROM task WHERE number NOT IN (SELECT number FROM job))"
-    ).fetchone()
-    if lost:
-        yield Finding(Level.PROBLEM, f"jobs: {lost} rows of job, spec and task do not belong together")
+        yield Finding(Level.PROBLEM, f"log: {ahead} jobs have changed later than its last revision, {last or 0}")
 
 
 def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:

@@ -18,21 +18,31 @@ from kusciajob.store.sqlite import SqliteStore
 COUNT_SECONDS = 10.0
 """Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""
 
-# A large status is compressed; asking whether it is costs all others nothing.
+# A large status is compressed; asking whether it is costs all others nothing. One that is damaged hides no other.
 JOBS_BY_STATE = """
-    SELECT json_extract(
-        CAST(CASE substr(status, 1, 1) WHEN x'7B' THEN status ELSE plain_status(status) END AS TEXT), '$.phase.state'
-    ), count(*) FROM job GROUP BY 1
+    SELECT CASE WHEN json_valid(status) THEN json_extract(status, '$.phase.state') END, count(*)
+    FROM (
+        SELECT CAST(CASE
+            WHEN typeof(status) = 'blob' AND substr(status, 1, 1) <> x'7B' THEN plain_status(status) ELSE status
+        END AS TEXT) AS status
+        FROM job
+    ) GROUP BY 1
 """
 # By the index of unfinished jobs; a state that is Pending is left out when a status is stored.
 PARTIES_BY_STATE = """
     SELECT coalesce(json_extract(party.value, '$.state'), 'Pending'), count(*)
-    FROM job, json_each(
-        CAST(CASE substr(job.status, 1, 1) WHEN x'7B' THEN job.status ELSE plain_status(job.status) END AS TEXT),
-        '$.tasks'
-    ) AS task, json_each(task.value, '$.parties') AS party
-    WHERE job.unfinished = 1 GROUP BY 1
+    FROM (
+        SELECT CAST(CASE
+            WHEN typeof(status) = 'blob' AND substr(status, 1, 1) <> x'7B' THEN plain_status(status) ELSE status
+        END AS TEXT) AS status
+        FROM job WHERE unfinished = 1
+    ) AS job, json_each(CASE WHEN json_valid(job.status) THEN job.status ELSE '{}' END, '$.tasks') AS task,
+        json_each(task.value, '$.parties') AS party
+    GROUP BY 1
 """
+
+DAMAGED = "Unknown"
+"""The state of jobs that cannot be read."""
 
 
 class Observation:
@@ -70,6 +80,8 @@ class Observation:
                 lambda: scheduler.waiting_for_room,
             ),
             "revision": ("The newest revision that was published.", lambda: hub.head),
+            "damaged_rows": ("Damaged rows met in the store since the start.", lambda: store.damaged_rows),
+            "losses": ("Starts at which acknowledged changes were missing from the store.", lambda: store.losses),
             "data_directory_bytes": ("What the data directory takes on disk.", lambda: self._bytes),
         }
         for name, (meaning, value) in shown.items():
@@ -105,12 +117,17 @@ def disk_bytes(directory: Path) -> int:
 
 def count_jobs(file: Path) -> dict[str, int]:
     """Jobs by state; all of them 0 while the file cannot be read."""
-    return dict.fromkeys(map(str, JobState), 0) | _ask(file, JOBS_BY_STATE)
+    counts = dict.fromkeys(map(str, JobState), 0)
+    for state, count in _ask(file, JOBS_BY_STATE).items():
+        known = state if state in counts else DAMAGED
+        counts[known] = counts.get(known, 0) + count
+    return counts
 
 
 def count_parties(file: Path) -> dict[str, int]:
     """Parties of unfinished jobs by state; all of them 0 while the file cannot be read."""
-    return dict.fromkeys(map(str, TaskState), 0) | _ask(file, PARTIES_BY_STATE)
+    found = _ask(file, PARTIES_BY_STATE)
+    return {state: found.get(state, 0) for state in map(str, TaskState)}
 
 
 def _ask(file: Path, query: str) -> dict[str, int]:

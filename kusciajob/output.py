@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
-from kusciajob.model.errors import InvalidJob, JobNotFound, NotAllowed, TaskNotFound
+from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound, NotAllowed, TaskNotFound
 from kusciajob.model.status import JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.service import Caller
@@ -76,13 +76,14 @@ class TaskOutput:
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {domains}")
 
     async def _job_of(self, task_id: str, caller: Caller) -> JobSummary:
-        """TaskNotFound, JobNotFound; for a domain NotAllowed, which is also what it is told of others' tasks."""
+        """TaskNotFound, JobNotFound, JobDamaged; for a domain NotAllowed, also of others' tasks."""
         try:
             job = await self._summary_of(task_id)
             caller.require(job)
             return job
-        except (TaskNotFound, JobNotFound, NotAllowed):
-            if caller.domain:
+        except (TaskNotFound, JobNotFound, JobDamaged, NotAllowed) as error:
+            is_told = isinstance(error, JobDamaged) and all(map(caller.may_see, error.jobs))
+            if caller.domain and not is_told:
                 caller.refuse(
                     f"read the output of task {shown(task_id)}: it is neither initiator nor party of such a task's job"
                 )

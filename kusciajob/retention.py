@@ -4,7 +4,7 @@ import logging
 from collections import deque
 
 from kusciajob.contracts import Clock, JobStore
-from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed
+from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.status import JobSummary
 from kusciajob.scheduler.supervisor import pause
 
@@ -71,7 +71,7 @@ class Retention:
             if job.revision != summary.revision:
                 return  # restarted meanwhile, or another one of that id
             await self._store.delete(job)
-        except (JobNotFound, StaleJob):
+        except (JobNotFound, StaleJob, JobDamaged):
             return
         logger.info("job %s is deleted: it ended more than job_retention_days ago", summary.job_id)
 

@@ -14,6 +14,7 @@ from kusciajob.contracts import Clock, EventHub, Form, ImageSource, JobStore, Pu
 from kusciajob.model import limits, transitions
 from kusciajob.model.errors import (
     InvalidJob,
+    JobDamaged,
     JobError,
     JobExists,
     JobNotFound,
@@ -141,23 +142,29 @@ class JobService:
             raise caller.explain(unknown) from None
 
     async def summaries(self, job_ids: Sequence[str], caller: Caller) -> list[JobSummary]:
-        """The jobs asked for, in that order; JobNotFound, for a domain NotAllowed, names all that cannot be told."""
+        """The jobs asked for, in that order; JobNotFound, for a domain NotAllowed, names all that cannot be told.
+
+        JobDamaged: all can be told, but some cannot be read.
+        """
         if not job_ids:
             raise InvalidJob("job_ids is empty: at least one job id is required")
         for index, job_id in enumerate(job_ids):
             if not job_id:
                 raise InvalidJob(f"job_ids[{index}] is empty: it must name a job")
+        damaged: list[JobSummary] = []
         try:
             jobs = await self._store.summaries(job_ids)
-        except JobNotFound as unknown:
+        except (JobNotFound, JobDamaged):
             if not caller.domain:
                 raise
-            # The jobs of others among the rest are to be named with them.
-            jobs = await self._known(set(job_ids).difference(unknown.job_ids))
-        seen = {job.job_id for job in jobs if caller.may_see(job)}
+            # Jobs of others among the rest, and damaged ones, are to be named with them.
+            jobs, damaged = await self._known(job_ids)
+        seen = {job.job_id for job in (*jobs, *damaged) if caller.may_see(job)}
         hidden = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in seen]
         if hidden:
             raise caller.explain(JobNotFound(*hidden))
+        if damaged:
+            raise JobDamaged(*damaged)
         return jobs
 
     async def command(self, operation: Operation, job_id: str, reason: str, caller: Caller) -> None:
@@ -179,9 +186,13 @@ class JobService:
         await self._change(job_id, caller, answer)
 
     async def delete(self, job_id: str, caller: Caller) -> None:
-        """Remove the job. Its programs are stopped by the scheduler; its id is free at once."""
+        """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
         while True:
-            job = await self.query(job_id, caller)
+            job: Job | JobSummary
+            try:
+                job = await self.query(job_id, caller)
+            except JobDamaged as error:
+                (job,) = error.jobs
             try:
                 await self._store.delete(job)
             except StaleJob:
@@ -211,22 +222,32 @@ class JobService:
             return
 
     async def _find(self, job_id: str, caller: Caller) -> Job:
-        """JobNotFound, NotAllowed."""
-        if caller.domain:
-            # Before its specification is read: it may be large, and the time that takes would tell of it.
-            (summary,) = await self._store.summaries([job_id])
-            caller.require(summary)
-        job = await self._store.get(job_id)
+        """JobNotFound, NotAllowed; JobDamaged, which only those are told who may see the job."""
+        try:
+            if caller.domain:
+                # Before its specification is read: it may be large, and the time that takes would tell of it.
+                (summary,) = await self._store.summaries([job_id])
+                caller.require(summary)
+            job = await self._store.get(job_id)
+        except JobDamaged as error:
+            for damaged in error.jobs:
+                caller.require(damaged)
+            raise
         caller.require(job.summary)
         return job
 
-    async def _known(self, job_ids: set[str]) -> list[JobSummary]:
-        """Those of the jobs that are stored."""
+    async def _known(self, job_ids: Sequence[str]) -> tuple[list[JobSummary], list[JobSummary]]:
+        """Those of the jobs that are stored and can be read, and the damaged ones."""
+        damaged: list[JobSummary] = []
         while True:
             try:
-                return await self._store.summaries(list(job_ids))
-            except JobNotFound as unknown:  # deleted meanwhile
-                job_ids = job_ids.difference(unknown.job_ids)
+                return await self._store.summaries(job_ids), damaged
+            except JobNotFound as unknown:  # deleted meanwhile, maybe
+                left_out = set(unknown.job_ids)
+            except JobDamaged as error:
+                damaged += error.jobs
+                left_out = {job.job_id for job in error.jobs}
+            job_ids = [job_id for job_id in job_ids if job_id not in left_out]
 
     async def _store_new(self, job: Job) -> None:
         """JobExists, TaskExists, TooManyJobs."""

@@ -10,7 +10,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as log_pb
 from kusciajob.api.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
 from kusciajob.model import failures
-from kusciajob.model.errors import InvalidJob, JobNotFound
+from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
 from kusciajob.output import TaskOutput
@@ -90,6 +90,7 @@ class JobCalls:
             await self._service.summaries(job_ids, caller)  # is refused
         statuses: dict[str, bytes] = {}
         missing: list[str] = []
+        damaged: list[JobSummary] = []
         size = 0
         unique = list(dict.fromkeys(job_ids))
         for start in range(0, len(unique), BATCH_READ):
@@ -98,7 +99,10 @@ class JobCalls:
             except JobNotFound as error:
                 missing += error.job_ids
                 continue
-            for job in jobs if not missing else ():
+            except JobDamaged as error:
+                damaged += error.jobs
+                continue
+            for job in jobs if not (missing or damaged) else ():
                 encoded = statuses[job.job_id] = self._summarize(job, caller.domain)
                 size += len(encoded)
             if size > MAX_BATCH_BYTES:
@@ -106,6 +110,8 @@ class JobCalls:
             await asyncio.sleep(0)  # the store may answer without giving way
         if missing:
             raise JobNotFound(*missing)
+        if damaged:
+            raise JobDamaged(*damaged)
         return statuses
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, caller: Caller) -> pb.DeleteJobResponse:

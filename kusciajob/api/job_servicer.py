@@ -10,7 +10,7 @@ import grpc.aio
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls import JobCalls
 from kusciajob.contracts import HubClosed
-from kusciajob.model.errors import LogTruncated, StoreFailed
+from kusciajob.model.errors import LogTruncated, StoreDamaged, StoreFailed
 from kusciajob.service import Caller, JobService
 from kusciajob.wire.job_status import encode_event
 
@@ -60,6 +60,8 @@ class JobServicer:
                 grpc.StatusCode.OUT_OF_RANGE,
                 f"this watcher fell too far behind: {error}: connect again for the present state of every job",
             )
+        except StoreDamaged as error:
+            await context.abort(grpc.StatusCode.DATA_LOSS, str(error))
         except StoreFailed as error:
             await context.abort(grpc.StatusCode.UNAVAILABLE, f"the store cannot be read: {error}")
 

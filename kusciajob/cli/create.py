@@ -6,7 +6,7 @@ from pathlib import Path
 import click
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import options, tables
+from kusciajob.cli import options, tables, terminal
 from kusciajob.cli.job_request import read_request
 from kusciajob.cli.remote import connected
 
@@ -30,7 +30,7 @@ def create(file: Path, server: options.Target, output: str) -> None:
     if output == "json":
         tables.print_json(data)
     else:
-        click.echo(data.job_id)
+        terminal.say_line(data.job_id)
 
 
 async def _create(request: pb.CreateJobRequest, server: options.Target) -> pb.CreateJobResponseData:

@@ -1,11 +1,15 @@
 """`kusciajob doctor`: looks for what is wrong in a data directory."""
 
+from contextlib import nullcontext
+from itertools import chain
 from pathlib import Path
 
 import click
 
-from kusciajob.cli.errors import EXIT_FAILED
-from kusciajob.doctor import Level, examine
+from kusciajob import datadir
+from kusciajob.cli import terminal
+from kusciajob.cli.errors import EXIT_FAILED, CommandError
+from kusciajob.doctor import Level, examine, set_damage_aside
 
 
 @click.command()
@@ -19,13 +23,19 @@ from kusciajob.doctor import Level, examine
     show_default=True,
     help="The server's data directory.",
 )
-def doctor(data_dir: Path) -> int:
-    """Check a data directory, whether its server runs or not: integrity, strays, jobs that wait and why.
+@click.option("--repair", "is_repair", is_flag=True, help="Set damaged rows aside first; the server must be stopped.")
+def doctor(data_dir: Path, is_repair: bool) -> int:
+    """Check a data directory, whether its server runs or not: every record, what was lost, strays, jobs that wait.
 
-    Nothing is changed. Exit code 1 when there is a problem.
+    Nothing is changed without --repair: that moves damaged records to the table `damaged` of the database, so that
+    their job ids are free. Exit code 1 when there is a problem.
     """
     is_sound = True
-    for finding in examine(data_dir):
-        is_sound = is_sound and finding.level is not Level.PROBLEM
-        click.echo(f"{finding.level:8}{finding.text}")
+    try:
+        with datadir.held(data_dir) if is_repair else nullcontext():
+            for finding in chain(set_damage_aside(data_dir) if is_repair else (), examine(data_dir)):
+                is_sound = is_sound and finding.level is not Level.PROBLEM
+                terminal.say(f"{finding.level:8}{terminal.one_line(finding.text)}")
+    except datadir.DataDirectoryError as error:
+        raise CommandError(str(error)) from None
     return 0 if is_sound else EXIT_FAILED

@@ -4,6 +4,8 @@ from typing import IO, Any
 
 import click
 
+from kusciajob.cli import terminal
+
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
@@ -16,7 +18,7 @@ class CommandError(click.ClickException):
     exit_code = EXIT_FAILED
 
     def show(self, file: IO[Any] | None = None) -> None:
-        click.echo(f"kusciajob: {self.message}", file=file, err=file is None)
+        terminal.say_line(f"kusciajob: {self.message}", file=file, err=file is None)
 
 
 class WronglyCalled(CommandError):

@@ -7,7 +7,7 @@ from string import Template
 
 import click
 
-from kusciajob.cli import options
+from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
 from kusciajob.security import tls
@@ -73,13 +73,13 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
     except OSError as error:
         raise CommandError(f"{error.filename} cannot be written: {error.strerror}") from None
     for file in files:
-        click.echo(f"wrote {file}")
-    click.echo(
+        terminal.say(f"wrote {file}")
+    terminal.say(
         f"The server's certificate is for {', '.join(all_names)}. All are valid for {VALID_DAYS} days. "
         f"Who has {tls.CA_KEY} can make more that the server trusts. Programs of tasks run as the server's user and "
         "can read all this, unless the server is started as root with --run-as USER."
     )
-    click.echo(_usage(settings))
+    terminal.say(_usage(settings))
 
 
 def _usage(settings: Settings) -> str:

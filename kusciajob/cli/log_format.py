@@ -5,18 +5,22 @@ import time
 
 import msgspec
 
+from kusciajob.cli import terminal
+
 FIELDS = ("job", "task", "party")
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… party=…`; a traceback follows below."""
+    """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… party=…`; a traceback is indented below."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
-        # A line break out of a message could pass for another record.
-        message = record.getMessage().replace("\r", "\\r").replace("\n", "\\n")
-        line = f"{_time(record)} {record.levelname} {record.name} {message}{fields}"
-        return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
+        # A line break out of a message, or of an error's text, could pass for another record.
+        line = f"{_time(record)} {record.levelname} {record.name} {terminal.visible(record.getMessage())}{fields}"
+        if not record.exc_info:
+            return line
+        trace = terminal.clean(self.formatException(record.exc_info)).replace("\n", "\n    ")
+        return f"{line}\n    {trace}"
 
 
 class JsonFormatter(logging.Formatter):
@@ -27,7 +31,7 @@ class JsonFormatter(logging.Formatter):
         entry |= {"message": record.getMessage(), **_fields(record)}
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
-        return msgspec.json.encode(entry).decode()
+        return _json(entry)
 
 
 def configure(*, level: str, form: str, handler: logging.Handler) -> None:
@@ -44,7 +48,11 @@ def _fields(record: logging.LogRecord) -> dict[str, str]:
 def _quoted(value: str) -> str:
     """Bare where it reads as one word, else as a JSON string."""
     is_word = value.isprintable() and value and not set(value) & set(' "=')
-    return value if is_word else msgspec.json.encode(value).decode()
+    return value if is_word else _json(value)
+
+
+def _json(value: object) -> str:
+    return terminal.json_text(msgspec.json.encode(value).decode())
 
 
 def _time(record: logging.LogRecord) -> str:

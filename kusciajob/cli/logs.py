@@ -1,18 +1,20 @@
 """`kusciajob logs`: what the programs of tasks write."""
 
 import asyncio
-import sys
 from collections.abc import Sequence
 
 import click
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import options, texts
+from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import CallFailed, Connection
 from kusciajob.wire.status import Code
+
+MAX_LINE_CHARACTERS = 64 * 1024
+"""A longer line is printed in pieces, each a line of its own where lines are marked or cleaned."""
 
 
 class _Source(Struct, frozen=True):
@@ -33,6 +35,7 @@ def logs(name: str, alias: str, domain: str, follow: bool, server: options.Targe
     """Print what the programs of a job, or of one task, write.
 
     The lines of several parties are marked with task and party. A TASK_ID stands for its first party without --party.
+    On a terminal, control characters are shown as escapes; a file or another program gets what was written, as it is.
     """
     asyncio.run(_print_logs(name, alias, domain, server, follow=follow))
 
@@ -60,7 +63,7 @@ async def _find(connection: Connection, name: str, alias: str, domain: str) -> S
         return [_Source(name, domain, "")]
     tasks = [task for task in job.data.status.tasks if task.start_time and alias in ("", task.alias)]
     sources = [
-        _Source(task.task_id, party.domain_id, f"{texts.one_line(task.alias)} {texts.one_line(party.domain_id)} | ")
+        _Source(task.task_id, party.domain_id, terminal.one_line(f"{task.alias} {party.domain_id}") + " | ")
         for task in tasks
         for party in task.parties
         if domain in ("", party.domain_id)
@@ -72,18 +75,21 @@ async def _find(connection: Connection, name: str, alias: str, domain: str) -> S
 
 
 async def _print(connection: Connection, source: _Source, *, is_marked: bool, follow: bool) -> None:
+    is_raw = not terminal.is_terminal()
     rest = ""
     async for text in connection.read_log(source.task_id, domain=source.domain, follow=follow):
-        if not is_marked:
-            _write(text)
+        if is_raw and not is_marked:
+            terminal.pass_on(text)
             continue
         *lines, rest = (rest + text).split("\n")
+        if len(rest) > MAX_LINE_CHARACTERS:
+            lines, rest = [*lines, rest], ""
         for line in lines:
-            _write(f"{source.mark}{line}\n")
+            _print_line(source.mark, line, is_raw=is_raw)
     if rest:
-        _write(f"{source.mark}{rest}\n")
+        _print_line(source.mark, rest, is_raw=is_raw)
 
 
-def _write(text: str) -> None:
-    sys.stdout.write(text)
-    sys.stdout.flush()
+def _print_line(mark: str, line: str, *, is_raw: bool) -> None:
+    # Cleaned, it is one line for the terminal too: nothing else can begin a new one, or go back to its own start.
+    terminal.pass_on(f"{mark}{line}\n" if is_raw else terminal.clean(f"{mark}{line}\n"))

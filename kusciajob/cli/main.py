@@ -1,5 +1,6 @@
 """The entry point: finds the command, and turns every error into one line and an exit code."""
 
+import io
 import os
 import sys
 import traceback
@@ -9,7 +10,7 @@ from typing import NoReturn
 import click
 
 from kusciajob import __version__
-from kusciajob.cli import signals
+from kusciajob.cli import signals, terminal
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERNAL, EXIT_INTERRUPTED
 
 # Each command is the function of its name in that module, imported when it is used: starting up has to be fast.
@@ -78,7 +79,9 @@ def _run() -> int:
         exit_code: int | None = cli.main(prog_name="kusciajob", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        error.show()
+        text = io.StringIO()  # it may quote whatever was typed
+        error.show(text)
+        terminal.say(text.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
@@ -87,8 +90,10 @@ def _run() -> int:
         return EXIT_FAILED
     except Exception as error:
         if os.environ.get("KUSCIAJOB_LOG_LEVEL") == "debug":
-            traceback.print_exc()
+            terminal.say(traceback.format_exc(), err=True)
         description = f"{type(error).__name__}: {error}"
-        click.echo(f"kusciajob: unexpected error: {description} (KUSCIAJOB_LOG_LEVEL=debug shows where)", err=True)
+        terminal.say_line(
+            f"kusciajob: unexpected error: {description} (KUSCIAJOB_LOG_LEVEL=debug shows where)", err=True
+        )
         return EXIT_INTERNAL
     return exit_code or 0

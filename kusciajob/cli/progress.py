@@ -4,13 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
 
-import click
 from rich.console import Group
 from rich.live import Live
 from rich.text import Text
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import tables, texts
+from kusciajob.cli import tables, terminal, texts
 
 REFRESHES_PER_SECOND = 5
 
@@ -27,7 +26,7 @@ class Progress:
         if not self._console.is_terminal:
             now = datetime.now().strftime("%H:%M:%S")
             for line in texts.changes(self._latest, job):
-                click.echo(f"{now} {line}", err=True)
+                terminal.say_line(f"{now} {line}", err=True)
         self._latest = job
 
     @contextmanager
@@ -49,5 +48,5 @@ class Progress:
         if job is None:
             return Text("starting")
         status = job.status
-        head = Text(f"job {job.job_id}: {status.state}, {texts.elapsed(status.create_time, status.end_time)}")
-        return Group(head, tables.tasks_table(status))
+        head = f"job {job.job_id}: {status.state}, {texts.elapsed(status.create_time, status.end_time)}"
+        return Group(tables.line(head), tables.tasks_table(status))

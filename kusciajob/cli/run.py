@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from kusciajob import datadir
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import log_format, options, tables
+from kusciajob.cli import log_format, options, tables, terminal
 from kusciajob.cli.errors import EXIT_FAILED, CommandError, ServerDied, WronglyCalled
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.cli.job_request import read_request
@@ -75,7 +75,7 @@ def _run_in(directory: Path, request: pb.CreateJobRequest, settings: Settings, o
     exit_code = asyncio.run(_run(request, replace(settings, data_dir=directory), output))
     if exit_code:
         places = [directory / name for name in ("runs", "server.log") if (directory / name).exists()]
-        click.echo(f"kusciajob: for the logs see {' and '.join(map(str, places))}", err=True)
+        terminal.say_line(f"kusciajob: for the logs see {' and '.join(map(str, places))}", err=True)
     return exit_code
 
 
@@ -125,5 +125,5 @@ def _keep_results(directory: Path) -> bool:
     domains = directory / "domains"
     has_results = any(path.is_file() for path in domains.rglob("*"))
     if has_results:
-        click.echo(f"kusciajob: for the domains' files see {domains}", err=True)
+        terminal.say_line(f"kusciajob: for the domains' files see {domains}", err=True)
     return has_results

@@ -3,6 +3,7 @@
 import click
 
 from kusciajob import config
+from kusciajob.cli import terminal
 from kusciajob.cli.options import default_text
 
 
@@ -13,10 +14,10 @@ def settings() -> None:
     A flag goes before the environment variable, that before the configuration file, that before the default.
     In the file a setting has its flag's name without the dashes in front, and with _ for -.
     """
-    click.echo("| flag | environment variable | default | meaning |\n|---|---|---|---|")
+    terminal.say("| flag | environment variable | default | meaning |\n|---|---|---|---|")
     for setting in config.describe():
         default = default_text(setting)
         meaning = setting.description.replace("<", "\\<")  # else Markdown takes <name> for HTML
         if setting.choices:
             meaning += f" (one of: {', '.join(setting.choices)})"
-        click.echo(f"| `{setting.flag}` | `{setting.variable}` | {f'`{default}`' if default else ''} | {meaning} |")
+        terminal.say(f"| `{setting.flag}` | `{setting.variable}` | {f'`{default}`' if default else ''} | {meaning} |")

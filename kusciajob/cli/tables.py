@@ -3,7 +3,6 @@
 import sys
 from collections.abc import Iterable
 
-import click
 from google.protobuf import json_format
 from google.protobuf.message import Message
 from rich.console import Console
@@ -11,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import texts
+from kusciajob.cli import terminal, texts
 
 # Where nobody looks at a terminal, nothing is cut or wrapped.
 UNLIMITED_COLUMNS = 10_000
@@ -28,23 +27,21 @@ def console(*, stderr: bool = False) -> Console:
 
 def print_json(message: Message, *, indent: int | None = 2) -> None:
     """The message as one JSON object with the proto's field names, flushed."""
-    text = json_format.MessageToJson(
+    encoded = json_format.MessageToJson(
         message,
         preserving_proto_field_name=True,
         always_print_fields_with_no_presence=True,
         indent=indent,
         ensure_ascii=False,
     )
-    click.echo(text)
-    sys.stdout.flush()
+    terminal.say_json(encoded)
 
 
 def print_job(job: pb.QueryJobResponseData) -> None:
     """All there is to know about a job."""
     out, status = console(), job.status
     out.print(_state(status.state, f"job {job.job_id}: {status.state}"))
-    for line in texts.problems(status):
-        out.print(Text(line))
+    _print_problems(out, status)
     out.print(_facts(job))
     out.print()
     out.print(tasks_table(status, job.tasks))
@@ -72,7 +69,7 @@ def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
                 f"{finished}/{len(status.tasks)}",
                 texts.local_time(status.create_time),
                 texts.elapsed(status.start_time, status.end_time),
-                texts.one_line(status.err_msg),
+                status.err_msg,
             )
         )
     console().print(_table(("JOB", "STATE", "TASKS", "CREATED", "TIME", "MESSAGE"), rows))
@@ -85,8 +82,7 @@ def print_result(job: pb.JobStatus) -> None:
     out.print()
     ended = f"job {job.job_id}: {status.state} after {texts.elapsed(status.start_time, status.end_time)}"
     out.print(_state(status.state, ended if status.start_time else f"job {job.job_id}: {status.state}"))
-    for line in texts.problems(status):
-        out.print(Text(line))
+    _print_problems(out, status)
 
 
 def tasks_table(status: pb.JobStatusDetail, configs: Iterable[pb.TaskConfig] = ()) -> Table:
@@ -124,12 +120,23 @@ def _facts(job: pb.QueryJobResponseData) -> Table:
 def _parties(task: pb.TaskStatus) -> Text:
     """Names, and the states unless all parties are where the task is."""
     if all(party.state == task.state for party in task.parties):
-        return Text(", ".join(texts.one_line(party.domain_id) for party in task.parties))
+        return line(", ".join(party.domain_id for party in task.parties))
     return Text(", ").join(_state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
 
 
+def line(text: str, *, style: str = "") -> Text:
+    """The text on one line, fit for any terminal: the only way into a table."""
+    return Text(terminal.one_line(text), style=style)
+
+
+def _print_problems(out: Console, status: pb.JobStatusDetail) -> None:
+    """Each problem with its further lines indented: what a program wrote is not to pass for a line of ours."""
+    for problem in texts.problems(status):
+        out.print(Text(terminal.clean(problem).replace("\n", "\n    ")))
+
+
 def _state(state: str, text: str = "") -> Text:
-    return Text(texts.one_line(text or state), style=_STYLES.get(state, ""))
+    return line(text or state, style=_STYLES.get(state, ""))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
@@ -137,5 +144,5 @@ def _table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Tabl
     for column in columns:
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(*(Text(texts.one_line(cell)) if isinstance(cell, str) else cell for cell in row))
+        table.add_row(*(line(cell) if isinstance(cell, str) else cell for cell in row))
     return table

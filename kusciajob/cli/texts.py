@@ -1,6 +1,5 @@
-"""Job statuses in words: times, durations, and what changed from one status to the next. Fit for any terminal."""
+"""Job statuses in words: times, durations, and what changed from one status to the next; `terminal` cleans them."""
 
-import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import zip_longest
@@ -11,38 +10,35 @@ _NEW_TASK, _NEW_PARTY = pb.TaskStatus(state="Pending"), pb.PartyStatus(state="Pe
 UNKNOWN = "-"
 FINAL_STATES = frozenset({"Succeeded", "Failed", "Cancelled", "ApprovalReject"})
 
-# What a program wrote to stderr may hold sequences that reprogram the terminal.
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
-
-
-def clean(text: str) -> str:
-    """The text with control characters made visible; line breaks and tabs stay."""
-    return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)
-
-
-def one_line(text: str) -> str:
-    """The text cleaned and on one line."""
-    return " ".join(clean(text).split())
-
 
 def local_time(time: str) -> str:
     """A time of the API as the user's clock shows it, with the date unless it is today's."""
-    if not time:
+    moment = _moment(time)
+    if moment is None:
         return UNKNOWN
-    moment = datetime.fromisoformat(time).astimezone()
+    moment = moment.astimezone()
     return moment.strftime("%H:%M:%S" if moment.date() == datetime.now().astimezone().date() else "%Y-%m-%d %H:%M:%S")
 
 
 def elapsed(start_time: str, end_time: str) -> str:
     """The time between two times of the API, an empty end meaning now, e.g. `1 min 5 s`."""
-    if not start_time:
+    start, end = _moment(start_time), _moment(end_time) or datetime.now(UTC)
+    if start is None:
         return UNKNOWN
-    end = datetime.fromisoformat(end_time) if end_time else datetime.now(UTC)
-    seconds = max(0, int((end - datetime.fromisoformat(start_time)).total_seconds()))
+    seconds = max(0, int((end - start).total_seconds()))
     minutes, hours = seconds // 60, seconds // 3600
     if hours:
         return f"{hours} h {minutes % 60} min"
     return f"{minutes} min {seconds % 60} s" if minutes else f"{seconds} s"
+
+
+def _moment(time: str) -> datetime | None:
+    """A time of the API; None where there is none, or none that can be read as one."""
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def task_state(task: pb.TaskStatus) -> str:
@@ -82,16 +78,16 @@ def _own_message(task: pb.TaskStatus) -> str:
 def _changed(subject: str, before: tuple[str, str], after: tuple[str, str]) -> Iterator[str]:
     (old_state, old_message), (state, message) = before, after
     if state != old_state or message not in ("", old_message):
-        yield f"{one_line(subject)} {state}" + (f": {one_line(message)}" if message else "")
+        yield f"{subject} {state}" + (f": {message}" if message else "")
 
 
 def problems(status: pb.JobStatusDetail) -> Iterator[str]:
     """The reasons given by the job, its tasks and parties, each once."""
     if status.err_msg:
-        yield clean(status.err_msg)
+        yield status.err_msg
     for task in status.tasks:
         texts = [(f"task {task.alias}", _own_message(task))]
         texts += [(f"task {task.alias}, party {party.domain_id}", party.err_msg) for party in task.parties]
         for subject, text in texts:
             if text and text not in status.err_msg:
-                yield f"{clean(subject)}: {clean(text)}"
+                yield f"{subject}: {text}"

@@ -1,13 +1,12 @@
 """`kusciajob watch`: what happens to jobs, as it happens."""
 
 import asyncio
-import sys
 from datetime import datetime
 
 import click
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import options, tables, texts
+from kusciajob.cli import options, tables, terminal, texts
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import Connection, Unreachable
@@ -66,7 +65,7 @@ async def _follow(connection: Connection, report: "_Report") -> None:
                 if report.is_complete:
                     return
         except Unreachable as error:
-            click.echo(f"kusciajob: connection lost, trying again: {error.details}", err=True)
+            terminal.say_line(f"kusciajob: connection lost, trying again: {error.details}", err=True)
         await asyncio.sleep(retry_seconds)
         retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
 
@@ -98,13 +97,12 @@ class _Report:
         match event.type:
             case pb.DELETED:
                 self._last.pop(job.job_id, None)
-                lines = [f"{texts.one_line(job.job_id)} deleted"]
+                lines = [f"{job.job_id} deleted"]
             case pb.ERROR:
-                lines = [f"{texts.one_line(job.job_id)} fault: {texts.one_line(job.status.err_msg)}"]
+                lines = [f"{job.job_id} fault: {job.status.err_msg}"]
             case _:
                 lines = list(texts.changes(self._last.get(job.job_id), job))
                 self._last[job.job_id] = job
         now = datetime.now().strftime("%H:%M:%S")
         for line in lines:
-            click.echo(f"{now} {line}")
-        sys.stdout.flush()
+            terminal.say_line(f"{now} {line}")

@@ -118,10 +118,11 @@ class Hub:
         return shared
 
     def _added(self, job: JobSummary) -> SharedEvent:
-        """The job as ADDED; those whom it is replayed to at about the same time share one."""
+        """The job as ADDED, a damaged one as ERROR; those whom it is replayed to at about the same time share one."""
         shared = self._replayed.get(job.revision)
         if shared is None:
-            shared = SharedEvent(JobEvent(job.revision, EventType.ADDED, job))
+            kind = EventType.ERROR if job.status.is_damaged else EventType.ADDED
+            shared = SharedEvent(JobEvent(job.revision, kind, job))
             self._replayed.put(job.revision, shared, weight=shared.weight)
         return shared
 

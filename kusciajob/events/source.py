@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
 from kusciajob.contracts import JobStore
-from kusciajob.model.errors import StoreFailed
+from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.status import JobEvent, JobSummary
 
 logger = logging.getLogger(__name__)
@@ -18,7 +18,10 @@ T = TypeVar("T")
 
 
 class Source:
-    """The reading half of a JobStore without StoreFailed: it asks again, at growing intervals, until answered."""
+    """The reading half of a JobStore without StoreFailed: it asks again, at growing intervals, until answered.
+
+    StoreDamaged is not waited out.
+    """
 
     def __init__(self, store: JobStore) -> None:
         self._store = store
@@ -44,6 +47,8 @@ class Source:
     async def _insist(self, ask: Callable[[], Awaitable[T]]) -> T:
         try:
             return await ask()
+        except StoreDamaged:
+            raise  # to wait would be to wait for ever, in silence
         except StoreFailed as error:
             self._failing += 1
             if self._failing == 1:
@@ -63,5 +68,7 @@ class Source:
             delay = min(2 * delay, LONGEST_DELAY_SECONDS)
             try:
                 return await ask()
+            except StoreDamaged:
+                raise
             except StoreFailed:
                 continue

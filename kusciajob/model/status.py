@@ -80,7 +80,16 @@ class Ended(Struct, frozen=True, gc=False, tag=True):
     ended_at: float
 
 
-Phase = Unstarted | Started | Ended
+class Unknown(Struct, frozen=True, gc=False, tag=True):
+    """The server cannot tell: what it had stored is damaged."""
+
+    state: Literal["Unknown"] = "Unknown"
+
+    started_at = None
+    ended_at = None
+
+
+Phase = Unstarted | Started | Ended | Unknown
 
 
 class Endpoint(Struct, frozen=True, gc=False):
@@ -185,12 +194,17 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     @property
     def is_unfinished(self) -> bool:
         """Whether it can still move without a restart."""
-        return self.state in UNFINISHED
+        return self.phase.state in UNFINISHED
 
     @property
     def is_scheduled(self) -> bool:
         """Whether the scheduler has something to do for it: one that awaits approval runs nothing."""
-        return self.state in SCHEDULED
+        return self.phase.state in SCHEDULED
+
+    @property
+    def is_damaged(self) -> bool:
+        """Whether it only stands for one that cannot be read; it has no state then."""
+        return isinstance(self.phase, Unknown)
 
     @property
     def domains(self) -> tuple[str, ...]:
@@ -205,6 +219,11 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
                 if party.detail:
                     return True
         return False
+
+
+def damaged_status(cause: str) -> JobStatus:
+    """Stands for a status that cannot be read; its message names the cause."""
+    return JobStatus(Unknown(), 0.0, (), Stage(StageKind.CREATE), message=f"damaged: {cause}")
 
 
 class Job(Struct, frozen=True, gc=False):

@@ -18,7 +18,7 @@ from kusciajob.contracts import (
     Runtime,
     WatchStream,
 )
-from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed
+from kusciajob.model.errors import JobDamaged, JobNotFound, LogTruncated, StoreFailed
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
@@ -151,6 +151,8 @@ class Scheduler:
         number = event.job.number
         if event.type is EventType.DELETED:
             self._remove(group, _stray(event))
+        elif event.job.status.is_damaged:
+            await self._take_up(group, event)  # the job itself may be sound
         elif number in self._workers:
             self._workers[number].observe(event)
         elif event.job.status.is_scheduled:
@@ -160,14 +162,18 @@ class Scheduler:
         while True:
             try:
                 job = await self._store.get(event.job.job_id)
-            except JobNotFound:
-                return  # deleted since; its DELETED follows
+            except (JobNotFound, JobDamaged):
+                return  # deleted since, and its DELETED follows; or nothing can be done for it
             except StoreFailed as error:
                 logger.error("job %s: the store failed, trying again: %s", event.job.job_id, error)
                 await pause(STORE_RETRY_SECONDS, clock=self._clock)
             else:
                 break
-        if job.number == event.job.number and job.status.is_scheduled:
+        if job.number != event.job.number:
+            return
+        if job.number in self._workers:
+            self._workers[job.number].observe(JobEvent(job.revision, EventType.MODIFIED, job.summary))
+        elif job.status.is_scheduled:
             self._start_worker(group, job)
 
     def _start_worker(self, group: asyncio.TaskGroup, job: Job) -> None:
@@ -213,6 +219,8 @@ class _Stray(Struct, frozen=True):
 
 def _stray(deleted: JobEvent) -> _Stray:
     job = deleted.job
+    if job.status.is_damaged:
+        return _Stray(job.number, job.job_id, None)
     # What has ended left nothing running, and what was not committed as placed was never started.
     return _Stray(job.number, job.job_id, tuple(task.task_id for task in job.status.tasks if task.state in ACTIVE))
 

@@ -19,7 +19,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
-from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
+from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
@@ -105,6 +105,8 @@ class JobWorker:
             self._tools.room.remove(self._job.number)
         except JobNotFound:
             logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
+        except JobDamaged as error:
+            logger.error("what runs of it is left running: %s", error)
         finally:
             self._tools.room.leave(self._job.number)
             self._tools.departures.leave(self._job.number)

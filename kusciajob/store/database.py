@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 
@@ -9,6 +10,10 @@ from kusciajob.store import packing
 
 CACHE_KIBIBYTES = 8192
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
+
+
+# Else one text that is damaged would hide all rows of an answer.
+_text = partial(str, encoding="utf-8", errors="replace")
 
 
 class NewerSchema(Exception):
@@ -19,6 +24,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """A connection on which a commit is durable once it returns. Transactions are begun and ended by SQL."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.text_factory = _text
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")
@@ -35,6 +41,7 @@ def read_only(path: Path) -> sqlite3.Connection:
     In SQL, `plain_status` makes JSON of a stored status.
     """
     connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)
+    connection.text_factory = _text
     connection.create_function("plain_status", 1, packing.plain, deterministic=True)
     return connection
 

@@ -7,11 +7,11 @@ from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSumma
 from kusciajob.model.text import shown
 
 
-def entry(kind: EventType, job: Job, *, revision: int, status: JobStatus) -> JobEvent:
+def entry(kind: EventType, job: Job | JobSummary, *, revision: int, status: JobStatus) -> JobEvent:
     """The log entry for a change of the job; the revision in its summary is the entry's own."""
     summary = JobSummary(
-        job_id=job.spec.job_id,
-        initiator=job.spec.initiator,
+        job_id=job.job_id,
+        initiator=job.initiator if isinstance(job, JobSummary) else job.spec.initiator,
         number=job.number,
         revision=revision,
         status=status,
@@ -32,7 +32,7 @@ def task_exists(task_id: str, holder: str) -> TaskExists:
     return TaskExists(f"task {shown(task_id)} already exists: it belongs to job {shown(holder)}")
 
 
-def stale_job(job: Job, stored_revision: int) -> StaleJob:
+def stale_job(job: Job | JobSummary, stored_revision: int) -> StaleJob:
     return StaleJob(
         f"job {shown(job.job_id)} is at revision {stored_revision}, the change was made to revision {job.revision}"
     )

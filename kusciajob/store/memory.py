@@ -72,7 +72,7 @@ class MemoryStore:
         self._jobs[job.job_id] = replace(stored, status=job.status, revision=self._head)
         return replace(job, revision=self._head)
 
-    async def delete(self, job: Job) -> int:
+    async def delete(self, job: Job | JobSummary) -> int:
         self._stored(job)
         del self._jobs[job.job_id]
         for task in job.status.tasks:
@@ -134,7 +134,7 @@ class MemoryStore:
         if self._closed:
             raise StoreFailed("the job store is closed")
 
-    def _stored(self, job: Job) -> Job:
+    def _stored(self, job: Job | JobSummary) -> Job:
         """The job as it is stored, if it is the one that the caller knows. StaleJob, JobNotFound."""
         self._check_open()
         stored = self._jobs.get(job.job_id)
@@ -144,7 +144,7 @@ class MemoryStore:
             raise entries.stale_job(job, stored.revision)
         return stored
 
-    def _append(self, kind: EventType, job: Job, status: JobStatus) -> None:
+    def _append(self, kind: EventType, job: Job | JobSummary, status: JobStatus) -> None:
         self._log.append(entries.entry(kind, job, revision=self._head + 1, status=status))
         self._wake_waiters()
 

@@ -2,6 +2,8 @@
 
 import zlib
 from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
 
 from msgspec.json import Decoder, Encoder
 from msgspec.structs import replace
@@ -12,6 +14,8 @@ from kusciajob.model.status import JobStatus
 COMPRESSED_BYTES = 32 << 10
 """A status from this size on is compressed: names and texts repeat in it, and each change of the job writes it anew."""
 LARGE_INPUT_CHARACTERS = 64 << 10
+APART = "\0"
+"""Stands in the specification for an input that is not in it, so that one that got lost is missed."""
 _JSON_BEGINS = b"{"
 
 _encode = Encoder().encode
@@ -25,19 +29,17 @@ def pack_status(status: JobStatus) -> bytes:
     return data if len(data) < COMPRESSED_BYTES else zlib.compress(data, 1)
 
 
-def unpack_status(data: bytes) -> JobStatus:
-    """The status that was stored."""
+def unpack_status(data: Any) -> JobStatus:
+    """The status that was stored. ValueError, TypeError, MsgspecError: it is damaged."""
     return _decode_status(plain(data))
 
 
-def plain(data: bytes) -> bytes:
-    """A stored status as JSON."""
-    if data[:1] == _JSON_BEGINS:
-        return data
-    try:
-        return zlib.decompress(data)
-    except zlib.error:
-        return data  # no status at all: whoever reads it as JSON says what is wrong with it
+def plain(data: Any) -> Any:
+    """A stored status as JSON; what is none stays as it is: whoever reads it as JSON says what is wrong with it."""
+    if isinstance(data, bytes) and data[:1] != _JSON_BEGINS:
+        with suppress(zlib.error):
+            return zlib.decompress(data)
+    return data
 
 
 def pack_spec(spec: JobSpec) -> tuple[bytes, dict[int, bytes]]:
@@ -45,22 +47,26 @@ def pack_spec(spec: JobSpec) -> tuple[bytes, dict[int, bytes]]:
     inputs = {
         index: task.task_input_config.encode()
         for index, task in enumerate(spec.tasks)
-        if len(task.task_input_config) > LARGE_INPUT_CHARACTERS
+        if len(task.task_input_config) > LARGE_INPUT_CHARACTERS or task.task_input_config == APART
     }
     if inputs:
         tasks = (
-            replace(task, task_input_config="") if index in inputs else task for index, task in enumerate(spec.tasks)
+            replace(task, task_input_config=APART) if index in inputs else task for index, task in enumerate(spec.tasks)
         )
         spec = replace(spec, tasks=tuple(tasks))
     return _encode(spec), inputs
 
 
-def unpack_spec(data: bytes, inputs: Sequence[tuple[int, bytes]] = ()) -> JobSpec:
-    """The specification that was stored."""
+def unpack_spec(data: Any, inputs: Sequence[tuple[Any, Any]] = ()) -> JobSpec:
+    """The specification that was stored. ValueError, TypeError, MsgspecError, InvalidJob: it is damaged."""
     spec = _decode_spec(data)
-    if not inputs:
+    apart = [index for index, task in enumerate(spec.tasks) if task.task_input_config == APART]
+    configs = dict(inputs)
+    if sorted(configs) != apart:
+        raise ValueError(f"large inputs are stored of tasks {sorted(configs)}, not of {apart}")
+    if not apart:
         return spec
     tasks = list(spec.tasks)
-    for index, config in inputs:
-        tasks[index] = replace(tasks[index], task_input_config=config.decode())
+    for index in apart:
+        tasks[index] = replace(tasks[index], task_input_config=str(configs[index], "utf-8"))
     return replace(spec, tasks=tuple(tasks))

@@ -3,16 +3,17 @@
 import sqlite3
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from msgspec.json import Encoder
 from msgspec.structs import replace
 
-from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
+from kusciajob.model.errors import JobDamaged, JobError, JobNotFound, TaskNotFound
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries
-from kusciajob.store.packing import pack_spec, pack_status, plain, unpack_spec, unpack_status
+from kusciajob.store import entries, rows
+from kusciajob.store.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
 """A larger specification, or one with large inputs, is not read on the event loop."""
@@ -21,6 +22,14 @@ READ_BYTES = 4 << 20
 
 LOG_ROW_BYTES = 64
 """What an entry of the log takes beside its status, roughly."""
+MOST_LOG_BYTES = 1 << 60
+"""A total beyond it is damaged: nothing could be added to it for long."""
+
+WHOLE_JOBS = (
+    "SELECT job_id, initiator, number, revision, status, spec,"
+    " EXISTS (SELECT 1 FROM input WHERE input.number = job.number), unfinished FROM job LEFT JOIN spec USING (number)"
+)
+"""Rows for `whole_job`."""
 
 _encode = Encoder().encode
 
@@ -34,9 +43,9 @@ class Transaction:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
-        newest = connection.execute("SELECT revision, total FROM log ORDER BY revision DESC LIMIT 1").fetchone()
-        self._head: int = newest[0] if newest else 0
-        self._log_bytes: int = newest[1] if newest else 0
+        self._head = head(connection)
+        newest = connection.execute("SELECT total FROM log ORDER BY revision DESC LIMIT 1").fetchone()
+        self._log_bytes = _sound_total(newest[0]) if newest else 0
         self.events: list[JobEvent] = []
 
     def create(self, job: Job) -> Job:
@@ -85,18 +94,23 @@ class Transaction:
             self._log(kind, job, status, encoded_status)
         return replace(job, revision=revision)
 
-    def delete(self, job: Job) -> int:
+    def delete(self, job: Job | JobSummary) -> int:
         """StaleJob, JobNotFound."""
         status = pack_status(job.status)
         task_ids = _json([task.task_id for task in job.status.tasks])
+        # The revision of a job that is damaged may be so too; nobody changes such a job.
         deleted = self._connection.execute(
-            "DELETE FROM job WHERE number = ? AND revision = ?", (job.number, job.revision)
+            "DELETE FROM job WHERE number = ? AND (revision = ? OR ?)",
+            (job.number, job.revision, job.status.is_damaged),
         )
         if not deleted.rowcount:
             raise self._refusal(job)
         self._connection.execute("DELETE FROM spec WHERE number = ?", (job.number,))
         self._connection.execute("DELETE FROM input WHERE number = ?", (job.number,))
-        self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
+        if job.status.is_damaged:  # all of the table is looked at
+            self._connection.execute("DELETE FROM task WHERE number = ?", (job.number,))
+        else:
+            self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
         self._log(EventType.DELETED, job, job.status, status)
         return self._head
 
@@ -109,20 +123,22 @@ class Transaction:
         """Forget up to `limit` of the oldest events; return the last revision forgotten and whether that was all."""
         (oldest,) = self._connection.execute("SELECT min(revision) FROM log").fetchone()
         last = min(through, self._head - 1)
-        forgotten = min(last, (oldest or 0) + limit - 1)
+        forgotten = last if oldest is None else min(last, oldest + limit - 1)  # all is forgotten after a loss
         self._connection.execute("DELETE FROM log WHERE revision <= ?", (forgotten,))
         return forgotten, forgotten == last
 
-    def _log(self, kind: EventType, job: Job, status: JobStatus, encoded_status: bytes) -> None:
+    def _log(self, kind: EventType, job: Job | JobSummary, status: JobStatus, encoded_status: bytes) -> None:
         self._head += 1
         self._log_bytes += len(encoded_status) + LOG_ROW_BYTES
+        event = entries.entry(kind, job, revision=self._head, status=status)
+        row = (self._head, kind.value, job.job_id, job.number, event.job.initiator, encoded_status, self._log_bytes)
         self._connection.execute(
             "INSERT INTO log (revision, type, job_id, number, initiator, status, total) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (self._head, kind.value, job.job_id, job.number, job.spec.initiator, encoded_status, self._log_bytes),
+            row,
         )
-        self.events.append(entries.entry(kind, job, revision=self._head, status=status))
+        self.events.append(event)
 
-    def _refusal(self, job: Job) -> JobError:
+    def _refusal(self, job: Job | JobSummary) -> JobError:
         row = self._connection.execute("SELECT revision FROM job WHERE number = ?", (job.number,)).fetchone()
         return entries.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
 
@@ -135,63 +151,81 @@ class Transaction:
         return entries.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
 
 
-def get(connection: sqlite3.Connection, job_id: str) -> tuple[JobSpec | None, JobStatus, int, int]:
-    """What a job is made of; the specification is None where it takes long to read. JobNotFound."""
+def get(connection: sqlite3.Connection, job_id: str, note: rows.Note = rows.ignore) -> Job | JobSummary:
+    """The whole job; where its specification takes long to read, all but that. JobNotFound, JobDamaged."""
     row = connection.execute(
-        "SELECT CASE WHEN length(spec) <= ? AND NOT EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
-        " THEN spec END, status, number, revision FROM job JOIN spec USING (number) WHERE job_id = ?",
+        "SELECT job_id, initiator, number, revision, status, CASE WHEN is_large THEN NULL ELSE spec END, is_large FROM"
+        " (SELECT job.*, spec, length(spec) > ? OR EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
+        " AS is_large FROM job LEFT JOIN spec USING (number) WHERE job_id = ?)",
         (SMALL_SPEC_BYTES, job_id),
     ).fetchone()
     if row is None:
         raise JobNotFound(job_id)
-    spec, status, number, revision = row
-    return None if spec is None else unpack_spec(spec), unpack_status(status), number, revision
+    *row, is_large = row
+    return rows.sound_summary(row[:-1], note) if is_large else rows.job(row, note)
 
 
-def spec(connection: sqlite3.Connection, number: int) -> JobSpec | None:
-    """A job's specification, however large; None where there is no such job. It never changes."""
-    row = connection.execute("SELECT spec FROM spec WHERE number = ?", (number,)).fetchone()
-    return unpack_spec(row[0], _inputs(connection, number)) if row else None
+def spec(connection: sqlite3.Connection, job: JobSummary, note: rows.Note = rows.ignore) -> JobSpec:
+    """A job's specification, however large. It never changes. JobNotFound: deleted meanwhile; JobDamaged."""
+    row = connection.execute(
+        "SELECT spec FROM job LEFT JOIN spec USING (number) WHERE number = ?", (job.number,)
+    ).fetchone()
+    if row is None:
+        raise JobNotFound(job.job_id)
+    return rows.spec(row[0], _inputs(connection, job.number), job, note)
 
 
-def unfinished(connection: sqlite3.Connection) -> list[Job]:
-    """All jobs that are not finished, oldest first."""
-    rows = connection.execute(
-        "SELECT spec, status, number, revision, EXISTS (SELECT 1 FROM input WHERE input.number = job.number)"
-        " FROM job JOIN spec USING (number) WHERE unfinished = 1 ORDER BY number"
-    ).fetchall()
-    return [_job(row[:4], _inputs(connection, row[2]) if row[4] else ()) for row in rows]
+def whole_job(connection: sqlite3.Connection, row: Sequence[Any], note: rows.Note = rows.ignore) -> Job:
+    """The job of a row of WHOLE_JOBS. JobDamaged."""
+    return rows.job(row[:6], note, _inputs(connection, row[2]) if row[6] else ())
 
 
-def summaries(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[JobSummary]:
-    """The jobs asked for, in that order. JobNotFound names all that are missing."""
-    rows = connection.execute(
+def unfinished(connection: sqlite3.Connection, note: rows.Note = rows.ignore) -> list[Job]:
+    """All jobs that are not finished, oldest first, but damaged ones."""
+    jobs = []
+    for row in connection.execute(f"{WHOLE_JOBS} WHERE unfinished = 1 ORDER BY number").fetchall():
+        with suppress(JobDamaged):
+            jobs.append(whole_job(connection, row, note))
+    return jobs
+
+
+def summaries(
+    connection: sqlite3.Connection, job_ids: Sequence[str], note: rows.Note = rows.ignore
+) -> list[JobSummary]:
+    """The jobs asked for, in that order. JobNotFound names all that are missing, JobDamaged all that are damaged."""
+    read = connection.execute(
         "SELECT job_id, initiator, number, revision, status FROM job WHERE job_id IN (SELECT value FROM json_each(?))",
         (_json(list(job_ids)),),
     ).fetchall()
-    found = {row[0]: _summary(row) for row in rows}
+    found = {row[0]: rows.summary(row, note) for row in read}
     missing = [job_id for job_id in dict.fromkeys(job_ids) if job_id not in found]
     if missing:
         raise JobNotFound(*missing)
+    if damaged := [job for job in found.values() if job.status.is_damaged]:
+        raise JobDamaged(*damaged)
     return [found[job_id] for job_id in job_ids]
 
 
-def page(connection: sqlite3.Connection, after: int, limit: int) -> list[JobSummary]:
-    """Up to `limit` jobs with a number above `after`, oldest first; at most READ_BYTES, but one."""
-    rows = connection.execute(
+def page(connection: sqlite3.Connection, after: int, limit: int, note: rows.Note = rows.ignore) -> list[JobSummary]:
+    """Up to `limit` jobs with a number above `after`, oldest first; at most READ_BYTES, but one.
+
+    A damaged one has a status that says so.
+    """
+    read = connection.execute(
         "SELECT job_id, initiator, number, revision, status FROM job WHERE number > ? ORDER BY number LIMIT ?",
         (after, limit),
     )
-    return list(map(_summary, _within(rows)))
+    return [rows.summary(row, note) for row in _within(read)]
 
 
 def missing(connection: sqlite3.Connection, numbers: Collection[int]) -> set[int]:
-    """Those of the numbers that no stored job has."""
-    rows = connection.execute(
-        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM job WHERE number = value)",
+    """Those of the numbers that no stored job has, and none that was lost."""
+    found = connection.execute(
+        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM job WHERE number = value)"
+        " AND NOT EXISTS (SELECT 1 FROM loss WHERE through >= value AND after < value)",
         (_json(list(numbers)),),
     )
-    return {number for (number,) in rows}
+    return {number for (number,) in found}
 
 
 def job_of_task(connection: sqlite3.Connection, task_id: str) -> str:
@@ -210,27 +244,41 @@ def size(connection: sqlite3.Connection) -> int:
 
 
 def sizes(connection: sqlite3.Connection) -> dict[str, int]:
-    """How many jobs are stored, by initiator."""
-    return dict(connection.execute("SELECT initiator, count(*) FROM job GROUP BY initiator").fetchall())
+    """How many jobs are stored, by initiator; a damaged row may have anything there."""
+    counts = connection.execute("SELECT initiator, count(*) FROM job GROUP BY initiator").fetchall()
+    return {str(initiator): count for initiator, count in counts}
+
+
+def losses(connection: sqlite3.Connection) -> int:
+    """How often changes were found missing."""
+    (count,) = connection.execute("SELECT count(*) FROM loss").fetchone()
+    return int(count)
 
 
 def head(connection: sqlite3.Connection) -> int:
-    """The newest revision; 0 in an empty log."""
-    (revision,) = connection.execute("SELECT max(revision) FROM log").fetchone()
-    return revision or 0
+    """The newest revision, be it lost; 0 in an empty log."""
+    (revision,) = connection.execute(
+        "SELECT max(ifnull((SELECT max(revision) FROM log), 0), ifnull((SELECT max(through) FROM loss), 0))"
+    ).fetchone()
+    return int(revision)
 
 
-def read_log(connection: sqlite3.Connection, after: int, limit: int) -> list[JobEvent]:
-    """Up to `limit` events with a revision above `after`, in order; at most READ_BYTES, but one. LogTruncated."""
-    rows = connection.execute(
+def read_log(connection: sqlite3.Connection, after: int, limit: int, note: rows.Note = rows.ignore) -> list[JobEvent]:
+    """Up to `limit` events with a revision above `after`, in order and without a gap; at most READ_BYTES, but one.
+
+    Instead of a damaged one: an ERROR that says so, or what its job tells of it. LogTruncated.
+    """
+    cursor = connection.execute(
         "SELECT revision, type, job_id, initiator, number, status FROM log"
         " WHERE revision > ? ORDER BY revision LIMIT ?",
         (after, limit),
     )
-    events = list(map(_event, _within(rows)))
-    if events and events[0].revision > after + 1:
-        raise entries.log_truncated(after, events[0].revision)
-    return events
+    read = list(_within(cursor))
+    oldest = read[0][0] if read else head(connection) + 1
+    if oldest > after + 1:
+        raise entries.log_truncated(after, oldest)
+    # What follows a gap is left: who asks for it is told of the gap.
+    return [_event(connection, row, note) for revision, row in enumerate(read, oldest) if row[0] == revision]
 
 
 def log_excess(connection: sqlite3.Connection, max_bytes: int) -> int:
@@ -239,7 +287,7 @@ def log_excess(connection: sqlite3.Connection, max_bytes: int) -> int:
 
     def total(revision: int) -> int:
         row = connection.execute("SELECT total FROM log WHERE revision >= ? ORDER BY revision", (revision,)).fetchone()
-        return int(row[0])
+        return _sound_total(row[0])
 
     if not last or total(last) <= max_bytes:
         return 0
@@ -253,32 +301,56 @@ def _json(values: Sequence[Any]) -> str:
     return _encode(values).decode()
 
 
-def _inputs(connection: sqlite3.Connection, number: int) -> list[tuple[int, bytes]]:
+def is_sound_total(total: Any) -> bool:
+    """Whether that can be what an entry of the log tells of the log's size."""
+    return isinstance(total, int) and 0 <= total <= MOST_LOG_BYTES
+
+
+def _sound_total(total: Any) -> int:
+    return int(total) if is_sound_total(total) else 0
+
+
+def _inputs(connection: sqlite3.Connection, number: int) -> list[tuple[Any, Any]]:
     return connection.execute("SELECT task, config FROM input WHERE number = ?", (number,)).fetchall()
 
 
-def _within(rows: Iterable[Any]) -> Iterator[Any]:
+def _within(read: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
     """The rows, of which the last column is a packed status, up to READ_BYTES; the first in any case."""
     size = 0
-    for row in rows:
-        if size and size + len(row[-1]) > READ_BYTES:
+    for *others, packed in read:
+        if size and size + _length(packed) > READ_BYTES:
             return
-        *others, status = row
-        status = plain(status)
-        size += len(status)
+        status = plain(packed)
+        size += _length(status)
         yield (*others, status)
 
 
-def _job(row: tuple[bytes, bytes, int, int], inputs: Sequence[tuple[int, bytes]] = ()) -> Job:
-    spec, status, number, revision = row
-    return Job(unpack_spec(spec, inputs), unpack_status(status), number, revision)
+def _length(status: Any) -> int:
+    return len(status) if isinstance(status, bytes | str) else 0
 
 
-def _summary(row: tuple[str, str, int, int, bytes]) -> JobSummary:
-    job_id, initiator, number, revision, status = row
-    return JobSummary(job_id, initiator, number, revision, unpack_status(status))
+def _event(connection: sqlite3.Connection, row: tuple[Any, ...], note: rows.Note) -> JobEvent:
+    try:
+        return rows.event(row)
+    except rows.Unreadable as error:
+        note(rows.Damage("log", row[0], rows.text_of(row[2]), str(error)))
+        return event_of_job(connection, row) or rows.damaged_event(row, str(error))
 
 
-def _event(row: tuple[int, str, str, str, int, bytes]) -> JobEvent:
-    revision, kind, job_id, initiator, number, status = row
-    return JobEvent(revision, EventType(kind), _summary((job_id, initiator, number, revision, status)))
+def event_of_job(connection: sqlite3.Connection, row: tuple[Any, ...]) -> JobEvent | None:
+    """The event of a damaged row of the log if it is the last of its job: then the job's own row tells the same."""
+    revision, kind, _, _, number, _ = row
+    if kind in (EventType.DELETED, EventType.ERROR):
+        return None
+    # An ERROR may have followed in the same commit.
+    job = connection.execute(
+        "SELECT job_id, initiator, number, status FROM job WHERE number = ?1 AND (revision = ?2"
+        " OR revision = ?2 + 1 AND (SELECT type FROM log WHERE revision = ?2 + 1) = 'ERROR')",
+        (number, revision),
+    ).fetchone()
+    if job is None:
+        return None
+    try:
+        return rows.event((revision, EventType.ADDED if number == revision else EventType.MODIFIED, *job))
+    except rows.Unreadable:
+        return None

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import sqlite3
 import time
 from collections import Counter
@@ -13,15 +14,16 @@ from threading import Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 from weakref import WeakValueDictionary
 
-from msgspec import MsgspecError
-
 from kusciajob.model import weight
-from kusciajob.model.errors import InvalidJob, JobNotFound, StoreFailed
+from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
-from kusciajob.store import database, entries, sql
+from kusciajob.store import database, entries, landmark, sql
+from kusciajob.store.damage import DamageLog
 from kusciajob.store.tail import Tail
+
+logger = logging.getLogger(__name__)
 
 LINGER_SECONDS = 0.002
 """The longest wait for more calls to share a commit: a commit costs about as much as serving ten calls."""
@@ -57,19 +59,22 @@ class SqliteStore:
     """A JobStore in a file. Used on one event loop; another process must not write to the file meanwhile.
 
     Reads are done on the event loop's thread: they take tens of microseconds per job; those of large specifications are
-    not. A job in the cache is as it is in
-    the file, because one that is being written is not in the cache.
+    not. A job in the cache is as it is in the file, because one that is being written is not in the cache.
     """
 
     def __init__(self, path: Path, reading: sqlite3.Connection, on_commit: CommitReport) -> None:
         self._path = path
         self._on_commit = on_commit
         self._reading = reading
+        self._damage = DamageLog()
+        self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), landmark.identity(reading))
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
         self._sizes = Counter(sql.sizes(reading))
         """Jobs by initiator, counted along: asking the file would look at every job."""
+        self._size = self._sizes.total()
+        self._landmark.note(self._head, self._size)
         self._tail = Tail(TAIL_EVENTS, TAIL_BYTES)
         self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
         self._large: WeakValueDictionary[int, JobSpec] = WeakValueDictionary()
@@ -92,6 +97,16 @@ class SqliteStore:
         """How many changes wait for the writer."""
         return len(self._gathered)
 
+    @property
+    def damaged_rows(self) -> int:
+        """How many were met since the store was opened."""
+        return self._damage.rows
+
+    @property
+    def losses(self) -> int:
+        """How often changes were found missing at a start, ever."""
+        return self._read(sql.losses)
+
     @classmethod
     async def open(cls, path: Path, *, on_commit: CommitReport = lambda _seconds, _changes: None) -> Self:
         """Open the file, creating it or bringing it to the newest schema. StoreFailed names the file and the cause."""
@@ -99,12 +114,13 @@ class SqliteStore:
             connection = database.connect(path)
             try:
                 database.migrate(connection, database.migrations())
+                _reconcile(path, connection)
                 return cls(path, connection, on_commit)
             except BaseException:
                 connection.close()
                 raise
         except (sqlite3.Error, database.NewerSchema) as error:
-            raise StoreFailed(f"cannot open the job store {path}: {_cause(error)}") from error
+            raise _failure(f"cannot open the job store {path}", error, path) from error
 
     async def create(self, job: Job) -> Job:
         return await self._change(lambda transaction: transaction.create(job), job.job_id)
@@ -112,10 +128,10 @@ class SqliteStore:
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
         if job is None:
-            spec, status, number, revision = self._read(sql.get, job_id)
-            if spec is None:
-                return entries.apart(Job(await self._large_spec(job_id, number), status, number, revision))
-            job = Job(spec, status, number, revision)
+            read = self._read(sql.get, job_id, self._damage.note)
+            if isinstance(read, JobSummary):
+                return entries.apart(Job(await self._large_spec(read), read.status, read.number, read.revision))
+            job = read
             if not self._is_writing:
                 self._keep(job)
         return entries.apart(job)
@@ -124,14 +140,14 @@ class SqliteStore:
         known = {job_id: job.summary for job_id in job_ids if (job := self._cache.get(job_id))}
         if len(known) < len(job_ids):
             others = [job_id for job_id in job_ids if job_id not in known]
-            known.update((job.job_id, job) for job in self._read(sql.summaries, others))
+            known.update((job.job_id, job) for job in self._read(sql.summaries, others, self._damage.note))
         return [known[job_id] for job_id in job_ids]
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        return self._read(sql.page, after, limit)
+        return self._read(sql.page, after, limit, self._damage.note)
 
     async def unfinished(self) -> list[Job]:
-        return self._read(sql.unfinished)
+        return self._read(sql.unfinished, self._damage.note)
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         return self._read(sql.missing, numbers)
@@ -139,11 +155,11 @@ class SqliteStore:
     async def replace(self, job: Job, *, fault: str = "") -> Job:
         return await self._change(lambda transaction: transaction.replace(job, fault=fault), job.job_id)
 
-    async def delete(self, job: Job) -> int:
+    async def delete(self, job: Job | JobSummary) -> int:
         return await self._change(lambda transaction: transaction.delete(job), job.job_id)
 
     async def size(self) -> int:
-        return self._sizes.total()
+        return self._size
 
     async def initiated_by(self, domain: str) -> int:
         return self._sizes[domain]
@@ -159,7 +175,7 @@ class SqliteStore:
         if after >= self._head:
             return ()
         events = self._tail.after(after, limit)
-        return self._read(sql.read_log, after, limit) if events is None else events
+        return self._read(sql.read_log, after, limit, self._damage.note) if events is None else events
 
     async def log_excess(self, max_bytes: int) -> int:
         return self._read(sql.log_excess, max_bytes)
@@ -185,33 +201,31 @@ class SqliteStore:
         self._batches.put(None)
         await asyncio.to_thread(self._writer.join)
         self._reading.close()
+        await self._landmark.close()
         self._cache = Recent(0)  # a closed store answers nothing
         self._wake_waiters()
 
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
             return query(self._reading, *args, **kwargs)
-        except (sqlite3.Error, MsgspecError, InvalidJob) as error:
-            raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
+        except sqlite3.Error as error:
+            raise _failure("the job store cannot be read", error, self._path) from error
 
-    async def _large_spec(self, job_id: str, number: int) -> JobSpec:
-        """Read off the event loop, one after the other; shared with all who have it. JobNotFound: deleted meanwhile."""
+    async def _large_spec(self, job: JobSummary) -> JobSpec:
+        """Read off the event loop, one after the other; shared with all who have it. JobNotFound, JobDamaged."""
         async with self._reading_large:
-            spec = self._large.get(number)
+            spec = self._large.get(job.number)
             if spec is None:
-                spec = await asyncio.to_thread(self._read_spec, number)
-                if spec is None:
-                    raise JobNotFound(job_id)
-                self._large[number] = spec
+                spec = self._large[job.number] = await asyncio.to_thread(self._read_spec, job)
             return spec
 
-    def _read_spec(self, number: int) -> JobSpec | None:
+    def _read_spec(self, job: JobSummary) -> JobSpec:
         try:
             with contextlib.closing(database.read_only(self._path)) as connection:
                 connection.execute("BEGIN")  # all of one moment
-                return sql.spec(connection, number)
-        except (sqlite3.Error, MsgspecError, InvalidJob) as error:
-            raise StoreFailed(f"the job store cannot be read: {_cause(error)}") from error
+                return sql.spec(connection, job, self._damage.note)
+        except sqlite3.Error as error:
+            raise _failure("the job store cannot be read", error, self._path) from error
 
     async def _change(self, change: Callable[[sql.Transaction], T], job_id: str = "") -> T:
         if self._closing:
@@ -253,6 +267,7 @@ class SqliteStore:
             for event in events:
                 if growth := _GROWTH.get(event.type):
                     self._grow(event.job.initiator, growth)
+            self._landmark.note(self._head, self._size)
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
             if isinstance(result, Job):
@@ -271,8 +286,9 @@ class SqliteStore:
         self._hand_over_when_due()
 
     def _grow(self, initiator: str, growth: int) -> None:
+        self._size += growth
         self._sizes[initiator] += growth
-        if not self._sizes[initiator]:
+        if self._sizes[initiator] <= 0:  # below: a damaged row had another initiator than its job
             del self._sizes[initiator]
 
     def _keep(self, job: Job) -> None:
@@ -323,6 +339,32 @@ def _let_go(connection: sqlite3.Connection | None) -> None:
     if connection is not None:
         with contextlib.suppress(sqlite3.Error):
             connection.close()
+
+
+def _reconcile(path: Path, connection: sqlite3.Connection) -> None:
+    """Say loudly what is missing from the database; the server goes on with what there is."""
+    file = landmark.file_of(path)
+    try:
+        known = landmark.read(file)
+    except (OSError, ValueError) as error:
+        logger.warning("%s cannot be read, so a loss of jobs would not be noticed: %s", file, error)
+        known = None
+    if loss := landmark.reconcile(connection, known, now=time.time()):
+        logger.error(
+            "jobs or changes were LOST from %s: %s. What runs/ keeps of lost jobs stays. Stop the server and restore"
+            " the database from a copy, or go on without them",
+            path,
+            loss,
+        )
+
+
+def _failure(what: str, error: Exception, path: Path) -> StoreFailed:
+    if getattr(error, "sqlite_errorcode", 0) & 0xFF not in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return StoreFailed(f"{what}: {_cause(error)}")
+    return StoreDamaged(
+        f"{what}: {_cause(error)}: the file {path.name} is damaged; `kusciajob doctor` looks at it. "
+        f"Stop the server, and restore a copy, or save what can be read by `sqlite3 {path.name} .recover`"
+    )
 
 
 def _cause(error: Exception) -> str:

@@ -63,7 +63,7 @@ def _encode_status(status: JobStatus) -> bytes:
     parts = [
         _text(_DETAIL.state, phase.state),
         _text(_DETAIL.err_msg, status.message),
-        _time(_DETAIL.create_time, status.created_at),
+        _time(_DETAIL.create_time, None if status.is_damaged else status.created_at),
         _time(_DETAIL.start_time, phase.started_at),
         _time(_DETAIL.end_time, phase.ended_at),
         *map(_encode_task, status.tasks),

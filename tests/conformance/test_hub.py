@@ -35,8 +35,8 @@ from tests.support.streams import (
     state_at,
 )
 
-AT_ONCE_SECONDS = 2.0
 AT_MOST_SECONDS = 60.0
+"""What ends a test that hangs; what happens at once may take a while on a machine with much else to do."""
 
 T = TypeVar("T")
 
@@ -102,6 +102,12 @@ async def read_all(stream: Stream) -> list[JobEvent]:
 
 async def published(hub: Hub, revision: int) -> None:
     await eventually(lambda: hub.head >= revision)
+
+
+def logged(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str]]:
+    """What this program has logged: asyncio's debug mode adds warnings of its own on a slow machine."""
+    ours = [record for record in caplog.records if record.name.startswith("kusciajob")]
+    return [(record.levelname, record.getMessage()) for record in ours]
 
 
 # The named guarantees
@@ -331,7 +337,7 @@ async def test_nothing_new_is_an_empty_batch_and_loses_nothing(store: JobStore) 
         assert await stream.read(timeout=0) == []
         assert await stream.read(timeout=0.01) == []
         await create_jobs(store, "a")
-        assert told(await stream.read(timeout=AT_ONCE_SECONDS)) == [(EventType.ADDED, "a", 1)]
+        assert told(await stream.read(timeout=AT_MOST_SECONDS)) == [(EventType.ADDED, "a", 1)]
 
 
 async def test_a_stream_may_begin_ahead_of_the_hub(store: JobStore) -> None:
@@ -453,12 +459,11 @@ async def test_a_failing_store_is_waited_for(store: JobStore, caplog: pytest.Log
         assert told(await readings[0]) == [(EventType.ADDED, "a", 1), (EventType.ADDED, "b", 2)]
         assert told(await readings[1])[:2] == [(EventType.ADDED, "a", 1), (EventType.ADDED, "b", 2)]
         assert told(await replaying.read()) == [(EventType.ADDED, "c", 3)]
-        await eventually(lambda: len(caplog.records) >= 2)
+        await eventually(lambda: len(logged(caplog)) >= 2)
 
-    assert [(record.levelname, record.getMessage()) for record in caplog.records] == [
-        ("WARNING", f"watchers wait for the store: {caplog.records[0].args[0]}"),  # type: ignore[index]
-        ("INFO", "the store answers again, watchers go on"),
-    ]
+    (level, text), answered = logged(caplog)
+    assert (level, text.startswith("watchers wait for the store: the test lets ")) == ("WARNING", True)
+    assert answered == ("INFO", "the store answers again, watchers go on")
 
 
 async def test_close_ends_every_stream_at_once(store: JobStore) -> None:
@@ -475,7 +480,7 @@ async def test_close_ends_every_stream_at_once(store: JobStore) -> None:
 
         for read in (*readings, unread.read()):
             with pytest.raises(HubClosed, match=r"^the event hub is closed$"):
-                await asyncio.wait_for(read, AT_ONCE_SECONDS)
+                await asyncio.wait_for(read, AT_MOST_SECONDS)
         with pytest.raises(HubClosed):
             async with hub.subscribe():
                 pass
@@ -500,10 +505,10 @@ async def test_an_unexpected_error_closes_the_streams_and_is_surfaced(
         await create_jobs(store, "a")
 
         with pytest.raises(ZeroDivisionError, match="a defect"):
-            await asyncio.wait_for(hub.wait_failed(), AT_ONCE_SECONDS)
+            await asyncio.wait_for(hub.wait_failed(), AT_MOST_SECONDS)
         for read in (reading, stream.read()):
             with pytest.raises(HubClosed, match="the event hub has died") as ended:
-                await asyncio.wait_for(read, AT_ONCE_SECONDS)
+                await asyncio.wait_for(read, AT_MOST_SECONDS)
             assert isinstance(ended.value.__cause__, ZeroDivisionError)
 
-    assert [record.getMessage() for record in caplog.records] == ["the event hub has died"]
+    assert logged(caplog) == [("ERROR", "the event hub has died")]

@@ -140,7 +140,7 @@ def test_watching_a_job_that_fails_ends_with_1_and_its_reason(server: RunningSer
     create(server, tmp_path, "fails", task(script=script))
     watched = kusciajob("watch", "fails", server=server)
     assert (watched.returncode, watched.stderr) == (1, "kusciajob: job fails ended: Failed\n")
-    assert "fails/psi/bob Failed: exit code 3: no \N{REPLACEMENT CHARACTER}[31mkeys\n" in watched.stdout
+    assert "fails/psi/bob Failed: exit code 3: no \\x1b[31mkeys\n" in watched.stdout
     assert "bob Failed" in kusciajob("get", "fails", server=server).stdout
 
 

@@ -15,7 +15,7 @@ from kusciajob.contracts import NoCapacity, PartySpec, StartFailed
 from kusciajob.model import transitions
 from kusciajob.model.job import Party
 from kusciajob.runtime.process import ProcessRuntime
-from kusciajob.runtime.shim.processes import marker_of
+from kusciajob.runtime.shim.processes import list_processes, marker_of, read_marker
 from kusciajob.runtime.shim_client import PartyState, ShimClient, ShimError, ShimUnavailable
 from kusciajob.scheduler.worker import party_specs
 from tests.support.builders import NOW, job_spec, new_job, task
@@ -81,26 +81,17 @@ async def party(tmp_path: Path, runtime: ProcessRuntime) -> PartySpec:
     return placed
 
 
-def programs(party: PartySpec, tmp_path: Path) -> list[int]:
+def programs(runtime: ProcessRuntime, party: PartySpec) -> list[int]:
     """What lives of the party, by its marker."""
-    marker = f"KUSCIAJOB_PARTY={marker_of(str(party.key), str(tmp_path / 'data' / 'runs' / str(party.key)))}".encode()
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                environment = (entry / "environ").read_bytes()
-            except OSError:
-                continue
-            if marker in environment.split(b"\0"):
-                found.append(int(entry.name))
-    return found
+    marker = marker_of(str(party.key), str(runtime._directory(party.key)))
+    return [pid for pid in list_processes() if read_marker(pid) == marker]
 
 
-async def start_in_vain(runtime: ProcessRuntime, party: PartySpec, tmp_path: Path) -> None:
+async def start_in_vain(runtime: ProcessRuntime, party: PartySpec) -> None:
     with pytest.raises(StartFailed) as caught:
         await runtime.start(party)
     assert caught.value.detail == "no answer"
-    assert programs(party, tmp_path)
+    assert programs(runtime, party)
 
 
 def another(party: PartySpec) -> PartySpec:
@@ -119,50 +110,50 @@ async def assert_no_room(runtime: ProcessRuntime, party: PartySpec) -> None:
 
 
 async def test_a_party_without_an_answer_keeps_its_reservations_until_it_is_gone(
-    runtime: ProcessRuntime, party: PartySpec, tmp_path: Path
+    runtime: ProcessRuntime, party: PartySpec
 ) -> None:
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
 async def test_a_survivor_of_a_killed_shim_is_ended_by_the_stop(
-    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient, tmp_path: Path
+    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient
 ) -> None:
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     assert client.shim_pid is not None
     os.kill(client.shim_pid, signal.SIGKILL)
     await runtime.stop(party.key)
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
 async def test_a_stop_that_cannot_know_is_an_error_and_frees_nothing(
-    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient, tmp_path: Path
+    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient
 ) -> None:
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     client.failing_recoveries = 1
     with pytest.raises(ShimError):
         await runtime.stop(party.key)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
 async def test_a_party_whose_end_cannot_be_known_is_not_told_to_have_ended(
-    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient, tmp_path: Path
+    runtime: ProcessRuntime, party: PartySpec, client: ForgetfulClient
 ) -> None:
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     await runtime.attach(party)
     client._end(str(party.key), ShimError("party cannot be recovered: no descriptors"))
     with pytest.raises(ShimError, match="no descriptors"):
         await runtime.wait(party.key)
     await assert_no_room(runtime, party)
     await runtime.stop(party.key)
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
@@ -177,14 +168,14 @@ async def test_after_a_stop_a_start_that_was_still_on_its_way_starts_nothing(
     await late.connect()
     state = await late.start(str(party.key), argv=["/bin/sleep", "600"], env={}, cwd="/", directory=directory)
     assert state.state == "lost"
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await late.close()
 
 
 async def test_a_program_that_could_not_be_started_leaves_no_reservation(
-    runtime: ProcessRuntime, party: PartySpec, tmp_path: Path
+    runtime: ProcessRuntime, party: PartySpec
 ) -> None:
-    runtime._shim = ShimClient(tmp_path / "data")
+    runtime._shim = ShimClient(runtime._runs.parent)
     broken = replace(party, image=replace_command(party))
     with pytest.raises(StartFailed) as caught:
         await runtime.start(broken)
@@ -211,21 +202,21 @@ async def test_what_a_deleted_job_left_goes_also_where_nobody_may_write(
     (tmp_path / "elsewhere").mkdir(mode=0o500)
     (locked / "link").symlink_to(tmp_path / "elsewhere")
     locked.chmod(0o500)
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     await runtime.stop_job(1)
     await runtime.remove(1)
     await eventually(lambda: not (tmp_path / "data" / "runs" / "1").exists())
     assert (tmp_path / "elsewhere").stat().st_mode & 0o777 == 0o500
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)
 
 
 async def test_a_program_that_has_deleted_its_directory_is_ended_with_its_job(
     runtime: ProcessRuntime, party: PartySpec, tmp_path: Path
 ) -> None:
-    await start_in_vain(runtime, party, tmp_path)
+    await start_in_vain(runtime, party)
     shutil.rmtree(tmp_path / "data" / "runs" / "1")
     await runtime.stop_job(1)
     await runtime.remove(1)
-    assert programs(party, tmp_path) == []
+    assert programs(runtime, party) == []
     await assert_room(runtime, party)

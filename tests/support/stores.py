@@ -45,7 +45,7 @@ class GuardedStore:
         await self._admit("replace")
         return await self._store.replace(job, fault=fault)
 
-    async def delete(self, job: Job) -> int:
+    async def delete(self, job: Job | JobSummary) -> int:
         await self._admit("delete")
         return await self._store.delete(job)
 

@@ -130,7 +130,7 @@ async def watch_in_pieces(hub: Hub, pace: Pace, random: Random, *, after: int) -
     while not (events and events[-1].job.job_id == LAST_JOB):
         async with hub.subscribe(after=events[-1].revision if events else after) as stream:
             for _ in range(random.randrange(4)):
-                events += [published.event for published in await stream.read(timeout=5)]
+                events += [published.event for published in await stream.read()]
                 if events[-1].job.job_id == LAST_JOB:
                     break
         await pace.pause(1, 10)

@@ -7,7 +7,7 @@ import pytest
 from msgspec.structs import replace
 
 from kusciajob.model.job import JobSpec, ScheduleConfig
-from kusciajob.model.status import Job, JobState, TaskState
+from kusciajob.model.status import Job, JobState, TaskState, damaged_status
 from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
@@ -202,6 +202,20 @@ async def test_after_a_crash_everybody_waits_where_the_log_has_forgotten_the_del
         runtime.end()
         await house.until(JobState.SUCCEEDED, "another")
         await house.until_idle()
+
+
+async def test_everybody_waits_where_the_deleted_job_was_damaged(house: House, runtime: ManualRuntime) -> None:
+    old = await running_job(house)
+    runtime.stop_gate.close()
+    await house.store.delete(replace((await house.store.get("job-1")).summary, status=damaged_status("a test")))
+    await house.create("another")
+    await house.until_message(WAITING, job_id="another")
+    assert numbers(runtime) == {old.number}
+    runtime.stop_gate.open()
+    await house.until_task(TaskState.RUNNING, job_id="another")
+    runtime.end()
+    await house.until(JobState.SUCCEEDED, "another")
+    await house.until_idle()
 
 
 async def test_what_is_left_of_deleted_jobs_is_removed_after_a_crash_while_others_go_on(

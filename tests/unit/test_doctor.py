@@ -61,9 +61,9 @@ async def test_beside_a_running_server(place: Path) -> None:
     [
         ("DELETE FROM log WHERE revision = 2", "log: 1 revisions are missing from 1 to 3"),
         ("UPDATE job SET revision = 9", "log: 1 jobs have changed later than its last revision, 3"),
-        ("DELETE FROM spec", "jobs: 1 rows of job, spec and task do not belong together"),
+        ("DELETE FROM spec", 'row 1 of table spec, of job "chain": its specification is missing'),
         ("PRAGMA user_version = 99", "schema: version 99 is newer than this program"),
-        ("UPDATE job SET status = x'00'", "cannot be read"),
+        ("UPDATE job SET status = x'00'", 'row 1 of table job, of job "chain": its status cannot be read'),
     ],
 )
 def test_damage_is_found(place: Path, statement: str, text: str) -> None:

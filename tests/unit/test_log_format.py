@@ -30,6 +30,38 @@ def test_a_line_break_in_a_message_makes_no_second_line() -> None:
     assert "\n" not in line
 
 
+HOSTILE = "job\x1b]52;c;cm0gLXJm\x07\x9b2J\u202eevil\u2028forged"
+SHOWN = r"job\x1b]52;c;cm0gLXJm\x07\x9b2J\u202eevil\u2028forged"
+
+
+def failed_with(text: str) -> logging.LogRecord:
+    failed = record("failed")
+    try:
+        raise ValueError(text)
+    except ValueError:
+        failed.exc_info = sys.exc_info()
+    return failed
+
+
+def test_what_would_act_on_a_terminal_is_escaped_in_messages_fields_and_tracebacks() -> None:
+    assert TextFormatter().format(record("refused %s", HOSTILE)).endswith(f"refused {SHOWN}")
+    assert '"job\\u001b]52' in TextFormatter().format(record("refused", job=HOSTILE))
+    assert SHOWN in TextFormatter().format(failed_with(HOSTILE))
+    for line in (
+        TextFormatter().format(record("refused", job=HOSTILE)),
+        JsonFormatter().format(record("refused %s", HOSTILE, job=HOSTILE)),
+        JsonFormatter().format(failed_with(HOSTILE)),
+    ):
+        assert line.isprintable(), ascii(line)
+    assert json.loads(JsonFormatter().format(record("refused %s", HOSTILE)))["message"] == f"refused {HOSTILE}"
+
+
+def test_a_line_break_in_an_error_makes_no_line_that_could_be_a_record() -> None:
+    lines = TextFormatter().format(failed_with("why\n2026-01-01T00:00:00Z INFO forged")).splitlines()
+    assert len(lines) > 3
+    assert [line for line in lines[1:] if not line.startswith("    ")] == []
+
+
 def test_json_is_one_object_with_the_fields_and_the_traceback() -> None:
     failed = record("failed:\n%s", "why", job="psi")
     try:

@@ -270,7 +270,7 @@ async def test_the_write_ahead_log_stays_bounded_while_the_file_is_read(path: Pa
 
 
 # The list that is asked for, and the index that holds unfinished jobs only.
-BOUNDED_SCANS = ("SCAN json_each", "SCAN job USING INDEX job_unfinished")
+BOUNDED_SCANS = ("SCAN json_each", "SCAN job USING INDEX job_unfinished", "SCAN CONSTANT ROW")
 
 
 @pytest.mark.parametrize(
@@ -294,8 +294,9 @@ def test_no_read_goes_through_a_whole_table(path: Path, query: Callable[[sqlite3
         with contextlib.suppress(JobNotFound, TaskNotFound):
             query(connection)
         connection.set_trace_callback(None)
-        (plan,) = (connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall() for statement in statements)
-    steps = [row[3] for row in plan]
+        plans = [connection.execute(f"EXPLAIN QUERY PLAN {statement}").fetchall() for statement in statements]
+    steps = [row[3] for plan in plans for row in plan]
+    assert steps
     assert not [step for step in steps if step.startswith("SCAN") and not step.startswith(BOUNDED_SCANS)]
     assert not [step for step in steps if "ORDER BY" in step]
 
@@ -344,16 +345,6 @@ def test_a_file_that_is_no_database_is_named(path: Path) -> None:
 async def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(StoreFailed, match=r"nowhere/jobs\.db: unable to open database file"):
         await SqliteStore.open(tmp_path / "nowhere" / "jobs.db")
-
-
-async def test_a_stored_job_that_cannot_be_decoded_fails_the_read(path: Path) -> None:
-    async with opened(path) as store:
-        await store.create(new_job("job-1"))
-    with contextlib.closing(sqlite3.connect(path)) as other, other:
-        other.execute("UPDATE spec SET spec = 'nonsense'")
-    async with opened(path) as store:
-        with pytest.raises(StoreFailed, match="cannot be read"):
-            await store.get("job-1")
 
 
 async def test_a_change_that_cannot_be_encoded_fails_alone(path: Path) -> None:

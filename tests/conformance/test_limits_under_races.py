@@ -1,0 +1,79 @@
+"""Limits and guards that matter only when two things happen at once, over the stores on which they can."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from kusciajob.contracts import JobStore
+from kusciajob.events.hub import Hub
+from kusciajob.model import transitions
+from kusciajob.model.errors import TooManyJobs
+from kusciajob.model.status import Job, JobState
+from kusciajob.model.transitions import Operation
+from kusciajob.retention import DAY_SECONDS, Retention
+from kusciajob.runtime.simulated import AnyImage
+from kusciajob.service import MASTER, JobService
+from kusciajob.store.memory import MemoryStore
+from kusciajob.store.sqlite import SqliteStore
+from tests.support.builders import job_spec, new_job
+from tests.support.clock import ManualClock
+from tests.support.stores import GuardedStore
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
+    opened: JobStore = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "jobs.db")
+    yield opened
+    await opened.close()
+
+
+async def test_jobs_that_are_being_created_count_against_max_jobs(tmp_path: Path) -> None:
+    store = await SqliteStore.open(tmp_path / "jobs.db")  # the other store is done before anybody else comes
+    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock(), max_jobs=5)
+    attempts = [service.create(job_spec(f"job-{number}"), MASTER) for number in range(40)]
+    outcomes = await asyncio.gather(*attempts, return_exceptions=True)
+
+    refusals = [outcome for outcome in outcomes if isinstance(outcome, TooManyJobs)]
+    assert len(refusals) == 35
+    assert await store.size() == 5
+    # Who was refused or failed holds no place.
+    await store.delete(await store.get(next(outcome for outcome in outcomes if isinstance(outcome, str))))
+    await service.create(job_spec("another"), MASTER)
+    await store.close()
+
+
+class RestartingStore(GuardedStore):
+    """A job is restarted just before the first call of one method."""
+
+    def __init__(self, store: JobStore, clock: ManualClock, method: str) -> None:
+        super().__init__(store)
+        self._clock = clock
+        self._method = method
+
+    async def _admit(self, method: str) -> None:
+        if method == self._method:
+            self._method = ""
+            await self._store.replace(command(await self._store.get("old"), Operation.RESTART, self._clock))
+
+
+def command(job: Job, operation: Operation, clock: ManualClock) -> Job:
+    return transitions.request(job, operation, by="alice", reason="", now=clock.now())
+
+
+@pytest.mark.parametrize("moment", ["get", "delete"])
+async def test_retention_does_not_delete_a_job_that_was_restarted_meanwhile(store: JobStore, moment: str) -> None:
+    clock = ManualClock()
+    await store.replace(command(await store.create(new_job("old", now=clock.now())), Operation.STOP, clock))
+    clock.advance(2 * DAY_SECONDS)
+    racing = RestartingStore(store, clock, moment)
+    keeper = Retention(store=racing, clock=clock, job_days=1, log_events=0, log_hours=0)
+
+    await keeper.round()
+
+    assert (await store.get("old")).status.state is JobState.RUNNING
+    await store.replace(command(await store.get("old"), Operation.STOP, clock))
+    clock.advance(2 * DAY_SECONDS)
+    await keeper.round()
+    assert await store.size() == 0, "a job that has ended once more goes all the same"
