@@ -1,5 +1,6 @@
 """Whatever a program starts ends with its party and with no other, however the machine keeps it together."""
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -16,6 +17,7 @@ from tests.support.polling import eventually
 from tests.support.processes import children_of, is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim
 
+BOMB_SECONDS = 30
 FOREVER = "while :; do sleep 0.05; done"
 # Leaves session, environment, group and parent; its first parents live for a moment, or not at all.
 HIDING = """
@@ -126,12 +128,15 @@ async def test_a_daemon_that_was_faster_than_any_look_ends_at_the_latest_with_al
 
 async def test_a_bomb_of_forks_ends_with_its_party(client: ShimClient, tmp_path: Path) -> None:
     party = Party(tmp_path, "bomb")
+    # Who lives holds the lock. It ends by itself should nobody end it: a test that is broken off must harm no other.
     source = (
-        "import os, signal\n"
+        "import fcntl, os, signal, time\n"
         "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"fcntl.flock(os.open({str(tmp_path / 'lock')!r}, os.O_WRONLY | os.O_CREAT), fcntl.LOCK_EX)\n"
         "print('ready', flush=True)\n"
         "for _ in range(4): os.fork()\n"
-        "while True:\n"
+        f"end = time.monotonic() + {BOMB_SECONDS}\n"
+        "while time.monotonic() < end:\n"
         "    if os.fork(): os._exit(0)\n"
         "    os.setsid()\n"
     )
@@ -142,6 +147,8 @@ async def test_a_bomb_of_forks_ends_with_its_party(client: ShimClient, tmp_path:
 
     assert (await client.wait(party.key)).code in (0, None)
     assert await client.list() == []
+    with (tmp_path / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 async def test_what_a_killed_shim_leaves_is_ended_by_the_next(client: ShimClient, kind: str, tmp_path: Path) -> None:
