@@ -127,8 +127,8 @@ class JobService:
                 if await self._is_stored(spec, caller):
                     return spec.job_id
                 # A job of that id was deleted since: then there may be room too.
-                if isinstance(refusal, TooManyJobs) and await self._store.size() >= self._max_jobs:
-                    raise
+                if isinstance(refusal, TooManyJobs):
+                    await self._stored(spec.initiator)
             else:
                 return spec.job_id
         raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
@@ -268,18 +268,7 @@ class JobService:
         """Return when a job more can be stored, whatever becomes of those that are being created. TooManyJobs."""
         while True:
             creating, own = self._creating.total(), self._creating[initiator]
-            stored = await self._store.size()
-            if 0 < self._max_jobs <= stored:
-                raise TooManyJobs(
-                    f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
-                    "delete finished ones first"
-                )
-            initiated = await self._store.initiated_by(initiator)
-            if 0 < self._max_jobs_per_domain <= initiated:
-                raise TooManyJobs(
-                    f"{initiated} jobs of initiator {shown(initiator)} are stored, and no more than "
-                    f"{self._max_jobs_per_domain} may be (setting max_jobs_per_domain): delete finished ones first"
-                )
+            stored, initiated = await self._stored(initiator)
             stored += max(creating, self._creating.total())
             initiated += max(own, self._creating[initiator])
             if (not self._max_jobs or stored < self._max_jobs) and (
@@ -288,6 +277,21 @@ class JobService:
                 return
             if self._creating:  # they may be refused yet, and leave their places
                 await self._creation_ended.wait()
+
+    async def _stored(self, initiator: str) -> tuple[int, int]:
+        """How many jobs there are, in all and of one initiator. TooManyJobs: no more may be stored."""
+        stored, initiated = await self._store.size(), await self._store.initiated_by(initiator)
+        if 0 < self._max_jobs <= stored:
+            raise TooManyJobs(
+                f"{stored} jobs are stored, and no more than {self._max_jobs} may be (setting max_jobs): "
+                "delete finished ones first"
+            )
+        if 0 < self._max_jobs_per_domain <= initiated:
+            raise TooManyJobs(
+                f"{initiated} jobs of initiator {shown(initiator)} are stored, and no more than "
+                f"{self._max_jobs_per_domain} may be (setting max_jobs_per_domain): delete finished ones first"
+            )
+        return stored, initiated
 
     async def _is_stored(self, spec: JobSpec, caller: Caller) -> bool:
         """Whether the job exists. JobExists: with another specification. NotAllowed: it is of other domains."""

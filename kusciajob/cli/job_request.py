@@ -3,10 +3,10 @@
 import sys
 from pathlib import Path
 
-import click
 from google.protobuf import json_format
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.cli import terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.jobfile import JobFileError, parse_job, read_job_file
 
@@ -16,7 +16,7 @@ def read_request(file: Path) -> pb.CreateJobRequest:
     try:
         job = parse_job(sys.stdin.read(), source="stdin") if str(file) == "-" else read_job_file(file)
         if job.warning:
-            click.echo(f"kusciajob: {file}: {job.warning}", err=True)
+            terminal.say_line(f"kusciajob: {file}: {job.warning}", err=True)
         return json_format.ParseDict(job.request, pb.CreateJobRequest())
     except (JobFileError, json_format.ParseError) as error:
         raise CommandError(str(error)) from None
