@@ -17,6 +17,8 @@ from tests.support.polling import eventually
 from tests.support.processes import children_of, is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim
 
+pytestmark = pytest.mark.hostile
+
 BOMB_SECONDS = 30
 FOREVER = "while :; do sleep 0.05; done"
 # Leaves session, environment, group and parent; its first parents live for a moment, or not at all.
