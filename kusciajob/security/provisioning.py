@@ -1,10 +1,10 @@
 """Writes everything that a protected server and its clients need."""
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from kusciajob import privatefile
 from kusciajob.security.certificates import make_certificates
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.tokens import MASTER_FILE, domain_file
@@ -31,7 +31,7 @@ def provision(directory: Path, *, names: Sequence[str], domains: Sequence[str], 
         )
     for file, content in contents.items():
         _make_private_directory(file.parent)
-        _write_private(file, content)
+        privatefile.write(file, content)
     return list(contents)
 
 
@@ -39,12 +39,3 @@ def _make_private_directory(directory: Path) -> None:
     if not directory.exists():
         _make_private_directory(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    """Replaces a present file at once, so that nobody reads half of one."""
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    partial.replace(file)
