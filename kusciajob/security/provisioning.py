@@ -22,7 +22,8 @@ def provision(directory: Path, *, names: Sequence[str], domains: Sequence[str], 
         raise SecurityError("a domain's name is empty: --domain needs the id of a domain")
     contents = {directory / name: pem for name, pem in make_certificates(names).items()}
     for file in (directory / MASTER_FILE, *(domain_file(directory, domain) for domain in domains)):
-        contents[file] = f"{secrets.token_hex(TOKEN_BYTES)}\n".encode()
+        # Without a newline: there are clients that send the file as it is, and no header may hold one.
+        contents[file] = secrets.token_hex(TOKEN_BYTES).encode()
     present = [str(file.relative_to(directory)) for file in contents if file.exists()]
     if present and not overwrite:
         raise SecurityError(
