@@ -63,10 +63,24 @@ def check_json(data: bytes) -> None:
             position = _end_of_string(data, position)
 
 
+def check_levels(value: object) -> None:
+    """TooDeep, of what has been decoded: level by level, which costs little."""
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        inner: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                inner += item.values()
+            elif isinstance(item, list):
+                inner += item
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
+            return
+    raise TooDeep
+
+
 def check_depth(data: bytes) -> None:
-    """TooDeep. The parser has a bound of its own, but another on each version of Python."""
-    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
-        return
+    """TooDeep, of text that cannot be decoded."""
     depth, position = 0, 0
     while mark := _BRACKET.search(data, position):
         position = mark.end()

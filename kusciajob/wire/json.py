@@ -19,7 +19,7 @@ from typing import TypeVar
 import msgspec
 from google.protobuf.message import Message
 
-from kusciajob.wire.bounds import TooDeep, TooManyElements, check_depth, check_json
+from kusciajob.wire.bounds import TooDeep, TooManyElements, check_depth, check_json, check_levels
 from kusciajob.wire.json_reader import JsonError, reader_of
 from kusciajob.wire.json_writer import writer_of
 
@@ -37,6 +37,17 @@ def to_json(message: Message) -> bytes:
 
 
 _MARKS = {codecs.BOM_UTF8: "a byte order mark", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def _problem(data: bytes, error: Exception) -> str:
+    """How deep the decoder itself gets differs from one version of Python to the next; what is told does not."""
+    if isinstance(error, TooManyElements | TooDeep):
+        return str(error)
+    try:
+        check_depth(data)
+    except TooDeep as too_deep:
+        return str(too_deep)
+    return f"this is not JSON: {_encoding_problem(data) or error}"
 
 
 def _encoding_problem(data: bytes) -> str:
@@ -57,10 +68,8 @@ def from_json(data: bytes, kind: type[_Message]) -> _Message:
     """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. JsonError."""
     try:
         check_json(data)
-        check_depth(data)
         value = _decode(data)
-    except (TooManyElements, TooDeep) as error:
-        raise JsonError(str(error)) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JsonError(f"this is not JSON: {_encoding_problem(data) or error}") from None
+        check_levels(value)
+    except (TooManyElements, TooDeep, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise JsonError(_problem(data, error)) from None
     return kind(**reader_of(kind.DESCRIPTOR)(value))

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from kusciajob.wire.bounds import MAX_DEPTH
 from kusciajob.wire.json import JsonError, from_json, to_json
 
 NOT_ALONE = ("TYPE_GROUP", "TYPE_MESSAGE")
@@ -321,6 +322,18 @@ def test_a_wrong_enum_name_is_answered_with_the_right_ones() -> None:
     by_name = from_json(b'{"result": "APPROVE_RESULT_REJECT"}', job_pb2.ApproveJobRequest)
     by_number = from_json(b'{"result": 2}', job_pb2.ApproveJobRequest)
     assert by_name.result == by_number.result == job_pb2.APPROVE_RESULT_REJECT
+
+
+@pytest.mark.parametrize(("opened", "closed"), [('{"x":', "}"), ("[", "]")])
+def test_the_depth_of_what_is_read_is_the_same_everywhere(opened: str, closed: str) -> None:
+    def body(levels: int) -> bytes:
+        return ('{"x":' + opened * (levels - 1) + "0" + closed * (levels - 1) + "}").encode()
+
+    assert from_json(body(MAX_DEPTH), job_pb2.CreateJobRequest) == job_pb2.CreateJobRequest()
+    for levels in (MAX_DEPTH + 1, 50_000):
+        for text in (body(levels), body(levels)[:-1]):  # the second breaks off
+            with pytest.raises(JsonError, match=f"nested too deeply: at most {MAX_DEPTH} levels"):
+                from_json(text, job_pb2.CreateJobRequest)
 
 
 def test_text_that_is_no_utf_8_is_refused() -> None:
