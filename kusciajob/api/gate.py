@@ -55,6 +55,15 @@ class Quota:
             del self._held[holder]
 
 
+def take_places(*places: tuple[Quota, str]) -> ExitStack:
+    """One of each quota for its holder, all or none; closing what is returned gives them back. LimitReached."""
+    with ExitStack() as held:
+        for quota, holder in places:
+            quota.take(holder)
+            held.callback(quota.give_back, holder)
+        return held.pop_all()
+
+
 class BodyBudget:
     """How many bytes of requests are being received and decoded: for one peer, and in all; 0 is no limit."""
 
@@ -183,10 +192,7 @@ class Gate:
             places.append((self._domain_streams, domain))
         if is_watch:
             places.append((self._watch_streams, ""))
-        with ExitStack() as held:
-            for quota, holder in places:
-                quota.take(holder)
-                held.callback(quota.give_back, holder)
+        with take_places(*places):
             yield
 
 

@@ -13,7 +13,7 @@ from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 from msgspec import Struct
 
-from kusciajob.api.gate import LimitReached, Quota
+from kusciajob.api.gate import LimitReached, Quota, take_places
 from kusciajob.api.http_log import protocol_logger
 from kusciajob.api.http_messages import Refused, refusal
 from kusciajob.wire.status import Code
@@ -106,24 +106,14 @@ class HttpListener:
     def _take_place(self, host: str) -> Callable[[], None] | None:
         """What gives the place of a new connection back; None when there is none."""
         try:
-            self._all.take("")
-            try:
-                self._peers.take(host)
-            except LimitReached:
-                self._all.give_back("")
-                raise
+            places = take_places((self._all, ""), (self._peers, host))
         except LimitReached as error:
             if not self._is_refusing:
                 logger.warning("refused a connection: %s", error)
             self._is_refusing = True
             return None
         self._is_refusing = False
-
-        def give_back() -> None:
-            self._all.give_back("")
-            self._peers.give_back(host)
-
-        return give_back
+        return places.close
 
     async def _begin(
         self,
