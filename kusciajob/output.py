@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator
 from msgspec import Struct
 
 from kusciajob.contracts import ImageSource, JobStore, OutputSource, OutputStream, PartyKey
+from kusciajob.model import failures
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
-from kusciajob.model.status import JobSummary, PartyStatus, TaskState
+from kusciajob.model.status import JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.service import Caller
 
@@ -74,10 +75,10 @@ class TaskOutput:
         if caller.domain and wanted != caller.domain and not wanted.startswith(f"{caller.domain}/"):
             caller.refuse(f"read the output of domain {shown(wanted)}: each domain reads its own")
         for position, party in enumerate(task.parties):
-            if (not wanted or wanted in _names_of(party)) and caller.domain in ("", party.domain_id):
+            names = party.domain_id, f"{party.domain_id}/{party.role}"
+            if (not wanted or wanted in names) and caller.domain in ("", party.domain_id):
                 return PartyKey(job.number, index, task.attempt, position)
-        domains = [party.domain_id for party in task.parties]
-        known = listed([_names_of(party)[domains.count(party.domain_id) > 1] for party in task.parties])
+        known = listed(failures.party_names(task.parties))
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {known}")
 
     async def _check_container(self, container: str, task_id: str, key: PartyKey) -> None:
@@ -161,11 +162,6 @@ class _Follower:
         # Below zero: the file was begun anew, nobody knows how much is gone.
         amount = f"{missing} bytes" if missing > 0 else "some"
         return f"\n[{amount} of output dropped: output_limit_mib]\n".encode() + piece.data
-
-
-def _names_of(party: PartyStatus) -> tuple[str, str]:
-    """By which it may be asked for; the second tells it from others of its domain."""
-    return party.domain_id, f"{party.domain_id}/{party.role}"
 
 
 def _address_of(host: str) -> str:

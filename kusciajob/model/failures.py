@@ -5,6 +5,7 @@ for the master and the party's own domain. So statuses are stored without detail
 are put in for whoever may read them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 
 from msgspec.structs import replace
@@ -76,16 +77,15 @@ def _told_task(task: TaskStatus) -> TaskStatus:
     return replace(task, parties=parties, message=message)
 
 
+def party_names(parties: Sequence[PartyStatus]) -> list[str]:
+    """What tells the parties of a task apart: the domain, with the role where it has several of them."""
+    counts = Counter(party.domain_id for party in parties)
+    return [f"{party.domain_id}/{party.role}" if counts[party.domain_id] > 1 else party.domain_id for party in parties]
+
+
 def _texts(parties: Sequence[PartyStatus]) -> list[str]:
-    domains = [party.domain_id for party in parties]
-    are_apart = len(set(domains)) == len(domains)
     return [
-        f"Party[{party.domain_id if are_apart else _name(party, domains)}]: {party.message}"
-        for party in parties
+        f"Party[{name}]: {party.message}"
+        for name, party in zip(party_names(parties), parties, strict=True)
         if party.state is TaskState.FAILED
     ]
-
-
-def _name(party: PartyStatus, domains: list[str]) -> str:
-    """With the role, where the domain has several parties in the task."""
-    return f"{party.domain_id}/{party.role}" if domains.count(party.domain_id) > 1 else party.domain_id
