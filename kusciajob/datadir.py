@@ -22,6 +22,7 @@ _BESIDE_THE_DATABASE = frozenset(
         "jobs.head",
         "jobs.head.new",
         "runs",
+        "progress.key",
         "progress.port",
         "shim.lock",
         "shim.log",

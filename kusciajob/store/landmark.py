@@ -1,7 +1,7 @@
 """What is known of the database outside of it: so that one that was emptied, or lost its newest part, is found out.
 
 The landmark is a small file beside the database: which database it is, its revision and its number of jobs. It is
-written at the start, at the end, and while jobs change within SECONDS; so the database is never behind it.
+written within SECONDS of the start and of each change, and at the end; so the database is never behind it.
 """
 
 import asyncio

@@ -1,5 +1,6 @@
 """The server's data directory: no other directory is touched, and nobody else can read what is in it."""
 
+import json
 import os
 import stat
 from collections.abc import Callable
@@ -7,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from kusciajob import datadir
 from kusciajob.api.port_file import read_port, write_port
 from tests.support.images import write_image
+from tests.support.polling import eventually
 from tests.support.program import assert_refused, job_file, kusciajob
 from tests.support.requests import create, ended, job_request, task_request
 from tests.support.server import running_server
@@ -181,3 +184,19 @@ async def test_what_stands_in_the_place_of_the_shims_files_is_replaced(
 
     assert victim.read_text() == "precious"
     assert stat.S_ISREG((data / name).lstat().st_mode)
+
+
+async def test_what_a_server_leaves_beside_its_database_is_known_as_its_own(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    write_image(images, "quick", ["true"])
+    async with running_server(tmp_path, app_image_dir=images) as server:
+        await create(server.stub, job_request("job", task_request("t", "quick", ["alice"])))
+        assert (await ended(server.stub, "job")).state == "Succeeded"
+        head = server.data_dir / "jobs.head"
+        await eventually(lambda: head.exists() and json.loads(head.read_text())["jobs"] == 1)
+        await server.kill()
+        for file in server.data_dir.glob("jobs.db*"):
+            file.unlink()
+        assert {path.name for path in server.data_dir.iterdir()} <= datadir.OWN
+        await server.restart()
+        assert "were LOST from" in server.log.read_text()
