@@ -67,6 +67,8 @@ class JobServicer:
 
     async def _stream(self, context: Context, deadline: float | None) -> None:
         async with self._service.watch(self._caller_of(context), form=encode_event) as stream:
+            # Without a job there is no message yet: the headers tell the client that from now on it misses nothing.
+            await context.send_initial_metadata(())
             while True:
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:

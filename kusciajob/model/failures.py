@@ -34,6 +34,11 @@ def job_text(tasks: Sequence[TaskStatus]) -> str:
     return listed(texts or [f"Task[{task.alias}]: {task.message or task.state}" for task in failed], "; ")
 
 
+def fault_text(tasks: Sequence[TaskStatus]) -> str:
+    """`Task[<alias>]-Party[<domain>]: <text>; …` of every failed party, also of a tolerable task; empty without one."""
+    return listed([f"Task[{task.alias}]-{text}" for task in tasks for text in _texts(task.parties)], "; ")
+
+
 def bounded(message: str, detail: str) -> tuple[str, str]:
     """What a runtime says of a party, cut where it is too long."""
     return cut(message, MAX_MESSAGE_CHARACTERS), cut(detail, MAX_DETAIL_CHARACTERS)
@@ -62,8 +67,10 @@ def told(status: JobStatus) -> JobStatus:
     """The status as it reads: with the details that it has put into the texts of parties, tasks and job."""
     tasks = tuple(map(_told_task, status.tasks))
     message = status.message
-    if message == job_text(status.tasks):
-        message = job_text(tasks)
+    for text in (job_text, fault_text):
+        if message == text(status.tasks):
+            message = text(tasks)
+            break
     return replace(status, tasks=tasks, message=message)
 
 

@@ -17,7 +17,7 @@ from kusciajob.contracts import (
     Runtime,
     StartFailed,
 )
-from kusciajob.model import planner, transitions
+from kusciajob.model import failures, planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
@@ -52,6 +52,8 @@ class _Step(Struct):
 
     job: Job
     faults: list[str]
+    has_failed_parties: bool = False
+    """The server or its machine is to blame for one at least: that too is a fault."""
     plan: planner.Plan = planner.Plan()
     placed: dict[int, AppImage | None] = {}
     """Tasks that have got their addresses, with what they run."""
@@ -136,9 +138,7 @@ class JobWorker:
         step = await self._prepare(before, progress)
         if step.job.status != before.status:
             try:
-                committed = await self._tools.store.replace(
-                    step.job, fault=listed(list(dict.fromkeys(step.faults)), "; ")
-                )
+                committed = await self._tools.store.replace(step.job, fault=_fault_of(step))
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
                 self._progress = {**progress, **self._progress}
@@ -203,7 +203,7 @@ class JobWorker:
         ends = [report for report in ends if report.key.task not in running]
         self._move(step, ends, now)
         step.ended = [report.key for report in ends]
-        step.faults += [report.message for report in (*starts, *ends) if report.is_fault]
+        step.has_failed_parties = any(report.is_fault for report in (*starts, *ends))
         for key, value in progress.items():
             if key.attempt == step.job.status.tasks[key.task].attempt:
                 step.job = transitions.report_progress(step.job, key.task, value)
@@ -318,6 +318,12 @@ class JobWorker:
         told = {report.key.party for report in self._inbox if report.key.task == task}
         parties = self._job.status.tasks[task].parties
         return all(at in told or party.state is not TaskState.STARTING for at, party in enumerate(parties))
+
+
+def _fault_of(step: _Step) -> str:
+    """What an ERROR tells of it; empty for none. It is made of the parties' texts so that details can be put in."""
+    of_parties = [failures.fault_text(step.job.status.tasks)] if step.has_failed_parties else []
+    return listed(list(dict.fromkeys([*step.faults, *of_parties])), "; ")
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:

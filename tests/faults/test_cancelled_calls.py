@@ -76,6 +76,9 @@ class HesitantStore(GuardedStore):
 class Audience:
     """A gRPC context of a client that takes one event after the other."""
 
+    async def send_initial_metadata(self, _: tuple[()]) -> None:
+        await asyncio.sleep(0)
+
     async def write(self, _: bytes) -> None:
         await asyncio.sleep(0)
 

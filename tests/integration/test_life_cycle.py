@@ -12,7 +12,7 @@ from typing import Any
 import grpc
 import pytest
 
-from tests.support.polling import eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.server import RunningServer, running_server
 
 DECLARATIONS = Path(__file__).parents[1] / "resources" / "kuscia_declarations"
@@ -193,6 +193,13 @@ async def test_watch_ends_cleanly_after_its_timeout(client: Client) -> None:
     call = client.stub.WatchJob(client.pb.WatchJobRequest(timeout_seconds=1))
     assert [event async for event in call] == []
     assert await call.code() == grpc.StatusCode.OK
+
+
+async def test_a_watch_tells_that_it_is_in_place_before_there_is_an_event(client: Client) -> None:
+    call = client.stub.WatchJob(client.pb.WatchJobRequest())
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        await call.initial_metadata()
+    call.cancel()
 
 
 @pytest.mark.parametrize("seconds", [-1, 2**31])

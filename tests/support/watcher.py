@@ -21,10 +21,16 @@ class Watcher:
         """The texts of ERROR events."""
 
     async def connect(self) -> None:
-        """Watch from the beginning; raises what was wrong with the stream before."""
+        """Watch from the beginning; raises what was wrong with the stream before.
+
+        Returns when the server has the watch in its books, so that no ERROR is missed, or has gone.
+        """
         await self.close()
         self.jobs = {}
-        self._watching = asyncio.create_task(self._watch())
+        call = self._server.stub.WatchJob(pb.WatchJobRequest(), wait_for_ready=True)
+        self._watching = asyncio.create_task(self._watch(call))
+        with suppress(grpc.aio.AioRpcError):  # told by the task
+            await call.initial_metadata()
 
     async def close(self) -> None:
         """Leave; raises what went wrong meanwhile."""
@@ -34,9 +40,9 @@ class Watcher:
         with suppress(asyncio.CancelledError):
             await self._watching
 
-    async def _watch(self) -> None:
+    async def _watch(self, call: "grpc.aio.UnaryStreamCall[pb.WatchJobRequest, pb.WatchJobEventResponse]") -> None:
         try:
-            async for event in self._server.stub.WatchJob(pb.WatchJobRequest(), wait_for_ready=True):
+            async for event in call:
                 self._take(event)
         except grpc.aio.AioRpcError as error:
             if error.code() is not grpc.StatusCode.UNAVAILABLE:

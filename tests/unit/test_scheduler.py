@@ -12,6 +12,7 @@ from kusciajob.contracts import ExitResult, JobStore, PartyKey, PartySpec, Start
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import JobError, UnknownAppImage
+from kusciajob.model.failures import seen_by, told
 from kusciajob.model.job import JobSpec, ScheduleConfig, Task
 from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
@@ -197,6 +198,21 @@ async def test_a_fault_of_the_machine_is_told_as_error(house: House, runtime: Ma
     await house.until(JobState.FAILED)
     await eventually(house.faults)
     assert [event.type for event in house.events[-2:]] == [EventType.MODIFIED, EventType.ERROR]
+
+
+async def test_a_fault_is_told_with_its_detail_before_the_other_parties_are_gone(
+    house: House, runtime: ManualRuntime
+) -> None:
+    await running_job(house)
+    runtime.stop_gate.close()
+    runtime.end(ExitResult(succeeded=False, message="lost", detail="no disk", is_fault=True), party=0)
+    await eventually(house.faults)
+    status = house.events[-1].job.status
+    assert status.state is JobState.RUNNING
+    assert told(seen_by(status, "")).message == "Task[psi]-Party[alice]: lost: no disk"
+    assert told(seen_by(status, "bob")).message == "Task[psi]-Party[alice]: lost"
+    runtime.stop_gate.open()
+    await house.until(JobState.FAILED)
 
 
 @pytest.mark.parametrize("error", [StartFailed("no host has it"), UnknownAppImage("image is unknown")])
