@@ -431,10 +431,19 @@ def _end_stage(job: Job, now: float) -> Job:
     tasks = tuple(
         replace(task, phase=Ended("Failed", None, now), message=message, parties=_failed(task, message))
         if task.state is TaskState.PENDING
-        else task
+        else _retold(task, message)
         for task in status.tasks
     )
     return _end(replace(job, status=replace(status, tasks=tasks)), _ENDED_STATE[stage], now, status.stage.text)
+
+
+def _retold(task: TaskStatus, message: str) -> TaskStatus:
+    """What the suspension of the job had ended was ended by what followed."""
+    suspended = planner.ENDED_TEXT[StageKind.SUSPEND]
+    if task.message != suspended:
+        return task
+    parties = tuple(replace(party, message=message) if party.message == suspended else party for party in task.parties)
+    return replace(task, message=message, parties=parties)
 
 
 def _end(job: Job, state: JobState, now: float, message: str) -> Job:

@@ -169,8 +169,15 @@ def _check_step(before: JobStatus, status: JobStatus) -> None:
             assert old.state in (TaskState.RUNNING, TaskState.SUCCEEDED), "it was never seen running"
         if task.state is TaskState.RUNNING and old.state is not TaskState.RUNNING:
             assert (old.state, old.attempt) == (TaskState.STARTING, task.attempt)
-        if task.phase.ended_at is not None and task.phase.started_at is not None and task != old:
+        if task.phase.ended_at is not None and task.phase.started_at is not None and not is_as_it_was(old, task):
             assert old.state is TaskState.RUNNING, "it was never seen running"
+
+
+def is_as_it_was(old: TaskStatus, task: TaskStatus) -> bool:
+    """Whether an ended task has not changed, but for its text: a suspended job that is stopped tells of the stop."""
+    if old.message == "Job was suspended" and task.message in ("Job was stopped", "Job was cancelled"):
+        return (task.phase, task.attempt) == (old.phase, old.attempt)
+    return task == old
 
 
 def _names_of_tasks(*prefixes: str) -> list[str]:

@@ -304,3 +304,13 @@ def test_an_event_has_its_type_and_the_whole_status(kind: EventType) -> None:
 def test_a_summary_is_the_job_id_and_status() -> None:
     message = pb.JobStatus.FromString(job_status.encode_summary(new_job("job-2").summary))
     assert (message.job_id, message.status.state) == ("job-2", "Pending")
+
+
+def test_endpoints_of_a_party_are_those_that_others_may_reach() -> None:
+    endpoints = tuple(Endpoint(scope.lower(), scope, "TCP", "host:1") for scope in ("Cluster", "Domain", "Local"))
+    job = new_job()
+    (before,) = job.status.tasks
+    parties = tuple(replace(party, endpoints=endpoints) for party in before.parties)
+    status = replace(job.status, tasks=(replace(before, parties=parties),))
+    told = pb.JobStatusDetail.FromString(job_status.encode_status(status)).tasks[0].parties[0].endpoints
+    assert [endpoint.scope for endpoint in told] == ["Cluster", "Domain"]

@@ -328,6 +328,15 @@ def test_a_suspended_job_has_no_end_and_its_waiting_tasks_wait() -> None:
     assert not job.status.is_unfinished
 
 
+@pytest.mark.parametrize(
+    ("operation", "text"), [(Operation.STOP, "Job was stopped"), (Operation.CANCEL, "Job was cancelled")]
+)
+def test_tasks_of_a_suspended_job_say_what_ended_it(operation: Operation, text: str) -> None:
+    job = ask(job_in(JobState.SUSPENDED), operation)
+    assert [entry.message for entry in job.status.tasks] == [text, text]
+    assert {party.message for entry in job.status.tasks for party in entry.parties} == {text}
+
+
 def test_a_task_that_waits_for_room_is_suspended() -> None:
     job = start(new_job(job_spec(tasks=[task("a"), task("b")], max_parallelism=2)))
     job = ask(transitions.admit(job, 1, now=NOW), Operation.SUSPEND)
