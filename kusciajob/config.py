@@ -49,6 +49,17 @@ class Settings(Struct, frozen=True, kw_only=True):
         Path | None,
         Meta(description="each domain's own files are in <domains_dir>/<domain id>; default <data_dir>/domains"),
     ] = None
+    domains_file: Annotated[
+        Path | None,
+        Meta(
+            description="YAML file of what belongs to single domains, such as the values that their config templates "
+            "may refer to; default <data_dir>/domains.yaml, which need not exist"
+        ),
+    ] = None
+    strict_templates: Annotated[
+        bool,
+        Meta(description="a party fails when a config template refers to something unknown; else that is left empty"),
+    ] = False
     runtime: Annotated[
         Literal["process", "simulated"], Meta(description="what runs the parties: real processes, or scripts")
     ] = "process"
@@ -118,6 +129,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def domains(self) -> Path:
         """The directory of the domains' own files in force."""
         return self.domains_dir or self.data_dir / "domains"
+
+    @property
+    def domain_settings(self) -> Path:
+        """The file of the domains' own settings in force."""
+        return self.domains_file or self.data_dir / "domains.yaml"
 
 
 class Setting(Struct, frozen=True):

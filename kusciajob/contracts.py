@@ -1,7 +1,7 @@
 """The contracts between the parts, on one page. Implementations live in store/, events/ and runtime/."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
@@ -142,6 +142,22 @@ class PartySpec(Struct, frozen=True, gc=False):
     spec: JobSpec
     image: AppImage | None
     endpoints: tuple[tuple[Endpoint, ...], ...] = ()
+
+
+class DomainFacts(Struct, frozen=True):
+    """What a runtime may tell the programs of one domain, and no other's. Its texts are secrets.
+
+    `values` are the domain's own, for config templates; `names` is what Kuscia supplies beside them, `certificates` has
+    PEM texts by file name: ca.crt, client.crt, client.key, server.crt, server.key.
+    """
+
+    values: Mapping[str, str] = {}
+    names: Mapping[str, str] = {}
+    certificates: Mapping[str, bytes] = {}
+
+
+DomainSource = Callable[[str], DomainFacts]
+"""The facts of a domain in force. StartFailed."""
 
 
 class ExitResult(Struct, frozen=True, gc=False):

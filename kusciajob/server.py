@@ -11,13 +11,16 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Self
 
+import msgspec
+
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc_server import GrpcServer
 from kusciajob.api.http_gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
-from kusciajob.contracts import ImageSource, PartyKey
+from kusciajob.contracts import DomainFacts, ImageSource, PartyKey
+from kusciajob.domains import DomainsFile
 from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
 from kusciajob.model.errors import StoreFailed
@@ -27,6 +30,7 @@ from kusciajob.retention import Retention
 from kusciajob.runtime.process import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.service import JobService
@@ -84,7 +88,7 @@ class Server:
         metrics = Metrics()
         store = await SqliteStore.open(settings.data_dir / "jobs.db", on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images = self._build_runtime(clock)
+        runtime, images = self._build_runtime(clock, guard)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock)
@@ -163,13 +167,21 @@ class Server:
         """Return never, or raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    def _build_runtime(self, clock: SystemClock) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
+    def _build_runtime(
+        self, clock: SystemClock, guard: Guard | None
+    ) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
             simulated = SimulatedRuntime(
                 clock=clock, on_progress=self._report_progress, max_running_parties=settings.max_running_parties
             )
             return simulated, AnyImage()
+        domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
+        credentials = DomainCredentials(settings.certificates, guard)
+
+        def facts_of(domain: str) -> DomainFacts:
+            return msgspec.structs.replace(credentials.of(domain), values=domains.values(domain))
+
         runtime = ProcessRuntime(
             directory=settings.data_dir,
             domains=settings.domains,
@@ -179,8 +191,10 @@ class Server:
             progress_url=lambda: self._progress_url,
             max_running_parties=settings.max_running_parties,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
+            facts_of=facts_of,
+            strict_templates=settings.strict_templates,
         )
-        return runtime, AppImageCatalog(settings.app_images)
+        return runtime, AppImageCatalog(settings.app_images, is_required=settings.app_image_dir is not None)
 
     def _report_progress(self, key: PartyKey, progress: float) -> None:
         self._scheduler.report_progress(key, progress)

@@ -1,20 +1,24 @@
-"""A party as a process sees itself: its directory, environment, config files and command line."""
+"""A party as a process finds itself: its directory, and what is executed there."""
 
 import hashlib
+import logging
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from kusciajob.contracts import OutputStream, PartySpec, StartFailed
-from kusciajob.model import cluster, template
+from kusciajob.contracts import DomainFacts, OutputStream, PartySpec, StartFailed
 from kusciajob.model.appimage import Container
-from kusciajob.model.errors import TemplateError
-from kusciajob.model.job import Party
+from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
+from kusciajob.model.text import shown
+from kusciajob.runtime.paths import PathPlacer, mentioned
+from kusciajob.runtime.rendering import certificate_files, render
+
+logger = logging.getLogger(__name__)
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
@@ -36,7 +40,10 @@ def container_of(party: PartySpec, index: int) -> Container:
     task = party.spec.tasks[party.key.task]
     if party.image is None:
         raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
-    deploy = party.image.template_for(task.parties[index].role)
+    try:
+        deploy = party.image.template_for(task.parties[index].role)
+    except UnknownRole as error:
+        raise StartFailed(str(error)) from None
     if len(deploy.containers) != 1:
         raise StartFailed(
             f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
@@ -45,34 +52,59 @@ def container_of(party: PartySpec, index: int) -> Container:
     return deploy.containers[0]
 
 
-def prepare(party: PartySpec, directory: Path, *, domains: Path, path: str, progress_url: str) -> Program:
+def prepare(
+    party: PartySpec,
+    directory: Path,
+    *,
+    domains: Path,
+    path: str,
+    progress_url: str,
+    facts: DomainFacts,
+    strict_templates: bool,
+) -> Program:
     """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
     container = container_of(party, party.key.party)
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = f"{domains}/{directory_name(own.domain_id)}"
     root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
     cwd = _below(root, container.working_dir)
-    env = {
-        "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
-        "LANG": "C.UTF-8",
-        "HOME": root,
-        "TMPDIR": temporary,
-        "KUSCIAJOB_DOMAIN_DIR": domain_directory,
-        "TASK_PROGRESS_URL": progress_url,
-        **{variable.name: variable.value for variable in container.env},
-        **_task_variables(party, own),
-    }
-    values = {**env, "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config}
+    mounts = [mount.mount_path for mount in container.config_volume_mounts]
+    placer = PathPlacer(root, files=[*mounts, *certificate_files(container, facts)], working_dir=container.working_dir)
+    try:
+        rendering = render(
+            party,
+            container,
+            facts=facts,
+            surroundings={
+                "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
+                "LANG": "C.UTF-8",
+                "HOME": root,
+                "TMPDIR": temporary,
+            },
+            variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
+            place=placer.place,
+            is_strict=strict_templates,
+        )
+    except TemplateError as error:
+        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    if any(map(placer.would_break, (*container.command, *container.args))):
+        raise StartFailed(
+            "the command line has a path of a config file in a text for a shell, which would split the party's "
+            f'directory "{root}": choose a data_dir of letters, digits, ".", "-" and "_", or a relative path'
+        )
     try:
         for each in (root, temporary, domain_directory, cwd):
             _make(each)
-        _write_config_files(party, container, root, values)
+        for file, text in rendering.files.items():
+            _write(_below(root, file), text.encode())
+        for file, content in rendering.secret_files.items():
+            _write(_below(root, file), content)
+        if rendering.warning:
+            _warn(party, rendering.warning, directory)
     except OSError as error:
         raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
-    except TemplateError as error:
-        raise StartFailed(f"config templates cannot be rendered: {error}") from None
-    words = (*container.command, *container.args)
-    return Program(argv=(_find(words[0], cwd, env["PATH"]), *words[1:]), env=env, cwd=cwd)
+    words = rendering.words
+    return Program(argv=(_find(words[0], cwd, rendering.env["PATH"]), *words[1:]), env=rendering.env, cwd=cwd)
 
 
 def directory_name(domain_id: str) -> str:
@@ -92,52 +124,30 @@ def endpoints_of(container: Container, ports: Sequence[int], host: str) -> tuple
     )
 
 
-def port_of(endpoint: Endpoint) -> int:
-    """The port number of an address."""
-    return int(endpoint.address.rpartition(":")[2])
+def explain_paths(container: Container, told: str) -> str:
+    """What to tell of a failed program when its last words name a config file at the AppImage's own path; or ""."""
+    path = mentioned(told, [mount.mount_path for mount in container.config_volume_mounts])
+    if not path or os.path.lexists(path):
+        return ""
+    return (
+        f" (this runtime has no {path}: the file is in the party's own directory, and only a path that is written out "
+        "in command, args, env or a config template leads there)"
+    )
 
 
-def _task_variables(party: PartySpec, own: Party) -> dict[str, str]:
-    endpoints = party.endpoints[party.key.party]
-    variables = {
-        "TASK_ID": party.task_id,
-        "KUSCIA_DOMAIN_ID": own.domain_id,
-        "TASK_CLUSTER_DEFINE": _cluster_define(party),
-        "ALLOCATED_PORTS": cluster.allocated_ports(
-            [
-                cluster.AllocatedPort(endpoint.port_name, port_of(endpoint), endpoint.scope, endpoint.protocol)
-                for endpoint in endpoints
-            ]
-        ),
-    }
-    for endpoint in endpoints:
-        variables[cluster.port_variable(endpoint.port_name)] = str(port_of(endpoint))
-    return variables
+def _write(file: str, content: bytes) -> None:
+    """The file, for its owner only, with the directories above it."""
+    _make(os.path.dirname(file))
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
 
 
-def _cluster_define(party: PartySpec) -> str:
-    parties = [
-        cluster.ClusterParty(
-            member.domain_id,
-            member.role,
-            tuple(
-                cluster.Service(endpoint.port_name, (endpoint.address,))
-                for endpoint in endpoints
-                if endpoint.scope != "Local"
-            ),
-        )
-        for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
-    ]
-    return cluster.cluster_define(parties, self_party=party.key.party)
-
-
-def _write_config_files(party: PartySpec, container: Container, root: str, values: Mapping[str, str]) -> None:
-    templates = party.image.config_templates if party.image else {}
-    for mount in container.config_volume_mounts:
-        file = _below(root, mount.mount_path)
-        _make(os.path.dirname(file))
-        text = template.render(templates[mount.sub_path], values, file_name=mount.sub_path)
-        Path(file).write_text(text, encoding="utf-8")
+def _warn(party: PartySpec, text: str, directory: Path) -> None:
+    """Where the party's owner and where the operator looks: its output begins with it."""
+    logger.warning("party %s of task %s: %s", party.key, shown(party.task_id), text)
+    # Not standard output: that file is the sign that the program was started.
+    _write(f"{directory}/{OUTPUT_FILES[OutputStream.STDERR]}", f"kusciajob: {text}\n".encode())
 
 
 def _make(directory: str) -> None:

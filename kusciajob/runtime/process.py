@@ -1,6 +1,7 @@
 """Runs every party as a process group on this machine, by way of the shim, which outlives the server."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -10,11 +11,23 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
-from kusciajob.contracts import ExitResult, NoCapacity, OutputPiece, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import (
+    DomainFacts,
+    DomainSource,
+    ExitResult,
+    NoCapacity,
+    OutputPiece,
+    OutputStream,
+    PartyKey,
+    PartySpec,
+    StartFailed,
+)
+from kusciajob.model.appimage import Container
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
+from kusciajob.runtime.rendering import port_of
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.slots import Slots
 
@@ -40,12 +53,16 @@ class ProcessRuntime:
         max_running_parties: int = 0,
         output_limit_bytes: int | None = None,
         host: str = "127.0.0.1",
+        facts_of: DomainSource = lambda _: DomainFacts(),
+        strict_templates: bool = False,
     ) -> None:
         self._runs = directory.absolute() / "runs"
         self._domains = domains.absolute()
         self._path = path
         self._progress_url = progress_url
         self._host = host
+        self._facts_of = facts_of
+        self._strict_templates = strict_templates
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
         self._slots = Slots(max_running_parties)
@@ -55,6 +72,8 @@ class ProcessRuntime:
         self._connecting = asyncio.Lock()
         self._is_connected = False
         self._started: dict[PartyKey, Path] = {}
+        self._containers: dict[PartyKey, Container] = {}
+        """Of those that have config files, to explain a failure."""
 
     @property
     def parties(self) -> int:
@@ -80,28 +99,19 @@ class ProcessRuntime:
 
     async def attach(self, party: PartySpec) -> None:
         self._slots.hold(party.key)
-        self._ports.reserve(party.key, map(layout.port_of, party.endpoints[party.key.party]))
+        self._ports.reserve(party.key, map(port_of, party.endpoints[party.key.party]))
         directory = self._runs / str(party.key)
         state = await (await self._connected()).recover(str(party.key), directory)
         if state.state != "unknown":
-            self._started[party.key] = directory
+            self._note_started(party, directory)
 
     async def start(self, party: PartySpec) -> None:
         if party.key in self._started:
             return
         directory = self._runs / str(party.key)
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
-        program = await self._blocking.do(
-            partial(
-                layout.prepare,
-                party,
-                directory,
-                domains=self._domains,
-                path=self._path,
-                progress_url=self._progress_url() + quote(party.task_id),
-            )
-        )
-        self._started[party.key] = directory
+        program = await self._blocking.do(partial(self._prepare, party, directory))
+        self._note_started(party, directory)
         try:
             shim = await self._connected()
             await shim.start(
@@ -115,6 +125,18 @@ class ProcessRuntime:
         except ShimError as error:
             self._release(party.key)
             raise StartFailed(str(error)) from None
+
+    def _prepare(self, party: PartySpec, directory: Path) -> layout.Program:
+        own = party.spec.tasks[party.key.task].parties[party.key.party]
+        return layout.prepare(
+            party,
+            directory,
+            domains=self._domains,
+            path=self._path,
+            progress_url=self._progress_url() + quote(party.task_id),
+            facts=self._facts_of(own.domain_id),
+            strict_templates=self._strict_templates,
+        )
 
     async def wait(self, key: PartyKey) -> ExitResult:
         directory = self._started.get(key)
@@ -133,7 +155,7 @@ class ProcessRuntime:
         if ended.code == 0 and ended.tidy:
             result = ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
         else:
-            result = await self._blocking.do(partial(_judge, ended, directory))
+            result = await self._blocking.do(partial(_judge, ended, directory, self._containers.get(key)))
         self._release(key)
         return result
 
@@ -180,14 +202,22 @@ class ProcessRuntime:
         await shim.stop(key, grace_seconds=self._stop_grace_seconds)
         shim.forget(key)
 
+    def _note_started(self, party: PartySpec, directory: Path) -> None:
+        self._started[party.key] = directory
+        with contextlib.suppress(StartFailed):  # its AppImage may be gone since
+            container = layout.container_of(party, party.key.party)
+            if container.config_volume_mounts:
+                self._containers[party.key] = container
+
     def _release(self, key: PartyKey) -> None:
+        self._containers.pop(key, None)
         self._ports.release([key])
         self._slots.free([key])
         if self._started.pop(key, None) is not None:
             self._shim.forget(str(key))
 
 
-def _judge(ended: PartyExit, directory: Path) -> ExitResult:
+def _judge(ended: PartyExit, directory: Path, container: Container | None) -> ExitResult:
     """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
     shutil.rmtree(directory / layout.TEMPORARY, ignore_errors=True)
     if ended.lost:
@@ -200,6 +230,8 @@ def _judge(ended: PartyExit, directory: Path) -> ExitResult:
     else:
         text = f"exit code {ended.code}"
     tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
+    if container is not None:
+        text += layout.explain_paths(container, tail)
     return ExitResult(succeeded=False, message=f"{text}: {tail}" if tail else text)
 
 
