@@ -92,7 +92,7 @@ def test_the_template_with_the_role_is_used_and_without_role_the_first(role: str
 
 
 def test_a_role_that_no_template_has_is_refused_with_those_there_are() -> None:
-    with pytest.raises(UnknownRole, match='role "eng" .*its roles are: "broker", "client", "engine"'):
+    with pytest.raises(UnknownRole, match=r'role "eng" .*its roles are: "broker", "client", "engine"'):
         load(kuscia_documents.SCQL).template_for("eng")
 
 
