@@ -74,6 +74,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     stop_grace_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="from SIGTERM to SIGKILL when a party is stopped")
     ] = 10.0
+    max_restarts: Annotated[
+        int,
+        Meta(
+            ge=0, le=1_000_000, description="how often a failed program with restartPolicy OnFailure is started again"
+        ),
+    ] = 6
+    restart_pause_seconds: Annotated[
+        float,
+        Meta(ge=0, le=300, description="before the first such start; each further pause is twice as long, up to 300"),
+    ] = 10.0
     max_message_mib: Annotated[int, Meta(ge=1, le=2047, description="largest request, in MiB")] = 256
     max_running_parties: Annotated[
         int, Meta(ge=0, description="parties that run at once, the tasks of others wait; 0 = no limit")

@@ -193,6 +193,8 @@ class Server:
             output_limit_bytes=settings.output_limit_mib * MIB or None,
             facts_of=facts_of,
             strict_templates=settings.strict_templates,
+            max_restarts=settings.max_restarts,
+            restart_pause_seconds=settings.restart_pause_seconds,
         )
         return runtime, AppImageCatalog(settings.app_images, is_required=settings.app_image_dir is not None)
 

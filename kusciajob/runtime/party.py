@@ -11,7 +11,7 @@ from urllib.parse import quote
 from msgspec import Struct
 
 from kusciajob.contracts import DomainFacts, OutputStream, PartySpec, StartFailed
-from kusciajob.model.appimage import Container
+from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
@@ -33,10 +33,11 @@ class Program(Struct, frozen=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
+    restarts_on_failure: bool = False
 
 
-def container_of(party: PartySpec, index: int) -> Container:
-    """What the party at that index of the task runs. StartFailed when that cannot be one process."""
+def template_of(party: PartySpec, index: int) -> DeployTemplate:
+    """How the party at that index of the task runs. StartFailed when that cannot be one process."""
     task = party.spec.tasks[party.key.task]
     if party.image is None:
         raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
@@ -49,7 +50,12 @@ def container_of(party: PartySpec, index: int) -> Container:
             f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
             "the process runtime runs one per party"
         )
-    return deploy.containers[0]
+    return deploy
+
+
+def container_of(party: PartySpec, index: int) -> Container:
+    """What that party runs. StartFailed."""
+    return template_of(party, index).containers[0]
 
 
 def prepare(
@@ -63,7 +69,8 @@ def prepare(
     strict_templates: bool,
 ) -> Program:
     """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
-    container = container_of(party, party.key.party)
+    deploy = template_of(party, party.key.party)
+    container = deploy.containers[0]
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = f"{domains}/{directory_name(own.domain_id)}"
     root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
@@ -104,7 +111,12 @@ def prepare(
     except OSError as error:
         raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
     words = rendering.words
-    return Program(argv=(_find(words[0], cwd, rendering.env["PATH"]), *words[1:]), env=rendering.env, cwd=cwd)
+    return Program(
+        argv=(_find(words[0], cwd, rendering.env["PATH"]), *words[1:]),
+        env=rendering.env,
+        cwd=cwd,
+        restarts_on_failure=deploy.restart_policy == "OnFailure",
+    )
 
 
 def directory_name(domain_id: str) -> str:

@@ -55,6 +55,8 @@ class ProcessRuntime:
         host: str = "127.0.0.1",
         facts_of: DomainSource = lambda _: DomainFacts(),
         strict_templates: bool = False,
+        max_restarts: int = 0,
+        restart_pause_seconds: float = 0.0,
     ) -> None:
         self._runs = directory.absolute() / "runs"
         self._domains = domains.absolute()
@@ -63,6 +65,8 @@ class ProcessRuntime:
         self._host = host
         self._facts_of = facts_of
         self._strict_templates = strict_templates
+        self._max_restarts = max_restarts
+        self._restart_pause_seconds = restart_pause_seconds
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
         self._slots = Slots(max_running_parties)
@@ -121,6 +125,8 @@ class ProcessRuntime:
                 cwd=program.cwd,
                 directory=directory,
                 output_limit_bytes=self._output_limit_bytes,
+                max_restarts=self._max_restarts if program.restarts_on_failure else None,
+                pause_seconds=self._restart_pause_seconds,
             )
         except ShimError as error:
             self._release(party.key)
@@ -229,6 +235,8 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
         text = f"killed by signal {ended.signal} ({_signal_name(ended.signal)})"
     else:
         text = f"exit code {ended.code}"
+    if ended.restarts:
+        text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
     tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
     if container is not None:
         text += layout.explain_paths(container, tail)

@@ -138,18 +138,24 @@ class ShimClient:
         cwd: str | Path,
         directory: Path,
         output_limit_bytes: int | None = None,
+        max_restarts: int | None = None,
+        pause_seconds: float = 0.0,
     ) -> PartyState:
         """Spawns argv[0], an absolute path, unless this key ever was: then answers its state and spawns nothing.
 
+        With `max_restarts` a program that fails is started again, as often at most, after a pause that doubles.
+
         ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
         """
-        payload = {
+        payload: dict[str, Any] = {
             "argv": argv,
             "env": env,
             "cwd": str(cwd),
             "dir": str(directory),
             "output_limit_bytes": output_limit_bytes,
         }
+        if max_restarts is not None:
+            payload |= {"max_restarts": max_restarts, "pause_seconds": pause_seconds}
         was_watched = key in self._parties
         self._watch(key, directory)
         try:

@@ -6,6 +6,7 @@ each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "re
 
     hello                                               protocol version and pid
     start    key argv env cwd dir [output_limit_bytes]  spawns the party, or answers its state if it ever was
+             [max_restarts pause_seconds]               and again after a failure, so often, after pauses that double
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown
     list                                                the running parties

@@ -1,6 +1,7 @@
 """Starts parties, ends them with all they started, and records how they ended."""
 
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -12,6 +13,7 @@ from kusciajob.runtime.shim.orphans import Orphans
 from kusciajob.runtime.shim.outputs import OUTPUT_NAMES, Output, Outputs
 from kusciajob.runtime.shim.processes import MARKER, ProcessStat, list_children, marker_of, read_marker, send_signal
 from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
+from kusciajob.runtime.shim.restarts import Launch, Paused, Restart, spawn_again
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
 TEMPORARY = "tmp"
@@ -33,6 +35,10 @@ class Party:
         self.is_group_over = False
         self.is_stopped = False
         self.is_tidy = False
+        self.launch: Launch | None = None
+        self.restart: Restart | None = None
+        """None: an end is the end."""
+        self.restarts = 0
 
     def describe(self) -> dict[str, Any]:
         return {"state": "running", "pid": self.pid, "started_at": self.started_at}
@@ -47,6 +53,7 @@ class Party:
             ended_at=ended_at,
             stopped=self.is_stopped,
             tidy=self.is_tidy,
+            restarts=self.restarts,
         )
 
 
@@ -79,6 +86,7 @@ class Parties:
         self._terminating: dict[str, Party] = {}  # to be killed when their grace period is over
         self._draining: dict[int, Party] = {}  # main process reaped, something of the party may be left
         self._strays: dict[int, str] = {}  # adopted processes, by the party that started them
+        self._paused = Paused[Party]()
         self._unwritten: dict[str, tuple[str, dict[str, Any]]] = {}  # exits the disk had no room for
         self._retry_at = 0.0
         self.outputs = Outputs()
@@ -96,6 +104,7 @@ class Parties:
         cwd: str,
         directory: str,
         output_limit_bytes: int | None,
+        restart: Restart | None = None,
     ) -> dict[str, Any]:
         """Spawns the party unless it is or was already spawned; answers its state."""
         if key in self.running or key in self._unwritten or os.path.exists(f"{directory}/exit.json"):
@@ -107,9 +116,10 @@ class Parties:
                 flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | (0 if opened else os.O_EXCL)
                 opened.append(os.open(f"{directory}/{name}", flags, 0o600))
             party = Party(key, directory, output_limit_bytes)
-            party.pid = spawn(
-                argv, {**env, MARKER: marker_of(key, directory)}, cwd=cwd, stdout=opened[0], stderr=opened[1]
-            )
+            launch = functools.partial(spawn, argv, {**env, MARKER: marker_of(key, directory)}, cwd=cwd)
+            party.pid = launch(stdout=opened[0], stderr=opened[1])
+            if restart is not None:
+                party.launch, party.restart = launch, restart
         except FileExistsError:
             return self.recover(key, directory)
         except (OSError, ValueError, RequestError) as error:
@@ -125,16 +135,16 @@ class Parties:
         self.running[key] = self._leaders[party.pid] = party
         if party.output is not None:
             self.outputs.add(party.output)
-        self._record_start(party)
+        self._record_start(party, spawned_after=party.started_boottime)
         return party.describe()
 
-    def _record_start(self, party: Party) -> None:
+    def _record_start(self, party: Party, *, spawned_after: float) -> None:
         # One write behind the spawn is enough: until then the marker in the environment finds the process.
         record = {
             "key": party.key,
             "pid": party.pid,
             "boot_id": self._orphans.boot_id,
-            "spawned_between": [party.started_boottime, time.clock_gettime(time.CLOCK_BOOTTIME)],
+            "spawned_between": [spawned_after, time.clock_gettime(time.CLOCK_BOOTTIME)],
             "started_at": party.started_at,
         }
         try:
@@ -147,6 +157,9 @@ class Parties:
         party = self.running.get(key)
         if party is None:
             return False
+        party.restart = None
+        if self._paused.hurry(party):
+            return True  # nothing of it runs
         deadline = time.monotonic() + grace_seconds
         party.kill_at = min(party.kill_at, deadline)
         self._terminating[key] = party
@@ -221,7 +234,12 @@ class Parties:
         return marker.partition("@")[0] if marker else None
 
     def _finish(self, party: Party) -> None:
-        del self._draining[party.pid], self.running[party.key]
+        del self._draining[party.pid]
+        if not self._paused.add(party):
+            self._end(party)
+
+    def _end(self, party: Party) -> None:
+        del self.running[party.key]
         self._terminating.pop(party.key, None)
         if party.output is not None:
             self.outputs.remove(party.output)
@@ -247,7 +265,7 @@ class Parties:
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`; None when nothing is due."""
-        due = [party.kill_at for party in self._terminating.values()]
+        due = [party.kill_at for party in self._terminating.values()] + self._paused.due_times()
         if self._unwritten:
             due.append(self._retry_at)
         if (check_at := self.outputs.next_check()) is not None:
@@ -255,12 +273,14 @@ class Parties:
         return min(due, default=None)
 
     def tick(self) -> None:
-        """Kills what has outlived its grace period, limits outputs, retries unwritten exits every second."""
+        """Kills what outlived its grace period, starts what has paused, limits outputs, retries unwritten exits."""
         now = time.monotonic()
         for party in list(self._terminating.values()):
             if party.kill_at <= now:
                 del self._terminating[party.key]
                 self._is_over(party, now)
+        for party in self._paused.take_due(now):
+            self._start_again(party)
         if self._draining:
             self._settle()
         if (check_at := self.outputs.next_check()) is not None and check_at <= now:
@@ -272,6 +292,25 @@ class Parties:
                     if os.path.isdir(directory):
                         write_exit(directory, record)
                     del self._unwritten[key]
+
+    def _start_again(self, party: Party) -> None:
+        """Nothing of the earlier run is left. One that was stopped meanwhile ends instead."""
+        if party.restart is None or party.launch is None:
+            party.is_stopped = True
+            self._end(party)
+            return
+        spawned_after = time.clock_gettime(time.CLOCK_BOOTTIME)
+        try:
+            party.pid = spawn_again(party.directory, party.launch)
+        except (OSError, RequestError) as error:
+            log(f"party {party.key}: not started again: {error}")
+            if not self._paused.add(party):
+                self._end(party)
+            return
+        party.kill_at = math.inf
+        party.is_group_over = False
+        self._leaders[party.pid] = party
+        self._record_start(party, spawned_after=spawned_after)
 
     # After a killed shim
 

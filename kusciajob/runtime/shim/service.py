@@ -14,6 +14,7 @@ from typing import Any
 from kusciajob.runtime.shim import MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.shim.parties import Parties
 from kusciajob.runtime.shim.records import log
+from kusciajob.runtime.shim.restarts import Restart
 from kusciajob.runtime.shim.spawning import IGNORED_SIGNALS, RequestError
 
 MAX_BACKLOG_BYTES = 8 << 20
@@ -235,7 +236,23 @@ class Service:
             raise RequestError(errno.EINVAL, f"start: output_limit_bytes must be positive, not {limit}")
         key, directory = take(request, "key", str), take_path(request, "dir")
         cwd = take_path(request, "cwd")
-        return self._parties.start(key, argv=argv, env=env, cwd=cwd, directory=directory, output_limit_bytes=limit)
+        return self._parties.start(
+            key,
+            argv=argv,
+            env=env,
+            cwd=cwd,
+            directory=directory,
+            output_limit_bytes=limit,
+            restart=self._take_restart(request),
+        )
+
+    def _take_restart(self, request: dict[str, Any]) -> Restart | None:
+        if request.get("max_restarts") is None:
+            return None
+        limit, pause_seconds = take(request, "max_restarts", int), take(request, "pause_seconds", (int, float))
+        if limit < 0 or not 0 <= pause_seconds < math.inf:
+            raise RequestError(errno.EINVAL, f"start: {limit} restarts after {pause_seconds} s are not possible")
+        return Restart(limit, pause_seconds)
 
     def _stop(self, client: Client, request: dict[str, Any]) -> dict[str, Any] | None:
         key, grace_seconds = take(request, "key", str), take(request, "grace_seconds", (int, float))
