@@ -134,7 +134,8 @@ class PartySpec(Struct, frozen=True, gc=False):
     """All that a runtime must know to run one party of one task.
 
     `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty
-    while the addresses are yet to be allocated. `image` is None only where the runtime needs none.
+    while the addresses are yet to be allocated. Those of a party stand replica by replica. `image` is None only where
+    the runtime needs none.
     """
 
     key: PartyKey
@@ -224,11 +225,14 @@ class OutputPiece(Struct, frozen=True):
 class OutputSource(Protocol):
     """What programs have written; it outlives them, until their job is deleted."""
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """The first that is left from a byte offset on; without data where there is nothing (yet).
 
         It begins elsewhere where the oldest output was dropped to keep within the limit.
         """
+
+    async def replicas(self, key: PartyKey) -> int:
+        """How many instances of the party's program were started, at least 1."""
 
 
 ProgressReport = Callable[[PartyKey, float], None]

@@ -15,6 +15,7 @@ PROTOCOLS = ("HTTP", "GRPC", "TCP")
 SCOPES = ("Cluster", "Domain", "Local")
 
 MAX_ENTRIES = 256
+MAX_REPLICAS = 64
 MAX_PATH_CHARACTERS = 1024
 MAX_WORD_CHARACTERS = 128 * 1024 - 1  # Linux takes no longer string in argv or the environment
 MAX_CONFIG_TEMPLATE_CHARACTERS = 1024 * 1024
@@ -162,7 +163,7 @@ class Container(Struct, frozen=True):
 
 
 class DeployTemplate(Struct, frozen=True):
-    """How the parties of some roles run; no roles: any role. One process runs per party, whatever `replicas` says."""
+    """How the parties of some roles run; no roles: any role. Each replica is an instance of the program."""
 
     name: str
     containers: tuple[Container, ...]
@@ -175,8 +176,8 @@ class DeployTemplate(Struct, frozen=True):
         label = f"deploy template {shown(self.name)}"
         for text in (*self.roles, self.restart_policy):
             _check_text(label, text, MAX_PATH_CHARACTERS)
-        if self.replicas < 1:
-            raise InvalidAppImage(f"{label}: replicas {self.replicas} must be 1 or more")
+        if not 1 <= self.replicas <= MAX_REPLICAS:
+            raise InvalidAppImage(f"{label}: replicas {self.replicas} must be 1 to {MAX_REPLICAS}")
         if not self.containers:
             raise InvalidAppImage(f"{label} has no containers: one with a command or args is required")
         _check_count(f"{label}: containers", self.containers)

@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, OutputStream, PartySpec, StartFailed
+from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
@@ -36,26 +36,21 @@ class Program(Struct, frozen=True):
     restarts_on_failure: bool = False
 
 
-def template_of(party: PartySpec, index: int) -> DeployTemplate:
-    """How the party at that index of the task runs. StartFailed when that cannot be one process."""
+def template_of(party: PartySpec) -> DeployTemplate:
+    """How the party runs. StartFailed when that is no single program."""
     task = party.spec.tasks[party.key.task]
     if party.image is None:
         raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
     try:
-        deploy = party.image.template_for(task.parties[index].role)
+        deploy = party.image.template_for(task.parties[party.key.party].role)
     except UnknownRole as error:
         raise StartFailed(str(error)) from None
     if len(deploy.containers) != 1:
         raise StartFailed(
             f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
-            "the process runtime runs one per party"
+            "the process runtime runs one"
         )
     return deploy
-
-
-def container_of(party: PartySpec, index: int) -> Container:
-    """What that party runs. StartFailed."""
-    return template_of(party, index).containers[0]
 
 
 def prepare(
@@ -67,9 +62,10 @@ def prepare(
     progress_url: str,
     facts: DomainFacts,
     strict_templates: bool,
+    replica: int = 0,
 ) -> Program:
-    """Lay out the party's directory and say what to execute there. StartFailed names what is wrong."""
-    deploy = template_of(party, party.key.party)
+    """Lay out the directory of one of the party's replicas and say what to execute there. StartFailed tells why not."""
+    deploy = template_of(party)
     container = deploy.containers[0]
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = f"{domains}/{directory_name(own.domain_id)}"
@@ -91,6 +87,7 @@ def prepare(
             variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
             place=placer.place,
             is_strict=strict_templates,
+            replica=replica,
         )
     except TemplateError as error:
         raise StartFailed(f"config templates cannot be rendered: {error}") from None
@@ -128,12 +125,17 @@ def directory_name(domain_id: str) -> str:
     return name.replace(".", "%2E") if name.strip(".") == "" else name
 
 
-def endpoints_of(container: Container, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
-    """One address per port of the container, in its order."""
+def endpoints_of(deploy: DeployTemplate, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
+    """One address per port, replica by replica, each in the order of the container's ports."""
     return tuple(
         Endpoint(port.name, port.scope, port.protocol, f"{host}:{number}")
-        for port, number in zip(container.ports, ports, strict=True)
+        for port, number in zip(deploy.containers[0].ports * deploy.replicas, ports, strict=True)
     )
+
+
+def replica_name(key: PartyKey, replica: int) -> str:
+    """The name of a replica's run and, below the runs, of its directory. The first has that of its party."""
+    return f"{key}.{replica}" if replica else str(key)
 
 
 def explain_paths(container: Container, told: str) -> str:

@@ -11,6 +11,9 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import quote
 
+import msgspec
+from msgspec import Struct
+
 from kusciajob.contracts import (
     DomainFacts,
     DomainSource,
@@ -75,9 +78,9 @@ class ProcessRuntime:
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
-        self._started: dict[PartyKey, Path] = {}
-        self._containers: dict[PartyKey, Container] = {}
-        """Of those that have config files, to explain a failure."""
+        self._started: dict[PartyKey, _Run] = {}
+        self._half_started: dict[PartyKey, set[int]] = {}
+        """By an earlier server: those of the party's replicas that run or ran."""
 
     @property
     def parties(self) -> int:
@@ -88,89 +91,137 @@ class ProcessRuntime:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-        containers = [layout.container_of(party, party.key.party) for party in parties]
-        wanted = {party.key: len(container.ports) for party, container in zip(parties, containers, strict=True)}
-        self._slots.take(wanted)
+        templates = {party.key: layout.template_of(party) for party in parties}
+        slots = {key: template.replicas for key, template in templates.items()}
+        self._slots.take(slots)
         try:
-            given = self._ports.allocate(wanted)
+            given = self._ports.allocate(
+                {key: len(template.containers[0].ports) * template.replicas for key, template in templates.items()}
+            )
         except NoCapacity:
-            self._slots.free(wanted)
+            self._slots.free(slots)
             raise
-        return [
-            layout.endpoints_of(container, given[party.key], self._host)
-            for party, container in zip(parties, containers, strict=True)
-        ]
+        return [layout.endpoints_of(template, given[key], self._host) for key, template in templates.items()]
 
     async def attach(self, party: PartySpec) -> None:
-        self._slots.hold(party.key)
+        directories = self._directories(party.key)
+        self._slots.hold(party.key, len(directories))
         self._ports.reserve(party.key, map(port_of, party.endpoints[party.key.party]))
-        directory = self._runs / str(party.key)
-        state = await (await self._connected()).recover(str(party.key), directory)
-        if state.state != "unknown":
-            self._note_started(party, directory)
+        shim = await self._connected()
+        states = [await shim.recover(_name(directory), directory) for directory in directories]
+        found = {replica for replica, state in enumerate(states) if state.state != "unknown"}
+        if len(found) == len(directories):
+            self._note_started(party, directories)
+        elif found:
+            self._half_started[party.key] = found
 
     async def start(self, party: PartySpec) -> None:
         if party.key in self._started:
             return
-        directory = self._runs / str(party.key)
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
-        program = await self._blocking.do(partial(self._prepare, party, directory))
-        self._note_started(party, directory)
-        try:
-            shim = await self._connected()
-            await shim.start(
-                str(party.key),
-                argv=program.argv,
-                env=program.env,
-                cwd=program.cwd,
-                directory=directory,
-                output_limit_bytes=self._output_limit_bytes,
-                max_restarts=self._max_restarts if program.restarts_on_failure else None,
-                pause_seconds=self._restart_pause_seconds,
-            )
-        except ShimError as error:
+        programs = await self._blocking.do(partial(self._prepare, party, self._half_started.get(party.key, ())))
+        directories = self._directories(party.key)
+        self._note_started(party, directories)
+        shim = await self._connected()
+        starts = [self._start_program(shim, directories[replica], program) for replica, program in programs.items()]
+        failures = [error for error in await asyncio.gather(*starts, return_exceptions=True) if error is not None]
+        if failures:
+            if len(directories) > 1:  # those of the others that were started
+                await self._stop_programs(directories)
             self._release(party.key)
-            raise StartFailed(str(error)) from None
+            if isinstance(failures[0], ShimError):
+                raise StartFailed(str(failures[0])) from None
+            raise failures[0]
 
-    def _prepare(self, party: PartySpec, directory: Path) -> layout.Program:
+    def _prepare(self, party: PartySpec, running: Collection[int]) -> dict[int, layout.Program]:
+        """What to execute as each replica but those that run. All directories are there before anything is started."""
         own = party.spec.tasks[party.key.task].parties[party.key.party]
-        return layout.prepare(
-            party,
-            directory,
-            domains=self._domains,
-            path=self._path,
-            progress_url=self._progress_url() + quote(party.task_id),
-            facts=self._facts_of(own.domain_id),
-            strict_templates=self._strict_templates,
+        template = layout.template_of(party)
+        if len(template.containers[0].ports) * template.replicas != len(party.endpoints[party.key.party]):
+            raise StartFailed("its AppImage was changed while the party was being started: restart the job")
+        facts = self._facts_of(own.domain_id)
+        return {
+            replica: layout.prepare(
+                party,
+                self._runs / layout.replica_name(party.key, replica),
+                domains=self._domains,
+                path=self._path,
+                progress_url=self._progress_url() + quote(party.task_id),
+                facts=facts,
+                strict_templates=self._strict_templates,
+                replica=replica,
+            )
+            for replica in range(template.replicas)
+            if replica not in running
+        }
+
+    async def _start_program(self, shim: ShimClient, directory: Path, program: layout.Program) -> None:
+        await shim.start(
+            _name(directory),
+            argv=program.argv,
+            env=program.env,
+            cwd=program.cwd,
+            directory=directory,
+            output_limit_bytes=self._output_limit_bytes,
+            max_restarts=self._max_restarts if program.restarts_on_failure else None,
+            pause_seconds=self._restart_pause_seconds,
         )
 
     async def wait(self, key: PartyKey) -> ExitResult:
-        directory = self._started.get(key)
-        if directory is None:
+        run = self._started.get(key)
+        if run is None:
+            await self.stop(key)
             self._release(key)
             return ExitResult(
                 succeeded=False,
                 message="lost: nothing is known of its process any more; its directory was removed",
                 is_fault=True,
             )
-        try:
-            ended = await self._shim.wait(str(key))
-        except ShimError as error:
-            self._release(key)
-            return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
-        if ended.code == 0 and ended.tidy:
-            result = ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
+        if len(run.directories) == 1:
+            result = await self._wait_program(run.directories[0], run.container)
         else:
-            result = await self._blocking.do(partial(_judge, ended, directory, self._containers.get(key)))
+            result = await self._wait_replicas(run)
         self._release(key)
         return result
 
+    async def _wait_replicas(self, run: "_Run") -> ExitResult:
+        """The first failure, with which all others end, or that all have succeeded."""
+        waits = [asyncio.create_task(self._wait_program(directory, run.container)) for directory in run.directories]
+        try:
+            pending = set(waits)
+            while pending:
+                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for replica, wait in enumerate(waits):
+                    if wait in ended and not wait.result().succeeded:
+                        await self._stop_programs(run.directories)
+                        result = wait.result()
+                        return msgspec.structs.replace(result, message=f"replica {replica}: {result.message}")
+        finally:
+            for wait in waits:
+                wait.cancel()
+        return ExitResult(succeeded=True)
+
+    async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
+        try:
+            ended = await self._shim.wait(_name(directory))
+        except ShimError as error:
+            return ExitResult(succeeded=False, message=f"lost: {error}", is_fault=True)
+        if ended.code == 0 and ended.tidy:
+            return ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
+        return await self._blocking.do(partial(_judge, ended, directory, container))
+
     async def stop(self, key: PartyKey) -> None:
-        if key in self._started:
-            shim = await self._connected()
-            await shim.stop(str(key), grace_seconds=self._stop_grace_seconds)
+        if (run := self._started.get(key)) is not None:
+            await self._stop_programs(run.directories)
+        elif key in self._half_started:
+            await self._stop_programs(self._directories(key))
         self._ports.release([key])
         self._slots.free([key])
+
+    async def _stop_programs(self, directories: Sequence[Path]) -> None:
+        shim = await self._connected()
+        grace_seconds = self._stop_grace_seconds
+        await asyncio.gather(*(shim.stop(_name(directory), grace_seconds=grace_seconds) for directory in directories))
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)
@@ -184,9 +235,14 @@ class ProcessRuntime:
         self._ports.release_job(job)  # also what was allocated for a start that never came
         await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """See OutputSource."""
-        return await asyncio.to_thread(_read, self._runs / str(key) / layout.OUTPUT_FILES[stream], offset)
+        file = self._runs / layout.replica_name(key, replica) / layout.OUTPUT_FILES[stream]
+        return await asyncio.to_thread(_read, file, offset)
+
+    async def replicas(self, key: PartyKey) -> int:
+        """See OutputSource."""
+        return len(await asyncio.to_thread(self._directories, key))
 
     async def close(self) -> None:
         if self._is_connected:
@@ -202,25 +258,44 @@ class ProcessRuntime:
 
     async def _end(self, directory: Path) -> None:
         """Whatever runs in a party's directory, this server's or an earlier one's."""
-        key = "/".join(directory.parts[-3:])
         shim = await self._connected()
-        await shim.recover(key, directory)
-        await shim.stop(key, grace_seconds=self._stop_grace_seconds)
-        shim.forget(key)
+        await shim.recover(_name(directory), directory)
+        await shim.stop(_name(directory), grace_seconds=self._stop_grace_seconds)
+        shim.forget(_name(directory))
 
-    def _note_started(self, party: PartySpec, directory: Path) -> None:
-        self._started[party.key] = directory
+    def _directories(self, key: PartyKey) -> tuple[Path, ...]:
+        """Those of the party's replicas, as they are on disk; the first one's even when it is not there."""
+        directories = [self._runs / str(key)]
+        while (following := self._runs / layout.replica_name(key, len(directories))).is_dir():
+            directories.append(following)
+        return tuple(directories)
+
+    def _note_started(self, party: PartySpec, directories: tuple[Path, ...]) -> None:
+        container = None
         with contextlib.suppress(StartFailed):  # its AppImage may be gone since
-            container = layout.container_of(party, party.key.party)
-            if container.config_volume_mounts:
-                self._containers[party.key] = container
+            container = layout.template_of(party).containers[0]
+        self._started[party.key] = _Run(directories, container)
+        self._half_started.pop(party.key, None)
 
     def _release(self, key: PartyKey) -> None:
-        self._containers.pop(key, None)
         self._ports.release([key])
         self._slots.free([key])
-        if self._started.pop(key, None) is not None:
-            self._shim.forget(str(key))
+        self._half_started.pop(key, None)
+        if (run := self._started.pop(key, None)) is not None:
+            for directory in run.directories:
+                self._shim.forget(_name(directory))
+
+
+class _Run(Struct, frozen=True):
+    """A party that was started: its replicas' directories and, to explain a failure, what they run."""
+
+    directories: tuple[Path, ...]
+    container: Container | None
+
+
+def _name(directory: Path) -> str:
+    """What the shim knows a run by: its directory below the runs."""
+    return "/".join(directory.parts[-3:])
 
 
 def _judge(ended: PartyExit, directory: Path, container: Container | None) -> ExitResult:
@@ -238,7 +313,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if ended.restarts:
         text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
     tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
-    if container is not None:
+    if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
     return ExitResult(succeeded=False, message=f"{text}: {tail}" if tail else text)
 

@@ -1,7 +1,7 @@
 """What a party's program is given: environment, command line and config files. The same for every runtime."""
 
 from collections import ChainMap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from msgspec import Struct
@@ -56,6 +56,7 @@ def render(
     variables: Mapping[str, str],
     place: Callable[[str], str],
     is_strict: bool,
+    replica: int = 0,
 ) -> Rendering:
     """Everything that the party's program is given. TemplateError.
 
@@ -63,7 +64,11 @@ def render(
     server's and does not. `place` puts, in any text of the AppImage, its own absolute paths where they are.
     """
     certificates = certificate_files(container, facts)
-    supplied = {**variables, **_task_variables(party), **_certificate_variables(certificates, place)}
+    supplied = {
+        **variables,
+        **_task_variables(party, container, replica),
+        **_certificate_variables(certificates, place),
+    }
     declared: dict[str, str] = {}
     for variable in container.env:
         # An entry sees those before it.
@@ -111,12 +116,18 @@ def _certificate_variables(certificates: Mapping[str, bytes], place: Callable[[s
     return {variable: place(paths[name]) for variable, name in CERTIFICATE_VARIABLES.items() if name in paths}
 
 
-def _task_variables(party: PartySpec) -> dict[str, str]:
-    endpoints = party.endpoints[party.key.party]
+def endpoints_of_replica(container: Container, endpoints: Sequence[Endpoint], replica: int) -> Sequence[Endpoint]:
+    """Of a party's addresses those of one replica: they stand replica by replica, each in the order of the ports."""
+    ports = len(container.ports)
+    return endpoints[replica * ports : (replica + 1) * ports]
+
+
+def _task_variables(party: PartySpec, container: Container, replica: int) -> dict[str, str]:
+    endpoints = endpoints_of_replica(container, party.endpoints[party.key.party], replica)
     variables = {
         "TASK_ID": party.task_id,
         "KUSCIA_DOMAIN_ID": party.spec.tasks[party.key.task].parties[party.key.party].domain_id,
-        "TASK_CLUSTER_DEFINE": _cluster_define(party),
+        "TASK_CLUSTER_DEFINE": _cluster_define(party, replica),
         "ALLOCATED_PORTS": cluster.allocated_ports(
             [
                 cluster.AllocatedPort(endpoint.port_name, port_of(endpoint), endpoint.scope, endpoint.protocol)
@@ -129,17 +140,18 @@ def _task_variables(party: PartySpec) -> dict[str, str]:
     return variables
 
 
-def _cluster_define(party: PartySpec) -> str:
+def _cluster_define(party: PartySpec, replica: int) -> str:
     parties = [
-        cluster.ClusterParty(
-            member.domain_id,
-            member.role,
-            tuple(
-                cluster.Service(endpoint.port_name, (endpoint.address,))
-                for endpoint in endpoints
-                if endpoint.scope != "Local"
-            ),
-        )
+        cluster.ClusterParty(member.domain_id, member.role, tuple(_services(endpoints)))
         for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
     ]
-    return cluster.cluster_define(parties, self_party=party.key.party)
+    return cluster.cluster_define(parties, self_party=party.key.party, self_endpoint=replica)
+
+
+def _services(endpoints: Sequence[Endpoint]) -> Iterator[cluster.Service]:
+    """The shared ports, each with the addresses of all replicas in their order."""
+    addresses: dict[str, list[str]] = {}
+    for endpoint in endpoints:
+        if endpoint.scope != "Local":
+            addresses.setdefault(endpoint.port_name, []).append(endpoint.address)
+    return (cluster.Service(name, tuple(of_port)) for name, of_port in addresses.items())

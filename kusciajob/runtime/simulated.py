@@ -92,7 +92,7 @@ class SimulatedRuntime:
         pass
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-        self._slots.take([party.key for party in parties])
+        self._slots.take(dict.fromkeys([party.key for party in parties], 1))
         return [()] * len(parties)
 
     async def attach(self, party: PartySpec) -> None:
@@ -151,9 +151,12 @@ class SimulatedRuntime:
             self._runs.pop(key, None)
         self._slots.free_job(job)  # also what was placed for a start that never came
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """A script writes nothing."""
         return OutputPiece(offset, b"")
+
+    async def replicas(self, key: PartyKey) -> int:
+        return 1
 
     async def close(self) -> None:
         for run in self._runs.values():

@@ -1,4 +1,4 @@
-"""restartPolicy OnFailure: a failed program is started again, run after run, until it succeeds or has failed too often."""
+"""restartPolicy OnFailure: a failed program is started again, one run after the other, as often as is allowed."""
 
 import json
 import os

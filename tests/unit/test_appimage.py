@@ -134,7 +134,7 @@ def test_values_do_not_change() -> None:
         (build(spec__configTemplates={"a": "x" * (1024 * 1024 + 1)}), "at most 1048576 are possible"),
         (build(spec__image={"name": "a\0"}), "image.name"),
         (build(template__spec={}), 'deploy template "app" has no containers'),
-        (build(template__replicas=0), 'deploy template "app": replicas 0 must be 1 or more'),
+        (build(template__replicas=0), 'deploy template "app": replicas 0 must be 1 to 64'),
         (build(template__role="a\0"), 'deploy template "app"'),
         (build(container__command=[]), 'container "main" has neither command nor args'),
         (build(container__command="sh"), "at `$.spec.deployTemplates[0].spec.containers[0].command`"),

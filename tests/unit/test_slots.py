@@ -12,8 +12,19 @@ from tests.support.clock import ManualClock
 from tests.support.house import opened_house
 
 
-def keys(job: int, count: int) -> list[PartyKey]:
-    return [PartyKey(job, 0, 1, party) for party in range(count)]
+def keys(job: int, count: int, replicas: int = 1) -> dict[PartyKey, int]:
+    return {PartyKey(job, 0, 1, party): replicas for party in range(count)}
+
+
+def test_each_replica_has_a_slot() -> None:
+    slots = Slots(5)
+    slots.take(keys(1, 2, replicas=2))
+    with pytest.raises(NoCapacity):
+        slots.take(keys(2, 1, replicas=2))
+    slots.hold(PartyKey(1, 0, 1, 0), 1)
+    assert slots.taken == 3
+    slots.free_job(1)
+    assert slots.taken == 0
 
 
 def test_all_parties_of_a_task_get_a_slot_or_none() -> None:
