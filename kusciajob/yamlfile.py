@@ -164,6 +164,11 @@ class _Loader(_SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                if placeholder := _placeholder(key):
+                    raise InvalidYaml(
+                        f"{_place(node.start_mark)}the placeholder {shown(placeholder)} of a template has not been "
+                        "replaced: a value must stand there"
+                    )
                 raise InvalidYaml(
                     f"{_place(key.start_mark)}a key must be text: one like 12 or true needs quotes, "
                     'and so does a value that begins with "{"'
@@ -172,6 +177,14 @@ class _Loader(_SafeLoader):
                 raise InvalidYaml(f"{_place(key.start_mark)}key {shown(key.value)} stands twice in one mapping")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+def _placeholder(key: yaml.Node) -> str:
+    """`{{.NAME}}` without quotes, which YAML reads as a mapping for a key; "" for anything else."""
+    match key:
+        case yaml.MappingNode(value=[(yaml.ScalarNode(value=str(name)), yaml.ScalarNode(value=""))]):
+            return f"{{{{{name}}}}}" if name.startswith(".") else ""
+    return ""
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -69,7 +69,8 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
     for its programs: the server gives them to its parties. A server that finds them demands
     client certificate and token.
 
-    A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP.
+    A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP. Its
+    programs are given a certificate when domains/DOMAIN.crt and domains/DOMAIN.key are there, too.
     """
     settings = options.load_settings({"cert_dir": str(directory) if directory else None}, None)
     all_names = server_names(names)

@@ -1,5 +1,6 @@
 """The fields of an AppImage document that have no effect on this server, so that they can be told."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -16,6 +17,7 @@ _ENV = frozenset({"name", "value"})
 _PORT = frozenset({"name", "port", "protocol", "scope"})
 _MOUNT = frozenset({"mountPath", "subPath"})
 _LISTED_FIELDS = 20
+_PLACEHOLDER = re.compile(r"\{\{[^{}]{1,64}\}\}")
 
 
 def without_effect(document: Any) -> str:
@@ -36,9 +38,21 @@ def _fields(document: Any) -> Iterator[str]:
             yield "restartPolicy Always"
         for container in _list(pod, "containers"):
             yield from _others(container, _CONTAINER)
+            yield from _placeholders(container)
             for field, known in (("env", _ENV), ("ports", _PORT), ("configVolumeMounts", _MOUNT)):
                 for entry in _list(container, field):
                     yield from (f"{field}.{name}" for name in _others(entry, known))
+
+
+def _placeholders(container: Mapping[str, Any]) -> Iterator[str]:
+    """Those of a template that somebody should have filled in: Kuscia itself does so in config templates only."""
+    texts = [(field, word) for field in ("command", "args") for word in _texts(container.get(field))]
+    texts += [("env", entry["value"]) for entry in _list(container, "env") if isinstance(entry.get("value"), str)]
+    return (f"{found[0]} in {field}" for field, text in texts for found in _PLACEHOLDER.finditer(text))
+
+
+def _texts(value: Any) -> list[str]:
+    return [word for word in value if isinstance(word, str)] if isinstance(value, list) else []
 
 
 def _others(mapping: Mapping[str, Any], known: frozenset[str]) -> Iterator[str]:

@@ -5,11 +5,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
+from kusciajob.contracts import PartyKey, PartySpec
+from kusciajob.model.appimage import AppImage, Container, DeployTemplate, Port
+from kusciajob.model.job import Party, Task
+from kusciajob.runtime.process import ProcessRuntime
+from tests.support.builders import job_spec
 from tests.support.polling import eventually
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
@@ -144,3 +150,47 @@ async def test_a_task_whose_replicas_can_never_all_run_fails(tmp_path: Path, ser
         await create(small.stub, job_request("wide", task_request("t", "report")))
         status = await ended(small.stub, "wide")
     assert "the task has 6 parties, more than may ever run here at once: 5" in status.err_msg
+
+
+async def test_replicas_of_which_a_dead_server_had_started_some_are_started_once_each(tmp_path: Path) -> None:
+    counts = tmp_path / "counts"
+    counts.mkdir()
+    script = f"echo run >> {counts}/$TASK_ID-$KUSCIA_PORT_OWN_NUMBER"
+    container = Container("main", command=("sh", "-c", script), ports=(Port("own"),))
+    image = AppImage("app", (DeployTemplate("app", (container,), replicas=3),))
+    key = PartyKey(1, 0, 1, 0)
+    spec = job_spec(tasks=[Task("t", "app", (Party("alice"),))])
+    party = PartySpec(key, "t1", spec, image)
+
+    def runtime() -> ProcessRuntime:
+        return ProcessRuntime(
+            directory=tmp_path / "data",
+            domains=tmp_path / "domains",
+            path="",
+            ports=range(21_000, 21_100),
+            stop_grace_seconds=0.1,
+            progress_url=lambda: "",
+        )
+
+    first, second = runtime(), runtime()
+    await first.open()
+    (endpoints,) = await first.allocate([party])
+    party = msgspec.structs.replace(party, endpoints=(endpoints,))
+    await first.start(party)
+    assert (await first.wait(key)).succeeded
+    # As if the server had died before it asked for the last one.
+    last = tmp_path / "data" / "runs" / f"{key}.2"
+    for name in ("stdout.log", "stderr.log", "exit.json"):
+        (last / name).unlink()
+    try:
+        await second.attach(party)
+        await second.start(party)
+        assert (await second.wait(key)).succeeded
+        assert second.parties == 0
+    finally:
+        await first.remove(1)
+        await first.close()
+        await second.close()
+    runs = {file.name.rpartition("-")[2]: len(file.read_text().splitlines()) for file in counts.iterdir()}
+    assert sorted(runs.values()) == [1, 1, 2]
+    assert runs[endpoints[2].address.rpartition(":")[2]] == 2

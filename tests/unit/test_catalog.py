@@ -124,6 +124,15 @@ def test_a_refusal_is_bounded_whatever_is_in_the_directory(tmp_path: Path) -> No
     assert len(why_unknown(AppImageCatalog(tmp_path), "nope")) < 3000
 
 
+def test_a_placeholder_that_nobody_replaced_is_named(tmp_path: Path) -> None:
+    text = document("a").replace("spec: {", "spec:\n  image:\n    name: {{.SF_IMAGE_NAME}}\n  deployTemplates: ")
+    (tmp_path / "a.yaml").write_text(text.replace("deployTemplates: deployTemplates: ", "deployTemplates: ")[:-2])
+    assert (
+        'a.yaml: line 6, column 11: the placeholder "{{.SF_IMAGE_NAME}}" of a template has not been replaced'
+        in why_unknown(AppImageCatalog(tmp_path), "a")
+    )
+
+
 def test_fields_without_effect_are_told_once_an_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "scql.yaml").write_text(kuscia_documents.SCQL)
     (tmp_path / "psi.yaml").write_text(kuscia_documents.PSI)
