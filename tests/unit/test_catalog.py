@@ -125,10 +125,9 @@ def test_a_refusal_is_bounded_whatever_is_in_the_directory(tmp_path: Path) -> No
 
 
 def test_a_placeholder_that_nobody_replaced_is_named(tmp_path: Path) -> None:
-    text = document("a").replace("spec: {", "spec:\n  image:\n    name: {{.SF_IMAGE_NAME}}\n  deployTemplates: ")
-    (tmp_path / "a.yaml").write_text(text.replace("deployTemplates: deployTemplates: ", "deployTemplates: ")[:-2])
+    (tmp_path / "a.yaml").write_text(f"{document('a')}---\nimage:\n  name: {{{{.SF_IMAGE_NAME}}}}\n")
     assert (
-        'a.yaml: line 6, column 11: the placeholder "{{.SF_IMAGE_NAME}}" of a template has not been replaced'
+        'a.yaml: line 7, column 9: the placeholder "{{.SF_IMAGE_NAME}}" of a template has not been replaced'
         in why_unknown(AppImageCatalog(tmp_path), "a")
     )
 
