@@ -43,7 +43,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         "kusciajob-data"
     )
     app_image_dir: Annotated[
-        Path | None, Meta(description="directory of AppImage YAML files; default <data_dir>/appimages")
+        Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
     domains_dir: Annotated[
         Path | None,

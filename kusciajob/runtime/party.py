@@ -108,8 +108,10 @@ def prepare(
     except OSError as error:
         raise StartFailed(f"the party's directory cannot be written: {error.strerror}: {error.filename}") from None
     words = rendering.words
+    # One that is not among the party's files is the image's own: it is told by the name that the AppImage has for it.
+    program = words[0] if os.path.exists(words[0]) else words[0].removeprefix(root)
     return Program(
-        argv=(_find(words[0], cwd, rendering.env["PATH"]), *words[1:]),
+        argv=(_find(program, cwd, rendering.env["PATH"]), *words[1:]),
         env=rendering.env,
         cwd=cwd,
         restarts_on_failure=deploy.restart_policy == "OnFailure",

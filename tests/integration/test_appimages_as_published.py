@@ -102,6 +102,7 @@ IMAGES = (
         args=["/w/b.conf"],
         env=[{"name": "CONF", "value": "/no-such-place/deep/a.conf"}],
     ),
+    image("own-program", "", command=["/w/bin/engine", "--flags=/w/flags"]),
     image("built-path", 'd=/no-such; cat "$d-place/c.conf"', {"/no-such-place/c.conf": "never seen\n"}),
     image("loud", "cat c.conf >&2; exit 3", {"c.conf": "{{{.OSS_INFO[.OSS_INFO.access_key]}}}\n"}),
 )
@@ -203,6 +204,11 @@ async def test_a_path_that_only_the_program_knows_is_explained_when_it_fails(ser
     status = await run(server, "built-path")
     assert status.state == "Failed"
     assert "exit code 1 (this runtime has no /no-such-place/c.conf: the file is in the party's own" in status.err_msg
+
+
+async def test_a_program_of_the_image_is_told_by_its_own_name(server: RunningServer) -> None:
+    status = await run(server, "own-program")
+    assert status.err_msg == "Task[t]-Party[alice]: program /w/bin/engine does not exist"
 
 
 async def test_a_domains_own_values_fill_its_config_files(server: RunningServer) -> None:
