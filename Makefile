@@ -8,10 +8,10 @@ DEMO   := .demo
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test soak fuzz check bench bench-full fmt proto readme clean
+.PHONY: help setup demo run test test-hostile soak fuzz check bench bench-full fmt proto readme clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -35,8 +35,11 @@ demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set i
 run: $(VENV)/.ready ## start a server with the example's AppImages
 	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
 
-test: $(VENV)/.ready ## run the test suite
-	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile runs
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m "not hostile"
+
+test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, and see what that costs (2 minutes)
+	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m hostile
 
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60

@@ -23,7 +23,6 @@ _BESIDE_THE_DATABASE = frozenset(
         "jobs.head.new",
         "runs",
         "progress.port",
-        "progress.port.new",
         "shim.lock",
         "shim.log",
         "shim.sock",

@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 
 from msgspec import Struct
 
-from kusciajob.contracts import JobStore, OutputSource, OutputStream, PartyKey
-from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound, NotAllowed, TaskNotFound
-from kusciajob.model.status import JobSummary, TaskState
+from kusciajob.contracts import ImageSource, JobStore, OutputSource, OutputStream, PartyKey
+from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
+from kusciajob.model.status import JobSummary, PartyStatus, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.service import Caller
 
@@ -27,18 +27,22 @@ class Node(Struct, frozen=True):
 class TaskOutput:
     """Reads what a task's programs write, in its latest attempt: while they run, after they ended, after a restart."""
 
-    def __init__(self, *, store: JobStore, source: OutputSource) -> None:
+    def __init__(self, *, store: JobStore, source: OutputSource, images: ImageSource) -> None:
         self._store = store
         self._source = source
+        self._images = images
 
     async def read(
-        self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool
+        self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
     ) -> AsyncIterator[str]:
         """What one party has written, standard output before standard error; following, whole lines as they come.
 
-        Without a domain: the caller's own party, for the master the task's first. InvalidJob, TaskNotFound, NotAllowed.
+        The party is chosen by `domain`, or `domain/role` where a domain has several. Without: the caller's own party,
+        for the master the task's first. InvalidJob, also of a container that it has not; TaskNotFound, NotAllowed.
         """
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+        if container:
+            await self._check_container(container, task_id, key)
         while follow and not key.attempt and not await self._is_ended(task_id, key):
             await asyncio.sleep(POLL_SECONDS)  # it has yet to start
             key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
@@ -65,17 +69,36 @@ class TaskOutput:
         index = job.index_of(task_id)
         task = job.status.tasks[index]
         wanted = domain or caller.domain
-        if caller.domain and wanted != caller.domain:
+        if caller.domain and wanted != caller.domain and not wanted.startswith(f"{caller.domain}/"):
             caller.refuse(f"read the output of domain {shown(wanted)}: each domain reads its own")
         for position, party in enumerate(task.parties):
-            if not wanted or party.domain_id == wanted:
+            if (not wanted or wanted in _names_of(party)) and caller.domain in ("", party.domain_id):
                 key = PartyKey(job.number, index, task.attempt, position)
                 replicas = await self._source.replicas(key) if replica else 1
                 if not 0 <= replica < replicas:
                     raise InvalidJob(f"replica_idx {replica} is out of range: the party runs {replicas}, from 0 on")
                 return key
-        domains = listed([party.domain_id for party in task.parties])
-        raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {domains}")
+        domains = [party.domain_id for party in task.parties]
+        known = listed([_names_of(party)[domains.count(party.domain_id) > 1] for party in task.parties])
+        raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {known}")
+
+    async def _check_container(self, container: str, task_id: str, key: PartyKey) -> None:
+        """InvalidJob. Without its AppImage nobody knows what containers the party has."""
+        job = await self._store.get(await self._store.job_of_task(task_id))
+        if job.number != key.job:
+            return  # another of that id
+        task = job.spec.tasks[key.task]
+        try:
+            image = self._images.get(task.app_image)
+            template = image and image.template_for(task.parties[key.party].role)
+        except JobError:
+            return
+        names = [known.name for known in template.containers] if template else []
+        if template and container not in names:
+            raise InvalidJob(
+                f"task {shown(task_id)} has no container {shown(container)}; "
+                f"its party has: {listed(list(map(shown, names)))}; leave it empty for all"
+            )
 
     async def _job_of(self, task_id: str, caller: Caller) -> JobSummary:
         """TaskNotFound, JobNotFound, JobDamaged; for a domain NotAllowed, also of others' tasks."""
@@ -141,6 +164,11 @@ class _Follower:
         # Below zero: the file was begun anew, nobody knows how much is gone.
         amount = f"{missing} bytes" if missing > 0 else "some"
         return f"\n[{amount} of output dropped: output_limit_mib]\n".encode() + piece.data
+
+
+def _names_of(party: PartyStatus) -> tuple[str, str]:
+    """By which it may be asked for; the second tells it from others of its domain."""
+    return party.domain_id, f"{party.domain_id}/{party.role}"
 
 
 def _address_of(host: str) -> str:

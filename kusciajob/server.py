@@ -145,7 +145,7 @@ class Server:
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
         observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
-        output = TaskOutput(store=store, source=runtime)
+        output = TaskOutput(store=store, source=runtime, images=images)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
             service,

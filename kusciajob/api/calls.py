@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as log_pb
 from kusciajob.api.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
+from kusciajob.api.routes import DOMAIN_HEADER
 from kusciajob.model import failures
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
 from kusciajob.model.status import Job, JobSummary
@@ -199,7 +200,7 @@ def _describe(job: Job) -> tuple[ReadyResponse, int]:
 
 
 class LogCalls:
-    """The calls of Kuscia's LogService. The party is chosen by the custom header `domain`; see TaskOutput."""
+    """The calls of Kuscia's LogService. The party is chosen by the custom header `domain` (DOMAIN_HEADER)."""
 
     def __init__(self, output: TaskOutput) -> None:
         self._output = output
@@ -210,10 +211,11 @@ class LogCalls:
         with Answer(response.status, Code.QUERY_LOG_FAILED):
             async for text in self._output.read(
                 request.task_id,
-                domain=request.header.custom_headers.get("domain", ""),
+                domain=request.header.custom_headers.get(DOMAIN_HEADER, ""),
                 replica=request.replica_idx,
                 caller=caller,
                 follow=request.follow,
+                container=request.container,
             ):
                 piece = log_pb.QueryLogResponse(log=text)
                 piece.status.message = SUCCESS

@@ -5,6 +5,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from http import HTTPStatus
 from typing import TypeAlias, TypeVar
 
@@ -149,13 +150,14 @@ class HttpGateway:
         methods = self._handlers.get(request.path)
         if methods is None:
             raise Refused(HTTPStatus.NOT_FOUND, f"there is no such path; {OPENAPI_PATH} tells all of them")
-        handler = methods.get(request.method)
-        if handler is None:
-            allowed = ", ".join(methods)
-            raise Refused(
-                HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed} only", headers={"Allow": allowed}
-            )
-        return handler
+        # What is sent of an answer to HEAD is its head, by aiohttp.
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is not None:
+            return handler
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else ()), "OPTIONS"])
+        if request.method == "OPTIONS":
+            return partial(_tell_methods, allowed)
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed} only", headers={"Allow": allowed})
 
     def _handler(self, route: Route) -> Handler:
         if route is WATCH:
@@ -163,7 +165,7 @@ class HttpGateway:
         if route is QUERY_LOG:
             return self._serve_log
         call = getattr(self._calls[route.call.containing_service.name], route.name)
-        request_type, response_type = route.request, route.response
+        request_type = route.request
         meter, gate, now = self._gate.meter(route.name), self._gate, time.perf_counter
 
         async def serve(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
@@ -177,7 +179,7 @@ class HttpGateway:
                     try:
                         response = await call(await encoding.read(body, request_type), caller)
                     except Unreadable as error:
-                        response = _unreadable(response_type, error)
+                        response = _unreadable(error)
                 meter.note(response.status.code, now() - began)
                 return encoding.answer(response)
             finally:
@@ -223,7 +225,7 @@ class HttpGateway:
         try:
             message = await self._read_message(request, log_pb2.QueryLogRequest)
         except Unreadable as error:
-            return _only(_unreadable(log_pb2.QueryLogResponse, error))
+            return _only(_unreadable(error))
         return self._log_calls.QueryLog(message, caller)
 
     async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
@@ -235,6 +237,10 @@ class HttpGateway:
         return await read_body(request, max_bytes=self._max_message_bytes, take=take)
 
 
+async def _tell_methods(allowed: str, _: web.BaseRequest, __: Caller) -> web.StreamResponse:
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+
+
 async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
     return web.Response(body=openapi.document(), headers={"Content-Type": JSON_TYPE})
 
@@ -243,5 +249,6 @@ async def _only(message: Message) -> AsyncIterator[Message]:
     yield message
 
 
-def _unreadable(response_type: type[Message], error: Unreadable) -> Message:
-    return response_type(status=common_pb2.Status(code=Code.UNEXPECTED, message=str(error)))
+def _unreadable(error: Unreadable) -> common_pb2.ErrorResponse:
+    """Without `data`, as Kuscia's own answer; in binary it reads as any response."""
+    return common_pb2.ErrorResponse(status=common_pb2.Status(code=Code.UNEXPECTED, message=str(error)))

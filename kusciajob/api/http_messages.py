@@ -1,11 +1,14 @@
 """Requests and answers over HTTP: which encoding, how large, and what is answered where a request is not served."""
 
 import asyncio
+import re
 import ssl
 from collections.abc import Callable, Mapping
+from functools import partial
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+import msgspec
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
@@ -13,6 +16,7 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.api.ready import ReadyResponse
+from kusciajob.model.text import shown
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
 from kusciajob.wire.bounds import TooManyElements
 from kusciajob.wire.json import JsonError, from_json, to_json
@@ -27,6 +31,8 @@ INFLATED_BYTES = 4 << 20
 JSON_TYPE = "application/json; charset=utf-8"
 PROTOBUF_TYPE = "application/x-protobuf"
 _PROTOBUF_TYPES = frozenset({PROTOBUF_TYPE, "application/protobuf", "application/vnd.google.protobuf"})
+
+_CHARSET = re.compile(r'(?:^|;)\s*charset\s*=\s*"?([^\s";]{0,40})', re.IGNORECASE)
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -90,8 +96,22 @@ PROTOBUF = Encoding("binary protobuf", PROTOBUF_TYPE, parse_protobuf, _to_protob
 
 def encoding_of(request: web.BaseRequest) -> Encoding:
     """Binary where Content-Type says so. Anything else is JSON: curl's own default type, for one, comes with JSON."""
-    content_type = request.headers.get("Content-Type", "").partition(";")[0]
-    return PROTOBUF if content_type.strip().lower() in _PROTOBUF_TYPES else JSON
+    content_type, _, parameters = request.headers.get("Content-Type", "").partition(";")
+    if content_type.strip().lower() in _PROTOBUF_TYPES:
+        return PROTOBUF
+    charset = _CHARSET.search(parameters)
+    if charset is None or charset[1].lower() in ("utf-8", "utf8"):
+        return JSON
+    return msgspec.structs.replace(JSON, parse=partial(_parse_ascii, charset[1]))
+
+
+def _parse_ascii(charset: str, body: bytes, kind: type[_Message]) -> _Message:
+    """JSON that is said to be in another encoding than UTF-8: read where that makes no difference, as clients say so
+    without a thought."""
+    if body.isascii():
+        return from_json(body, kind)
+    place = next(index for index, byte in enumerate(body) if byte > 0x7F)
+    raise JsonError(f"Content-Type says charset {shown(charset)}, and byte {place} is not ASCII: send UTF-8")
 
 
 def certificate_of(request: web.BaseRequest) -> bytes:

@@ -7,7 +7,7 @@ import msgspec
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
-from kusciajob.api.routes import ROUTES, TOKEN_HEADER, Route
+from kusciajob.api.routes import DOMAIN_HEADER, QUERY_LOG, ROUTES, TOKEN_HEADER, Route
 
 Schema = dict[str, Any]
 
@@ -18,6 +18,11 @@ _DESCRIPTION = (
 )
 _ERROR = common_pb2.DESCRIPTOR.message_types_by_name["ErrorResponse"]
 _STREAM = "One JSON object a line, each as soon as it is there."
+_PARTY = (
+    "What one party of a task has written. Which one, `header.custom_headers` tells: "
+    f'`{{"{DOMAIN_HEADER}": "alice"}}`, or `"alice/server"` (domain and role) where a domain has several parties in '
+    "the task. Without: the caller's own, for the master the task's first."
+)
 _INT64 = {"type": "string", "pattern": "^-?[0-9]{1,20}$"}
 _SCALARS: dict[int, Schema] = {
     FieldDescriptor.CPPTYPE_BOOL: {"type": "boolean"},
@@ -70,6 +75,8 @@ def _operation(route: Route, method: str, schemas: dict[str, Schema]) -> Schema:
             "default": {"$ref": "#/components/responses/Refused"},
         },
     }
+    if route is QUERY_LOG:
+        operation["description"] = _PARTY
     if method == "POST":
         request = _reference(route.call.input_type, schemas)
         operation["requestBody"] = {"content": {"application/json": {"schema": request}}}

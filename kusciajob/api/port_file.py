@@ -4,6 +4,7 @@ import logging
 import os
 from pathlib import Path
 
+from kusciajob import privatefile
 from kusciajob.runtime.shim.records import open_regular
 
 logger = logging.getLogger(__name__)
@@ -32,12 +33,7 @@ def read_port(file: Path) -> int:
 
 def write_port(file: Path, port: int) -> None:
     """Keep it, in a new file. Where that is impossible the next start chooses another port; this one is told."""
-    partial = file.with_name(f"{file.name}.new")
     try:
-        partial.unlink(missing_ok=True)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        with open(descriptor, "w") as stream:
-            stream.write(f"{port}\n")
-        partial.replace(file)
+        privatefile.write(file, f"{port}\n".encode())
     except OSError as error:
         logger.warning("%s cannot be written, the next start will choose another port: %s", file, error.strerror)

@@ -8,6 +8,8 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
 
 TOKEN_HEADER = "Token"  # noqa: S105  # its name, not its value
+DOMAIN_HEADER = "domain"
+"""The custom header of a QueryLogRequest that chooses the party."""
 
 
 class Route(Struct, frozen=True):

@@ -368,8 +368,12 @@ def _with_task(job: Job, index: int, task: TaskStatus) -> Job:
 
 
 def _with_parties(job: Job, index: int, parties: tuple[PartyStatus, ...], now: float) -> Job:
-    task = _derive(replace(job.status.tasks[index], parties=parties), job.status.stage.kind, now)
+    before, stage = job.status.tasks[index].phase.started_at, job.status.stage.kind
+    task = _derive(replace(job.status.tasks[index], parties=parties), stage, now)
     job = _with_task(job, index, task)
+    if stage is StageKind.RESTART and before is None and task.phase.started_at is not None:
+        # Here, not in `settle`: by then the first task may have ended, and looks like one that ran before.
+        job = replace(job, status=replace(job.status, stage=Stage(StageKind.START)))
     if not isinstance(task.phase, Ended):
         return job
     return _explain_waiting(job, succeeded=task.alias if task.state is TaskState.SUCCEEDED else None)

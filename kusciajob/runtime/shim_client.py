@@ -332,9 +332,7 @@ class ShimClient:
                 f"the running shim of {self._directory} speaks version {hello.version}, this program {PROTOCOL_VERSION}"
             )
         if hello.pid != self.shim_pid:
-            log.info(
-                "the shim is process %d, a party is kept together by %s", hello.pid, hello.containment or "descent"
-            )
+            log.info("the shim is process %d, a party is kept together by %s", hello.pid, hello.containment)
         # No await from here on: a request is either among these or written by _send.
         unanswered = [request.line for request in self._requests.values()]
         self._outgoing.clear()

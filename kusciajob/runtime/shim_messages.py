@@ -41,8 +41,8 @@ class RunningParty(msgspec.Struct, frozen=True):
 class Hello(msgspec.Struct, frozen=True):
     version: int
     pid: int
-    containment: str = ""
-    """What keeps a party's programs together; empty from a shim of an earlier version."""
+    containment: str = "descent (by a shim of an earlier version)"
+    """What keeps a party's programs together."""
 
 
 class Running(msgspec.Struct, frozen=True):

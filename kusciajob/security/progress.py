@@ -8,6 +8,7 @@ import re
 import secrets
 from pathlib import Path
 
+from kusciajob import privatefile
 from kusciajob.contracts import PartyKey
 from kusciajob.security.errors import SecurityError
 
@@ -55,7 +56,7 @@ def open_progress_secrets(file: Path) -> ProgressSecrets:
         raise SecurityError(f"{file} cannot be read: {error.strerror}: remove it, and a new one is made") from None
     key = secrets.token_bytes(KEY_BYTES)
     try:
-        _write(file, key)
+        privatefile.write(file, key)
     except OSError as error:
         raise SecurityError(f"{file} cannot be written: {error.strerror}") from None
     return ProgressSecrets(key)
@@ -67,12 +68,3 @@ def _read(file: Path) -> bytes:
         return os.read(descriptor, KEY_BYTES + 1)
     finally:
         os.close(descriptor)
-
-
-def _write(file: Path, key: bytes) -> None:
-    """Replaces a present file at once: a server that dies here leaves the whole key or none."""
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(key)
-    partial.replace(file)

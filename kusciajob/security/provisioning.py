@@ -1,10 +1,10 @@
 """Writes everything that a protected server and its clients need."""
 
-import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+from kusciajob import privatefile
 from kusciajob.security.certificates import make_certificates
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.tokens import MASTER_FILE, domain_file
@@ -22,7 +22,8 @@ def provision(directory: Path, *, names: Sequence[str], domains: Sequence[str], 
         raise SecurityError("a domain's name is empty: --domain needs the id of a domain")
     contents = {directory / name: pem for name, pem in make_certificates(names, domains).items()}
     for file in (directory / MASTER_FILE, *(domain_file(directory, domain) for domain in domains)):
-        contents[file] = f"{secrets.token_hex(TOKEN_BYTES)}\n".encode()
+        # Without a newline: there are clients that send the file as it is, and no header may hold one.
+        contents[file] = secrets.token_hex(TOKEN_BYTES).encode()
     present = [str(file.relative_to(directory)) for file in contents if file.exists()]
     if present and not overwrite:
         raise SecurityError(
@@ -31,7 +32,7 @@ def provision(directory: Path, *, names: Sequence[str], domains: Sequence[str], 
         )
     for file, content in contents.items():
         _make_private_directory(file.parent)
-        _write_private(file, content)
+        privatefile.write(file, content)
     return list(contents)
 
 
@@ -39,12 +40,3 @@ def _make_private_directory(directory: Path) -> None:
     if not directory.exists():
         _make_private_directory(directory.parent)
         directory.mkdir(mode=0o700, exist_ok=True)
-
-
-def _write_private(file: Path, content: bytes) -> None:
-    """Replaces a present file at once, so that nobody reads half of one."""
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "wb") as stream:
-        stream.write(content)
-    partial.replace(file)

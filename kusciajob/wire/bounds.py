@@ -14,12 +14,16 @@ MAX_ELEMENTS = 500_000
 UNCOUNTED_BYTES = 256 * 1024
 """A smaller message is not looked at: with the most elements that it can have, it takes some 20 MB."""
 
+MAX_DEPTH = 100
+"""How deeply objects and lists may be nested, as for protobuf's own JSON; any request has fewer levels than ten."""
+
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES = 10
 
 # Outside of strings an element has an opening bracket or a comma before it; only the first number, or name, has not.
 _MARKS = (b",", b"[", b"{")
+_BRACKET = re.compile(rb'["\[{}\]]')
 _JSON_MARK = re.compile(rb'["\[{,]')
 _IN_STRING = re.compile(rb'(?:[^"\\]{1,4096}+|\\.){1,64}+', re.DOTALL)
 """Some of a string: other threads have their turn between two such pieces."""
@@ -30,6 +34,13 @@ class TooManyElements(ValueError):
 
     def __init__(self) -> None:
         super().__init__(f"it has more than {MAX_ELEMENTS:,} elements, more than any request needs")
+
+
+class TooDeep(ValueError):
+    """The text is nested more deeply than any request; the text tells the limit."""
+
+    def __init__(self) -> None:
+        super().__init__(f"this is nested too deeply: at most {MAX_DEPTH} levels are possible")
 
 
 def check_protobuf(data: bytes, descriptor: Any) -> None:
@@ -49,9 +60,31 @@ def check_json(data: bytes) -> None:
             raise TooManyElements
         position = mark.end()
         if mark[0] == b'"':
-            while piece := _IN_STRING.match(data, position):
-                position = piece.end()
-            position += 1
+            position = _end_of_string(data, position)
+
+
+def check_depth(data: bytes) -> None:
+    """TooDeep. The parser has a bound of its own, but another on each version of Python."""
+    if data.count(b"[") + data.count(b"{") <= MAX_DEPTH:
+        return
+    depth, position = 0, 0
+    while mark := _BRACKET.search(data, position):
+        position = mark.end()
+        if mark[0] == b'"':
+            position = _end_of_string(data, position)
+        elif mark[0] in b"[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise TooDeep
+        else:
+            depth -= 1
+
+
+def _end_of_string(data: bytes, position: int) -> int:
+    """Behind the closing quote of a string that has begun."""
+    while piece := _IN_STRING.match(data, position):
+        position = piece.end()
+    return position + 1
 
 
 def _walk(data: bytes, descriptor: Descriptor) -> None:

@@ -202,7 +202,7 @@ def _encode_any_party(party: PartyStatus) -> bytes:
         _text(_PARTY.domain_id, party.domain_id),
         _text(_PARTY.state, wire_state(party.state)),
         _text(_PARTY.err_msg, party.message),
-        *map(_encode_endpoint, party.endpoints),
+        *[_encode_endpoint(endpoint) for endpoint in party.endpoints if endpoint.scope != "Local"],
     ]
     return part(_TASK.parties, b"".join(parts))
 

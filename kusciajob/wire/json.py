@@ -10,15 +10,16 @@ Where this differs from `google.protobuf.json_format`, with all of its default v
   an object for a message (there sometimes an empty one), what is not base64 in bytes, and as numbers true, false,
   "inf", "1_0", digits other than 0 to 9, white space in quotes, and what rounds to infinity.
 - Read, though refused there: a name that is repeated, of which the last counts; "1.0" for an enum; the largest 32-bit
-  float in the form in which both write it.
+  float in the form in which both write it; null as a value of a map to strings, which is the empty string.
 """
 
+import codecs
 from typing import TypeVar
 
 import msgspec
 from google.protobuf.message import Message
 
-from kusciajob.wire.bounds import TooManyElements, check_json
+from kusciajob.wire.bounds import TooDeep, TooManyElements, check_depth, check_json
 from kusciajob.wire.json_reader import JsonError, reader_of
 from kusciajob.wire.json_writer import writer_of
 
@@ -35,15 +36,31 @@ def to_json(message: Message) -> bytes:
     return _encode(writer_of(message.DESCRIPTOR)(message))
 
 
+_MARKS = {codecs.BOM_UTF8: "a byte order mark", codecs.BOM_UTF16_LE: "UTF-16", codecs.BOM_UTF16_BE: "UTF-16"}
+
+
+def _encoding_problem(data: bytes) -> str:
+    """What is wrong with the text's encoding, and where; empty where it is UTF-8."""
+    for mark, name in _MARKS.items():
+        if data.startswith(mark):
+            return f"it begins with {name} (byte 0): send UTF-8 without such a mark"
+    if b"\0" in data[:4]:
+        return f"byte {data.index(0)} is NUL, as in UTF-16 and UTF-32: send UTF-8"
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return f"byte {error.start} (0x{data[error.start]:02x}) is not UTF-8: send UTF-8"
+    return ""
+
+
 def from_json(data: bytes, kind: type[_Message]) -> _Message:
     """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. JsonError."""
     try:
         check_json(data)
+        check_depth(data)
         value = _decode(data)
-    except TooManyElements as error:
+    except (TooManyElements, TooDeep) as error:
         raise JsonError(str(error)) from None
-    except RecursionError:
-        raise JsonError("this is nested too deeply") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise JsonError(f"this is not JSON: {error}") from None
+        raise JsonError(f"this is not JSON: {_encoding_problem(data) or error}") from None
     return kind(**reader_of(kind.DESCRIPTOR)(value))

@@ -74,7 +74,7 @@ def reader_of(descriptor: Descriptor) -> _Convert:
 def _field_reader(field: FieldDescriptor) -> _Convert:
     if entry := map_entry(field):
         key, value = entry.fields
-        return _map_reader(_key_reader(key), _value_reader(value))
+        return _map_reader(_key_reader(key), _read_text if value.type == value.TYPE_STRING else _value_reader(value))
     return _list_reader(_value_reader(field)) if field.is_repeated else _value_reader(field)
 
 
@@ -133,6 +133,11 @@ def _read_string(value: Any) -> str:
     if not isinstance(value, str):
         raise JsonError(f"expected a string, not {_shown(value)}")
     return value
+
+
+def _read_text(value: Any) -> str:
+    """Of a map: Kuscia and its clients take null as the empty text there."""
+    return "" if value is None else _read_string(value)
 
 
 def _read_bool(value: Any) -> bool:

@@ -16,6 +16,8 @@ from tests.support.program import kusciajob
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 LONG = '{"seconds": 600}'
 
 

@@ -25,6 +25,8 @@ from tests.support.secured import secured_server
 from tests.support.server import RunningServer, running_server
 from tests.support.silence import HALF_A_HEAD, Silent, silence
 
+pytestmark = pytest.mark.hostile
+
 SILENT = 300
 LIMIT_PER_PEER = 20
 FEW_DESCRIPTORS = 160

@@ -14,6 +14,8 @@ from tests.support.raw_watch import RawWatch
 from tests.support.requests import create, ended, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 MIB = 1 << 20
 EVENTS = 10_000
 JOBS = 670

@@ -21,6 +21,8 @@ from tests.support.memory import MIB, database_bytes, forget_peak, peak_bytes
 from tests.support.requests import create, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 STATUS_BYTES = 1 << 20
 WIDE = [f"domain-{number}" for number in range(128)]
 

@@ -18,6 +18,8 @@ from tests.support.polling import eventually_true
 from tests.support.raw_upload import CREATE, RawUpload
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 MIB = 1 << 20
 UPLOADED_MIB = 20
 

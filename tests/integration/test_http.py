@@ -157,11 +157,41 @@ async def test_binary_protobuf_is_answered_in_kind(shared: Web) -> None:
 @pytest.mark.parametrize("body", [b"{", b"[]", b'"x"', b"\xff", b'{"job_id": 5}', b'{"tasks": {}}'])
 async def test_what_cannot_be_parsed_is_said_in_the_body_and_for_watch_by_the_status(shared: Web, body: bytes) -> None:
     status, answer = await shared.call("/api/v1/job/create", body)
-    assert (status, answer["status"]["code"], answer["data"]) == (200, 11101, None)
+    assert (status, answer["status"]["code"], list(answer)) == (200, 11101, ["status"])
     assert "CreateJobRequest" in answer["status"]["message"]
     watch = body if body[:1] != b"{" or body == b"{" else b'{"timeout_seconds": "soon"}'
     status, answer = await shared.call("/api/v1/job/watch", watch)
     assert (status, answer["status"]["code"]) == (400, 11101)
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        (b'{"job_id": "\xe9"}', "byte 12 (0xe9) is not UTF-8"),
+        ('{"job_id": "x"}'.encode("utf-16"), "it begins with UTF-16 (byte 0)"),
+        ('{"job_id": "x"}'.encode("utf-16-le"), "byte 1 is NUL"),
+        (b'\xef\xbb\xbf{"job_id": "x"}', "it begins with a byte order mark (byte 0)"),
+    ],
+)
+async def test_a_wrong_text_encoding_is_told_at_the_right_byte(shared: Web, body: bytes, problem: str) -> None:
+    status, answer = await shared.call("/api/v1/job/create", body)
+    assert (status, answer["status"]["code"]) == (200, 11101)
+    assert problem in answer["status"]["message"]
+
+
+async def test_another_charset_is_read_where_it_makes_no_difference(shared: Web) -> None:
+    kind = {"Content-Type": "application/json; charset=ISO-8859-1"}
+    status, answer = await shared.call("/api/v1/job/query", b'{"job_id": "no-such"}', **kind)
+    assert (status, answer["status"]["code"]) == (200, 11202)
+    status, answer = await shared.call("/api/v1/job/query", '{"job_id": "é"}'.encode(), **kind)
+    assert 'charset "ISO-8859-1", and byte 12 is not ASCII' in answer["status"]["message"]
+
+
+async def test_null_as_the_value_of_a_map_is_the_empty_text(shared: Web) -> None:
+    job = {**JOB, "job_id": "null-value", "custom_fields": {"project": None}}
+    assert (await shared.call("/api/v1/job/create", job))[1]["status"]["code"] == 0
+    _, answer = await shared.call("/api/v1/job/query", {"job_id": "null-value"})
+    assert answer["data"]["custom_fields"] == {"project": ""}
 
 
 async def test_statuses_of_what_is_not_served(shared: Web) -> None:

@@ -250,11 +250,21 @@ async def refusal(session: aiohttp.ClientSession, method: str, path: str, **requ
         return response.status, answer["status"]["message"]
 
 
-@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE", "OPTIONS", "TRACE", "PROPFIND"])
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "TRACE", "PROPFIND"])
 async def test_a_wrong_method_is_told_the_right_one(session: aiohttp.ClientSession, method: str) -> None:
     async with session.request(method, "/api/v1/job/query") as response:
-        assert (response.status, response.headers["Allow"]) == (405, "POST")
-        assert "takes POST only" in (await response.json())["status"]["message"]
+        assert (response.status, response.headers["Allow"]) == (405, "POST, OPTIONS")
+        if method != "HEAD":
+            assert "takes POST, OPTIONS only" in (await response.json())["status"]["message"]
+
+
+async def test_options_tells_the_methods_and_head_is_get_without_a_body(session: aiohttp.ClientSession) -> None:
+    for path, allowed in {"/api/v1/job/query": "POST, OPTIONS", "/healthZ": "POST, GET, HEAD, OPTIONS"}.items():
+        async with session.options(path) as response:
+            assert (response.status, response.headers["Allow"], await response.read()) == (204, allowed, b"")
+    async with session.head("/healthZ") as response:
+        assert (response.status, await response.read()) == (200, b"")
+        assert int(response.headers["Content-Length"]) > 0
 
 
 @pytest.mark.parametrize("path", ["/", "/api/v1/job/query/", "/api/v1/job", "/%00", "/healthz"])

@@ -91,7 +91,7 @@ async def start_in_vain(runtime: ProcessRuntime, party: PartySpec) -> None:
     with pytest.raises(StartFailed) as caught:
         await runtime.start(party)
     assert caught.value.detail == "no answer"
-    assert programs(runtime, party)
+    await eventually(lambda: programs(runtime, party))
 
 
 def another(party: PartySpec) -> PartySpec:

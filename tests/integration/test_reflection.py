@@ -1,14 +1,12 @@
 """What server reflection tells: the interface as clients in other languages know it."""
 
-import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
-import grpc
 from google.protobuf.descriptor_pb2 import DescriptorProto, FileDescriptorProto
-from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from tests.support.server import running_server
+from tests.support.server import RunningServer, running_server
 
 PACKAGE = "kuscia.proto.api.v1alpha1.kusciaapi"
 
@@ -20,17 +18,19 @@ def fields_of(message: DescriptorProto) -> Iterator[tuple[str, str]]:
         yield from fields_of(nested)
 
 
-def described(address: str, symbol: str) -> FileDescriptorProto:
-    with grpc.insecure_channel(address) as channel:
-        file: FileDescriptorProto = ProtoReflectionDescriptorDatabase(channel).FindFileContainingSymbol(symbol)
-        return file
+async def described(server: RunningServer, symbol: str) -> list[FileDescriptorProto]:
+    """The file of the symbol and those it needs."""
+    stub = reflection_pb2_grpc.ServerReflectionStub(server.channel)
+    request = reflection_pb2.ServerReflectionRequest(file_containing_symbol=symbol)
+    (answer,) = [answer async for answer in stub.ServerReflectionInfo(iter([request]), timeout=30)]
+    return [FileDescriptorProto.FromString(file) for file in answer.file_descriptor_response.file_descriptor_proto]
 
 
 async def test_every_field_has_the_json_name_that_protoc_gives_it(tmp_path: Path) -> None:
     async with running_server(tmp_path) as server:
         for symbol in (f"{PACKAGE}.JobService", f"{PACKAGE}.LogService", "grpc.health.v1.Health"):
-            file = await asyncio.to_thread(described, server.address, symbol)
-            names = dict(pair for message in file.message_type for pair in fields_of(message))
+            files = await described(server, symbol)
+            names = dict(pair for file in files for message in file.message_type for pair in fields_of(message))
             assert names
             for name, json_name in names.items():
                 first, *rest = name.split("_")

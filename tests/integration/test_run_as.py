@@ -21,6 +21,8 @@ from tests.support.program import argv, assert_refused, kusciajob
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, clean_environment, running_server
 
+pytestmark = pytest.mark.hostile
+
 ALICE, BOB = 64_123, 64_124
 """Nobody's numbers."""
 

@@ -19,6 +19,8 @@ from tests.support.processes import is_alive, pid_of, state_of
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 ANSWER_SECONDS = 0.4
 CULPRIT = "until [ -e $KUSCIAJOB_DOMAIN_DIR/go ]; do sleep 0.01; done; kill -STOP $PPID; sleep 600"
 FOREVER = "while :; do sleep 0.05; done"

@@ -6,11 +6,13 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 POLL_SECONDS = 0.01
+PATIENCE_SECONDS = 30.0
+"""How long a loaded machine may take; whoever waits for what comes at once does not wait longer for that."""
 
 T = TypeVar("T")
 
 
-async def eventually_true(ask: Callable[[], Awaitable[T]], *, timeout_seconds: float = 10.0) -> T:
+async def eventually_true(ask: Callable[[], Awaitable[T]], *, timeout_seconds: float = PATIENCE_SECONDS) -> T:
     """The first truthy answer of a coroutine; AssertionError when there is none in time."""
     deadline = time.monotonic() + timeout_seconds
     while not (value := await ask()):
@@ -19,7 +21,7 @@ async def eventually_true(ask: Callable[[], Awaitable[T]], *, timeout_seconds: f
     return value
 
 
-async def eventually(predicate: Callable[[], T], *, timeout_seconds: float = 10.0) -> T:
+async def eventually(predicate: Callable[[], T], *, timeout_seconds: float = PATIENCE_SECONDS) -> T:
     """The predicate's first truthy value; AssertionError when there is none in time."""
     deadline = time.monotonic() + timeout_seconds
     while not (value := predicate()):
@@ -28,7 +30,7 @@ async def eventually(predicate: Callable[[], T], *, timeout_seconds: float = 10.
     return value
 
 
-def eventually_sync(predicate: Callable[[], T], *, timeout_seconds: float = 10.0) -> T:
+def eventually_sync(predicate: Callable[[], T], *, timeout_seconds: float = PATIENCE_SECONDS) -> T:
     """The same without an event loop."""
     deadline = time.monotonic() + timeout_seconds
     while not (value := predicate()):

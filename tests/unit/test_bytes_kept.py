@@ -15,6 +15,7 @@ from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.output import TaskOutput
 from kusciajob.retention import Retention
+from kusciajob.runtime.simulated import AnyImage
 from kusciajob.service import MASTER
 from kusciajob.store import sqlite
 from kusciajob.store.memory import MemoryStore
@@ -115,7 +116,7 @@ async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
     store.failing = {"get"}
-    output = TaskOutput(store=store, source=NoOutput())
+    output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
     assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
     pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)
     assert [piece async for piece in pieces] == []

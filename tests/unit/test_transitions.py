@@ -396,7 +396,9 @@ def test_a_restart_runs_again_what_did_not_succeed(state: JobState) -> None:
     assert running.status.message == again.status.message
     done = succeed(move_all(running, PartyEvent.SUCCEEDED, 1), 2, now=LATER)
     assert (done.status.phase, done.status.message) == (Ended("Succeeded", NOW, LATER), "")
-    assert done.status.stage.kind is StageKind.RESTART
+    assert again.status.stage.kind is StageKind.RESTART
+    assert running.status.stage.kind is StageKind.START
+    assert done.status.stage.kind is StageKind.START
 
 
 def test_a_restarted_job_that_never_ran_is_running_from_then_on() -> None:

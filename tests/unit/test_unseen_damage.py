@@ -38,7 +38,7 @@ class Place:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock())
-        self.output = TaskOutput(store=store, source=NoOutput())
+        self.output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
 
     async def ask(self, what: str, job_id: str, caller: Caller) -> None:
         calls: dict[str, Callable[[], Awaitable[object]]] = {

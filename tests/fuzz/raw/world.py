@@ -66,7 +66,7 @@ async def opened_world() -> AsyncIterator[World]:
     try:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
-            TaskOutput(store=store, source=_Talkative()),
+            TaskOutput(store=store, source=_Talkative(), images=AnyImage()),
         )
     finally:
         await hub.close()

@@ -1,0 +1,14 @@
+"""Files that only their owner can read, written whole or not at all."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def write(file: Path, content: bytes) -> None:
+    """Replace a present file at once, or the link that stands in its place: nobody reads half of one. OSError."""
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+    partial.replace(file)
