@@ -62,12 +62,23 @@ class Settings(Struct, frozen=True, kw_only=True):
         "kusciajob-data"
     )
     app_image_dir: Annotated[
-        Path | None, Meta(description="directory of AppImage YAML files; default <data_dir>/appimages")
+        Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
     domains_dir: Annotated[
         Path | None,
         Meta(description="each domain's own files are in <domains_dir>/<domain id>; default <data_dir>/domains"),
     ] = None
+    domains_file: Annotated[
+        Path | None,
+        Meta(
+            description="YAML file of what belongs to single domains, such as the values that their config templates "
+            "may refer to; default <data_dir>/domains.yaml, which need not exist"
+        ),
+    ] = None
+    strict_templates: Annotated[
+        bool,
+        Meta(description="a party fails when a config template refers to something unknown; else that is left empty"),
+    ] = False
     runtime: Annotated[
         Literal["process", "simulated"], Meta(description="what runs the parties: real processes, or scripts")
     ] = "process"
@@ -88,6 +99,16 @@ class Settings(Struct, frozen=True, kw_only=True):
     last_port: Annotated[int, Meta(ge=1024, le=65535, description="last port given to parties")] = 29999
     stop_grace_seconds: Annotated[
         float, Meta(ge=0, le=3600, description="from SIGTERM to SIGKILL when a party is stopped")
+    ] = 10.0
+    max_restarts: Annotated[
+        int,
+        Meta(
+            ge=0, le=1_000_000, description="how often a failed program with restartPolicy OnFailure is started again"
+        ),
+    ] = 6
+    restart_pause_seconds: Annotated[
+        float,
+        Meta(ge=0, le=300, description="before the first such start; each further pause is twice as long, up to 300"),
     ] = 10.0
     max_message_mib: Annotated[int, Meta(ge=1, le=2047, description="largest request, in MiB")] = 256
     max_running_parties: Annotated[
@@ -200,6 +221,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def domains(self) -> Path:
         """The directory of the domains' own files in force."""
         return self.domains_dir or self.data_dir / "domains"
+
+    @property
+    def domain_settings(self) -> Path:
+        """The file of the domains' own settings in force."""
+        return self.domains_file or self.data_dir / "domains.yaml"
 
 
 class Setting(Struct, frozen=True):

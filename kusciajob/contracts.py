@@ -1,7 +1,7 @@
 """The contracts between the parts, on one page. Implementations live in store/, events/ and runtime/."""
 
 import asyncio
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from enum import StrEnum
 from typing import Protocol
@@ -150,7 +150,8 @@ class PartySpec(Struct, frozen=True, gc=False):
     """All that a runtime must know to run one party of one task.
 
     `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty
-    while the addresses are yet to be allocated. `image` is None only where the runtime needs none.
+    while the addresses are yet to be allocated. Those of a party stand replica by replica. `image` is None only where
+    the runtime needs none.
     """
 
     key: PartyKey
@@ -158,6 +159,22 @@ class PartySpec(Struct, frozen=True, gc=False):
     spec: JobSpec
     image: AppImage | None
     endpoints: tuple[tuple[Endpoint, ...], ...] = ()
+
+
+class DomainFacts(Struct, frozen=True):
+    """What a runtime may tell the programs of one domain, and no other's. Its texts are secrets.
+
+    `values` are the domain's own, for config templates; `names` is what Kuscia supplies beside them, `certificates` has
+    PEM texts by file name: ca.crt, client.crt, client.key, server.crt, server.key.
+    """
+
+    values: Mapping[str, str] = {}
+    names: Mapping[str, str] = {}
+    certificates: Mapping[str, bytes] = {}
+
+
+DomainSource = Callable[[str], DomainFacts]
+"""The facts of a domain in force. StartFailed."""
 
 
 class ExitResult(Struct, frozen=True, gc=False):
@@ -247,11 +264,14 @@ class OutputPiece(Struct, frozen=True):
 class OutputSource(Protocol):
     """What programs have written; it outlives them, until their job is deleted."""
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """The first that is left from a byte offset on; without data where there is nothing (yet).
 
         It begins elsewhere where the oldest output was dropped to keep within the limit.
         """
+
+    async def replicas(self, key: PartyKey) -> int:
+        """How many instances of the party's program were started, at least 1."""
 
 
 ProgressReport = Callable[[PartyKey, float], None]

@@ -16,7 +16,7 @@ DATABASE = "jobs.db"
 LOCK = "lock"
 MAX_LOCK_BYTES = 32
 """A lock file holds a process id; a longer one is somebody else's file."""
-_BEFORE_THE_DATABASE = frozenset({LOCK, "certs", "appimages", "domains", "server.log", "lost+found"})
+_BEFORE_THE_DATABASE = frozenset({LOCK, "certs", "appimages", "domains", "domains.yaml", "server.log", "lost+found"})
 _BESIDE_THE_DATABASE = frozenset(
     {
         "jobs.head",

@@ -47,7 +47,7 @@ class TaskOutput:
         while follow and not key.attempt and not await self._is_ended(task_id, key):
             await asyncio.sleep(POLL_SECONDS)  # it has yet to start
             key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        followers = [_Follower(self._source, key, stream) for stream in OutputStream]
+        followers = [_Follower(self._source, key, stream, replica) for stream in OutputStream]
         while True:
             is_last = not follow or await self._is_ended(task_id, key)
             for follower in followers:
@@ -66,8 +66,6 @@ class TaskOutput:
     async def _party(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> PartyKey:
         if not task_id:
             raise InvalidJob("task_id is required: QueryJob tells the ids of a job's tasks")
-        if replica != 0:
-            raise InvalidJob(f"replica_idx {replica} is out of range: a party runs one replica, 0")
         job = await self._job_of(task_id, caller)
         index = job.index_of(task_id)
         task = job.status.tasks[index]
@@ -77,7 +75,11 @@ class TaskOutput:
         for position, party in enumerate(task.parties):
             names = party.domain_id, f"{party.domain_id}/{party.role}"
             if (not wanted or wanted in names) and caller.domain in ("", party.domain_id):
-                return PartyKey(job.number, index, task.attempt, position)
+                key = PartyKey(job.number, index, task.attempt, position)
+                replicas = await self._source.replicas(key) if replica else 1
+                if not 0 <= replica < replicas:
+                    raise InvalidJob(f"replica_idx {replica} is out of range: the party runs {replicas}, from 0 on")
+                return key
         known = listed(failures.party_names(task.parties))
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {known}")
 
@@ -134,10 +136,11 @@ class TaskOutput:
 class _Follower:
     """One output file, read from its beginning; a line that is not complete is kept for later."""
 
-    def __init__(self, source: OutputSource, key: PartyKey, stream: OutputStream) -> None:
+    def __init__(self, source: OutputSource, key: PartyKey, stream: OutputStream, replica: int) -> None:
         self._source = source
         self._key = key
         self._stream = stream
+        self._replica = replica
         self._offset = 0
         self._rest = b""
 
@@ -153,7 +156,7 @@ class _Follower:
             yield self._rest.decode(errors="replace")
 
     async def _next(self) -> bytes:
-        piece = await self._source.read_output(self._key, self._stream, self._offset)
+        piece = await self._source.read_output(self._key, self._stream, self._offset, replica=self._replica)
         if not piece.data:
             return b""
         missing, self._offset = piece.offset - self._offset, piece.offset + len(piece.data)

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
+import msgspec
+
 from kusciajob import datadir, users
 from kusciajob.api.descriptors import share_descriptors
 from kusciajob.api.gate import Limits, open_gates
@@ -17,7 +19,8 @@ from kusciajob.api.http_gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
-from kusciajob.contracts import ImageSource, PartyKey, PartySpec
+from kusciajob.contracts import DomainFacts, ImageSource, PartyKey, PartySpec
+from kusciajob.domains import DomainsFile
 from kusciajob.events.hub import Hub
 from kusciajob.metrics import Metrics
 from kusciajob.model.errors import StoreFailed
@@ -30,6 +33,7 @@ from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.browser import BrowserRules
+from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
@@ -90,7 +94,7 @@ class Server:
         metrics = Metrics()
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images = self._build_runtime(clock)
+        runtime, images = self._build_runtime(clock, guard)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(
@@ -196,10 +200,18 @@ class Server:
         """Return never, or raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    def _build_runtime(self, clock: SystemClock) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
+    def _build_runtime(
+        self, clock: SystemClock, guard: Guard | None
+    ) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
             return SimulatedRuntime(clock=clock, on_progress=self._report_progress), AnyImage()
+        domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
+        credentials = DomainCredentials(settings.certificates, guard)
+
+        def facts_of(domain: str) -> DomainFacts:
+            return msgspec.structs.replace(credentials.of(domain), values=domains.values(domain))
+
         runtime = ProcessRuntime(
             directory=settings.data_dir,
             domains=settings.domains,
@@ -209,8 +221,12 @@ class Server:
             progress_url=self._progress_url,
             output_limit_bytes=settings.output_limit_mib * MIB or None,
             users=settings.users,
+            facts_of=facts_of,
+            strict_templates=settings.strict_templates,
+            max_restarts=settings.max_restarts,
+            restart_pause_seconds=settings.restart_pause_seconds,
         )
-        return runtime, AppImageCatalog(settings.app_images)
+        return runtime, AppImageCatalog(settings.app_images, is_required=settings.app_image_dir is not None)
 
     def _progress_url(self, party: PartySpec) -> str:
         return self._progress.url(party)

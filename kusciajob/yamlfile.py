@@ -1,9 +1,10 @@
-"""Reads YAML that somebody else wrote: bounded in size, depth and expansion, refusing what is ambiguous.
+"""Reads YAML and JSON that somebody else wrote: bounded in size, depth and expansion, refusing what is ambiguous.
 
 Only the JSON-like core of YAML is read: strings, numbers, true/false, null, lists and mappings, with anchors and merge
 keys as long as what they expand to stays small. Unlike YAML 1.1, `on`, `no`, `12:30`, `0644` and dates are strings.
 """
 
+import json
 import re
 from collections.abc import Hashable, Iterator
 from pathlib import Path
@@ -66,6 +67,65 @@ def parse_documents(text: str) -> list[Any]:
         raise InvalidYaml(" ".join(str(error).split())) from None
 
 
+def parse_json_documents(text: str) -> list[Any]:
+    """The same of a JSON text, in which several documents stand one after the other. InvalidYaml."""
+    if len(text) > MAX_YAML_BYTES:
+        raise InvalidYaml(f"it is longer than {MAX_YAML_BYTES} characters")
+    _check_depth(text)
+    documents = []
+    position = _next_sign(text, 0)
+    while position < len(text):
+        try:
+            document, position = _json.raw_decode(text, position)
+        except json.JSONDecodeError as error:
+            raise InvalidYaml(f"line {error.lineno}, column {error.colno}: {error.msg}") from None
+        except ValueError as error:  # a number with more digits than Python converts
+            raise InvalidYaml(f"it is no JSON: {error}") from None
+        if document is not None:
+            documents.append(document)
+        position = _next_sign(text, position)
+    if "\\ud" in text.lower():
+        try:
+            json.dumps(documents, ensure_ascii=False).encode()
+        except UnicodeEncodeError:
+            raise InvalidYaml("a text in it holds half of a surrogate pair") from None
+    return documents
+
+
+def _next_sign(text: str, position: int) -> int:
+    """The index of the first character from there on that is no white space of JSON."""
+    match = _JSON_SPACE.match(text, position)
+    return match.end() if match else position
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for match in _JSON_NESTING.finditer(text):
+        depth += {"[": 1, "{": 1, "]": -1, "}": -1}.get(match[0], 0)
+        if depth > MAX_DEPTH:
+            line = text.count("\n", 0, match.start()) + 1
+            raise InvalidYaml(f"line {line}: {_TOO_DEEP}")
+
+
+def _without_repeated_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    mapping = dict(pairs)
+    if len(mapping) < len(pairs):
+        keys = [key for key, _ in pairs]
+        repeated = next(key for key in keys if keys.count(key) > 1)
+        raise InvalidYaml(f"key {shown(repeated)} stands twice in one mapping")
+    return mapping
+
+
+def _refuse_constant(name: str) -> Any:
+    raise InvalidYaml(f"{name} is no JSON")
+
+
+_json = json.JSONDecoder(object_pairs_hook=_without_repeated_keys, parse_constant=_refuse_constant)
+_JSON_SPACE = re.compile(r"[ \t\r\n]*")
+# A string that nothing closes is passed over as well: it is looked at once, not from each quote in it.
+_JSON_NESTING = re.compile(r'"(?:[^"\\]|\\.)*"?|[\[\]{}]', re.DOTALL)
+
+
 def _check_limits(events: Iterator[Any]) -> None:
     nodes = 0
     sizes: dict[str, int] = {}
@@ -105,6 +165,11 @@ class _Loader(_SafeLoader):
         seen: set[str] = set()
         for key, _ in node.value:
             if key.tag not in (f"{_TAG}str", f"{_TAG}merge"):
+                if placeholder := _placeholder(key):
+                    raise InvalidYaml(
+                        f"{_place(node.start_mark)}the placeholder {shown(placeholder)} of a template has not been "
+                        "replaced: a value must stand there"
+                    )
                 raise InvalidYaml(
                     f"{_place(key.start_mark)}a key must be text: one like 12 or true needs quotes, "
                     'and so does a value that begins with "{"'
@@ -113,6 +178,14 @@ class _Loader(_SafeLoader):
                 raise InvalidYaml(f"{_place(key.start_mark)}key {shown(key.value)} stands twice in one mapping")
             seen.add(key.value)
         return super().construct_mapping(node, deep=deep)
+
+
+def _placeholder(key: yaml.Node) -> str:
+    """`{{.NAME}}` without quotes, which YAML reads as a mapping for a key; "" for anything else."""
+    match key:
+        case yaml.MappingNode(value=[(yaml.ScalarNode(value=str(name)), yaml.ScalarNode(value=""))]):
+            return f"{{{{{name}}}}}" if name.startswith(".") else ""
+    return ""
 
 
 _Loader.yaml_implicit_resolvers = {}

@@ -46,7 +46,13 @@ END""")
     type=click.Path(file_okay=False, path_type=Path),
     help="Write there.  [default: where the server looks for them, certs in its data directory]",
 )
-@click.option("--domain", "domains", metavar="DOMAIN", multiple=True, help="Make a token for this domain; repeatable.")
+@click.option(
+    "--domain",
+    "domains",
+    metavar="DOMAIN",
+    multiple=True,
+    help="Make token and certificate for this domain; repeatable.",
+)
 @click.option(
     "--san",
     "names",
@@ -59,10 +65,12 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
     """Make certificates and tokens, for a server and its clients.
 
     Writes an authority (CA), a certificate for the server and one for its clients, the master's token, which may do
-    everything, and tokens of domains, which may see and act on their own jobs only. A server that finds them demands
+    everything, and tokens of domains, which may see and act on their own jobs only. A domain's certificate and key are
+    for its programs: the server gives them to its parties. A server that finds them demands
     client certificate and token.
 
-    A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP.
+    A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP. Its
+    programs are given a certificate when domains/DOMAIN.crt and domains/DOMAIN.key are there, too.
     """
     settings = options.load_settings({"cert_dir": str(directory) if directory else None}, None)
     all_names = server_names(names)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 
 from kusciajob.model.cluster import port_variable
-from kusciajob.model.errors import InvalidAppImage, InvalidJob
+from kusciajob.model.errors import InvalidAppImage, InvalidJob, UnknownRole
 from kusciajob.model.job import check_name
 from kusciajob.model.text import shown
 
@@ -15,9 +15,11 @@ PROTOCOLS = ("HTTP", "GRPC", "TCP")
 SCOPES = ("Cluster", "Domain", "Local")
 
 MAX_ENTRIES = 256
+MAX_REPLICAS = 64
 MAX_PATH_CHARACTERS = 1024
 MAX_WORD_CHARACTERS = 128 * 1024 - 1  # Linux takes no longer string in argv or the environment
 MAX_CONFIG_TEMPLATE_CHARACTERS = 1024 * 1024
+_LISTED_ROLES = 20
 
 _PORT_NAME = re.compile(r"[A-Za-z0-9](?:[-_A-Za-z0-9]{0,61}[A-Za-z0-9])?")
 _ENV_NAME = re.compile(r"[-._A-Za-z][-._A-Za-z0-9]{0,252}")
@@ -161,7 +163,7 @@ class Container(Struct, frozen=True):
 
 
 class DeployTemplate(Struct, frozen=True):
-    """How the parties of some roles run; no roles: any role. One process runs per party, whatever `replicas` says."""
+    """How the parties of some roles run; no roles: any role. Each replica is an instance of the program."""
 
     name: str
     containers: tuple[Container, ...]
@@ -174,8 +176,8 @@ class DeployTemplate(Struct, frozen=True):
         label = f"deploy template {shown(self.name)}"
         for text in (*self.roles, self.restart_policy):
             _check_text(label, text, MAX_PATH_CHARACTERS)
-        if self.replicas < 1:
-            raise InvalidAppImage(f"{label}: replicas {self.replicas} must be 1 or more")
+        if not 1 <= self.replicas <= MAX_REPLICAS:
+            raise InvalidAppImage(f"{label}: replicas {self.replicas} must be 1 to {MAX_REPLICAS}")
         if not self.containers:
             raise InvalidAppImage(f"{label} has no containers: one with a command or args is required")
         _check_count(f"{label}: containers", self.containers)
@@ -226,8 +228,23 @@ class AppImage(Struct, frozen=True):
         return max(len(container.ports) for template in self.deploy_templates for container in template.containers)
 
     def template_for(self, role: str) -> DeployTemplate:
-        """The template whose role list has the role (a template without roles has the empty role), else the first."""
+        """The template that has the role, else the one without roles, else, for the empty role only, the first.
+
+        UnknownRole lists the roles that there are.
+        """
+        generic = None
         for template in self.deploy_templates:
-            if role in (template.roles or ("",)):
+            if role in template.roles:
                 return template
-        return self.deploy_templates[0]
+            if not template.roles and generic is None:
+                generic = template
+        if generic is not None:
+            return generic
+        if not role:
+            return self.deploy_templates[0]
+        known = sorted({known for template in self.deploy_templates for known in template.roles})
+        more = f" and {len(known) - _LISTED_ROLES} more" if len(known) > _LISTED_ROLES else ""
+        raise UnknownRole(
+            f'AppImage "{self.name}" has no deploy template for role {shown(role)} and none without a role; '
+            f"its roles are: {', '.join(map(shown, known[:_LISTED_ROLES]))}{more}"
+        )

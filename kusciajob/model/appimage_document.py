@@ -1,7 +1,7 @@
 """Reads an AppImage from the form of Kuscia's CRD, given as plain dicts and lists.
 
-Fields that say nothing to this server (resources, probes, networkPolicy, affinity, imagePullPolicy, …) are ignored,
-so that files written for Kuscia load unchanged. As in Kubernetes, null is the same as a field left out.
+Fields that say nothing to this server (see appimage_fields) are ignored, so that files written for Kuscia load
+unchanged. As in Kubernetes, null is the same as a field left out.
 """
 
 from pathlib import PurePosixPath

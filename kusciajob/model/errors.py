@@ -24,6 +24,10 @@ class UnknownAppImage(JobError):
     """No AppImage of that name is registered."""
 
 
+class UnknownRole(JobError):
+    """An AppImage has no deploy template for a party's role."""
+
+
 class TemplateError(JobError):
     """A config template refers to something that does not exist or cannot be read."""
 

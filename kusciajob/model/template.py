@@ -8,33 +8,66 @@ object, `[2]` into a list (negative: from its end), `[key=value]` to the first o
 is written without quotes and without escaping; anything else is written as the JSON text that stands in the value, so
 numbers keep their digits.
 
-Blanks next to the braces are allowed. Values are never scanned for references again. Anything else between double
-braces is refused rather than passed on; names are as given or, as in Kuscia, in upper case.
+Blanks next to the braces are allowed. Values are never scanned for references again. A reference that finds nothing is
+empty, as in Kuscia, or refused, as the caller wants. Anything else between double braces is refused rather than passed
+on; names are as given or, as in Kuscia, in upper case.
 """
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from functools import cached_property
 
 import msgspec
+from msgspec import Struct
 
 from kusciajob.model.errors import TemplateError
 from kusciajob.model.text import shown
 
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_LOOKUP_DEPTH = 8
+MAX_MISSING = 100
+"""So many references that found nothing are kept of a text."""
 MAX_RENDERED_CHARACTERS = 256 * 1024 * 1024
 _LISTED_NAMES = 40
 _PATH_SIGN = re.compile(r"[.\[\]]")
 
 
-def render(text: str, values: Mapping[str, str], *, file_name: str = "config template") -> str:
+class Missing(Struct, frozen=True):
+    """A reference that found nothing; the reason names what there is."""
+
+    expression: str
+    file_name: str
+    line: int
+    reason: str
+
+    @property
+    def text(self) -> str:
+        return f"{shown(self.expression)} in {self.file_name}, line {self.line}: {self.reason}"
+
+
+class Rendered(Struct, frozen=True):
+    """A text without references, and those of them that found nothing: they are empty in it."""
+
+    text: str
+    missing: tuple[Missing, ...] = ()
+
+
+def render(
+    text: str,
+    values: Mapping[str, str],
+    *,
+    file_name: str = "config template",
+    secrets: Collection[str] = (),
+    is_strict: bool = False,
+) -> Rendered:
     """The text with every reference replaced, in time linear in what is read and written.
 
-    Raises TemplateError with the expression, the file name, the line and the names that exist.
+    Raises TemplateError with the expression, the file name and the line where a reference cannot be read and, when
+    `is_strict`, where one finds nothing. No text shows what is in the values of the names in `secrets`.
     """
-    scope = _Scope(values)
+    scope = _Scope(values, secrets)
+    missing: list[Missing] = []
     pieces: list[str] = []
     length = position = 0
     while (start := text.find("{{", position)) >= 0:
@@ -52,17 +85,25 @@ def render(text: str, values: Mapping[str, str], *, file_name: str = "config tem
             if length > MAX_RENDERED_CHARACTERS:
                 raise _Unresolved(f"the file becomes longer than {MAX_RENDERED_CHARACTERS} characters")
         except _Unresolved as error:
-            expression = shown(text[inside - braces : end + braces if end >= 0 else inside + 40])
-            line = text.count("\n", 0, start) + 1
-            raise TemplateError(f"{expression} in {file_name}, line {line}: {error}") from None
+            is_refused = is_strict or not isinstance(error, _NotFound)
+            if is_refused or len(missing) < MAX_MISSING:
+                expression = text[inside - braces : end + braces if end >= 0 else inside + 40]
+                missing.append(Missing(expression, file_name, text.count("\n", 0, start) + 1, str(error)))
+            if is_refused:
+                raise TemplateError(missing[-1].text) from None
+            value = ""
         pieces += (text[position : inside - braces], value)
         position = end + braces
     pieces.append(text[position:])
-    return "".join(pieces)
+    return Rendered("".join(pieces), tuple(missing))
 
 
 class _Unresolved(Exception):
     """Why an expression has no value; the place is added where it is known."""
+
+
+class _NotFound(_Unresolved):
+    """It can be read, and there is nothing at that place."""
 
 
 class _Json:
@@ -93,16 +134,24 @@ class _Json:
 class _Scope:
     """The values that one rendering may refer to."""
 
-    def __init__(self, values: Mapping[str, str]) -> None:
+    def __init__(self, values: Mapping[str, str], secrets: Collection[str]) -> None:
         self._values = {**{name.upper(): value for name, value in values.items()}, **values}
+        self._secrets = {*secrets, *map(str.upper, secrets)}
         self._escaped: dict[str, str] = {}
+        self._shows_secrets = False
         self._json: dict[str, _Json] = {}
 
     def evaluate(self, expression: str, *, is_raw: bool) -> str:
         if not expression.startswith("."):
             raise _Unresolved("only {{.NAME}} and {{{.NAME.path}}} are known here")
         if is_raw:
-            return self._find(expression, MAX_LOOKUP_DEPTH)
+            self._shows_secrets = False
+            try:
+                return self._find(expression, MAX_LOOKUP_DEPTH)
+            except _Unresolved as error:
+                if self._shows_secrets:  # its text lists what there is, or what was looked for
+                    raise type(error)("it leads nowhere in the domain's own values, which are not shown") from None
+                raise
         name = expression[1:]
         if _PATH_SIGN.search(name):
             raise _Unresolved(f"a path into a value takes three braces: {{{{{{{expression}}}}}}}")
@@ -112,12 +161,13 @@ class _Scope:
 
     def _value(self, name: str) -> str:
         if name not in self._values:
-            raise _Unresolved(f"there is no {shown(name)}; the names are {_listed(self._values)}")
+            raise _NotFound(f"there is no {shown(name)}; the names are {_listed(self._values)}")
         return self._values[name]
 
     def _find(self, expression: str, depth: int) -> str:
         (_, name), *steps = _steps(expression)
         value = self._value(name)
+        self._shows_secrets |= name in self._secrets
         if not steps:
             return value
         try:
@@ -176,21 +226,21 @@ def _child(parent: _Json, key: str) -> _Json:
     inside = parent.inside
     if isinstance(inside, dict):
         if key not in inside:
-            raise _Unresolved(f"there is no field {shown(key)}; the fields are {_listed(inside)}")
+            raise _NotFound(f"there is no field {shown(key)}; the fields are {_listed(inside)}")
         return inside[key]
     if inside is None:
-        raise _Unresolved(f"{shown(key)} is looked for in a plain value, not in an object or list")
+        raise _NotFound(f"{shown(key)} is looked for in a plain value, not in an object or list")
     if not re.fullmatch(r"-?[0-9]{1,9}", key):
-        raise _Unresolved(f"{shown(key)} is not an index of a list: a number or key=value is needed")
+        raise _NotFound(f"{shown(key)} is not an index of a list: a number or key=value is needed")
     if not -len(inside) <= int(key) < len(inside):
-        raise _Unresolved(f"index {key} is outside a list of {len(inside)}")
+        raise _NotFound(f"index {key} is outside a list of {len(inside)}")
     return inside[int(key)]
 
 
 def _first_match(parent: _Json, condition: str) -> _Json:
     key, _, wanted = (part.strip() for part in condition.partition("="))
     if not isinstance(parent.inside, list):
-        raise _Unresolved(f"[{condition}] selects from a list, and this is none")
+        raise _NotFound(f"[{condition}] selects from a list, and this is none")
     values = set()
     for item in parent.inside:
         fields = item.inside
@@ -198,7 +248,7 @@ def _first_match(parent: _Json, condition: str) -> _Json:
             if fields[key].text == wanted:
                 return item
             values.add(fields[key].text)
-    raise _Unresolved(f"no entry has {shown(key)} = {shown(wanted)}; the values are {_listed(values)}")
+    raise _NotFound(f"no entry has {shown(key)} = {shown(wanted)}; the values are {_listed(values)}")
 
 
 def _listed(names: Iterable[str]) -> str:

@@ -1,23 +1,26 @@
-"""A party as a process sees itself: its directory, environment, config files and command line."""
+"""A party as a process finds itself: its directory, and what is executed there."""
 
 import hashlib
+import logging
 import os
 import shutil
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from msgspec import Struct
 
-from kusciajob.contracts import OutputStream, PartySpec, StartFailed
-from kusciajob.model import cluster, template
-from kusciajob.model.appimage import Container
-from kusciajob.model.errors import TemplateError
-from kusciajob.model.job import Party
+from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.model.appimage import Container, DeployTemplate
+from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
+from kusciajob.runtime.paths import PathPlacer, mentioned
+from kusciajob.runtime.rendering import certificate_files, render
 from kusciajob.users import User, Users
+
+logger = logging.getLogger(__name__)
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
@@ -34,20 +37,26 @@ class Program(Struct, frozen=True):
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
+    restarts_on_failure: bool = False
+    notice: str = ""
+    """What its standard error begins with."""
 
 
-def container_of(party: PartySpec, index: int) -> Container:
-    """What the party at that index of the task runs. StartFailed when that cannot be one process."""
+def template_of(party: PartySpec) -> DeployTemplate:
+    """How the party runs. StartFailed when that is no single program."""
     task = party.spec.tasks[party.key.task]
     if party.image is None:
         raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
-    deploy = party.image.template_for(task.parties[index].role)
+    try:
+        deploy = party.image.template_for(task.parties[party.key.party].role)
+    except UnknownRole as error:
+        raise StartFailed(str(error)) from None
     if len(deploy.containers) != 1:
         raise StartFailed(
             f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
-            "the process runtime runs one per party"
+            "the process runtime runs one"
         )
-    return deploy.containers[0]
+    return deploy
 
 
 def user_of(party: PartySpec, users: Users) -> User:
@@ -60,45 +69,82 @@ def user_of(party: PartySpec, users: Users) -> User:
 
 
 def prepare(
-    party: PartySpec, directory: Path, *, domains: Path, path: str, progress_url: str, user: User | None = None
+    party: PartySpec,
+    directory: Path,
+    *,
+    domains: Path,
+    path: str,
+    progress_url: str,
+    facts: DomainFacts,
+    strict_templates: bool,
+    replica: int = 0,
+    user: User | None = None,
 ) -> Program:
-    """Lay out the party's directory and say what to execute there. StartFailed names what is wrong.
+    """Lay out the directory of one of the party's replicas and say what to execute there. StartFailed tells why not.
 
     The program may write in its root, its temporary and its domain's directory; as another user, nowhere else.
     """
-    container = container_of(party, party.key.party)
+    deploy = template_of(party)
+    container = deploy.containers[0]
     own = party.spec.tasks[party.key.task].parties[party.key.party]
     domain_directory = f"{domains}/{directory_name(own.domain_id)}"
     root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
     cwd = _below(root, container.working_dir)
-    env = {
-        "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
-        "LANG": "C.UTF-8",
-        "HOME": root,
-        "TMPDIR": temporary,
-        "KUSCIAJOB_DOMAIN_DIR": domain_directory,
-        "TASK_PROGRESS_URL": progress_url,
-        **({"USER": user.name, "LOGNAME": user.name} if user else {}),
-        **{variable.name: variable.value for variable in container.env},
-        **_task_variables(party, own),
-    }
-    values = {**env, "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config}
+    mounts = [mount.mount_path for mount in container.config_volume_mounts]
+    placer = PathPlacer(root, files=[*mounts, *certificate_files(container, facts)], working_dir=container.working_dir)
+    try:
+        rendering = render(
+            party,
+            container,
+            facts=facts,
+            surroundings={
+                "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
+                "LANG": "C.UTF-8",
+                "HOME": root,
+                "TMPDIR": temporary,
+                **({"USER": user.name, "LOGNAME": user.name} if user else {}),
+            },
+            variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
+            place=placer.place,
+            is_strict=strict_templates,
+            replica=replica,
+        )
+    except TemplateError as error:
+        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    if any(map(placer.would_break, (*container.command, *container.args))):
+        raise StartFailed(
+            "the command line has a path of a config file in a text for a shell, which would split the party's "
+            'directory: choose a data_dir of letters, digits, ".", "-" and "_", or a relative path',
+            detail=root,
+        )
     try:
         # Once a program was started there, what is there is no longer ours to write to.
         if not os.path.lexists(f"{directory}/{OUTPUT_FILES[OutputStream.STDOUT]}"):
             for each in (root, temporary, domain_directory, cwd):
                 _make(each)
-            _write_config_files(party, container, root, values)
+            for file, text in rendering.files.items():
+                _write(_below(root, file), text.encode())
+            for file, content in rendering.secret_files.items():
+                _write(_below(root, file), content)
             if user:
                 _hand_over(user, directory, root, temporary)
                 _hand_over_domain(user, domain_directory)
+            if rendering.warning:
+                logger.warning("party %s of task %s: %s", party.key, shown(party.task_id), rendering.warning)
     except OSError as error:
         text = f"the party's directory cannot be written: {error.strerror}"
         raise StartFailed(text, detail=str(error.filename)) from None
-    except TemplateError as error:
-        raise StartFailed(f"config templates cannot be rendered: {error}") from None
-    words = (*container.command, *container.args)
-    return Program(argv=(_find(words[0], cwd, env["PATH"]), *words[1:]), env=env, cwd=cwd)
+    words = rendering.words
+    # One that is not among the party's files is the image's own: it is told by the name that the AppImage has for it.
+    program = words[0] if os.path.exists(words[0]) else words[0].removeprefix(root)
+    return Program(
+        argv=(_find(program, cwd, rendering.env["PATH"]), *words[1:]),
+        env=rendering.env,
+        cwd=cwd,
+        restarts_on_failure=deploy.restart_policy == "OnFailure",
+        # The party's owner looks there, the operator into the log.
+        notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
+    )
 
 
 def directory_name(domain_id: str) -> str:
@@ -110,60 +156,36 @@ def directory_name(domain_id: str) -> str:
     return name.replace(".", "%2E") if name.strip(".") == "" else name
 
 
-def endpoints_of(container: Container, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
-    """One address per port of the container, in its order."""
+def endpoints_of(deploy: DeployTemplate, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
+    """One address per port, replica by replica, each in the order of the container's ports."""
     return tuple(
         Endpoint(port.name, port.scope, port.protocol, f"{host}:{number}")
-        for port, number in zip(container.ports, ports, strict=True)
+        for port, number in zip(deploy.containers[0].ports * deploy.replicas, ports, strict=True)
     )
 
 
-def port_of(endpoint: Endpoint) -> int:
-    """The port number of an address."""
-    return int(endpoint.address.rpartition(":")[2])
+def replica_name(key: PartyKey, replica: int) -> str:
+    """The name of a replica's run and, below the runs, of its directory. The first has that of its party."""
+    return f"{key}.{replica}" if replica else str(key)
 
 
-def _task_variables(party: PartySpec, own: Party) -> dict[str, str]:
-    endpoints = party.endpoints[party.key.party]
-    variables = {
-        "TASK_ID": party.task_id,
-        "KUSCIA_DOMAIN_ID": own.domain_id,
-        "TASK_CLUSTER_DEFINE": _cluster_define(party),
-        "ALLOCATED_PORTS": cluster.allocated_ports(
-            [
-                cluster.AllocatedPort(endpoint.port_name, port_of(endpoint), endpoint.scope, endpoint.protocol)
-                for endpoint in endpoints
-            ]
-        ),
-    }
-    for endpoint in endpoints:
-        variables[cluster.port_variable(endpoint.port_name)] = str(port_of(endpoint))
-    return variables
+def explain_paths(container: Container, told: str) -> str:
+    """What to tell of a failed program when its last words name a config file at the AppImage's own path; or ""."""
+    path = mentioned(told, [mount.mount_path for mount in container.config_volume_mounts])
+    if not path or os.path.lexists(path):
+        return ""
+    return (
+        f" (this runtime has no {path}: the file is in the party's own directory, and only a path that is written out "
+        "in command, args, env or a config template leads there)"
+    )
 
 
-def _cluster_define(party: PartySpec) -> str:
-    parties = [
-        cluster.ClusterParty(
-            member.domain_id,
-            member.role,
-            tuple(
-                cluster.Service(endpoint.port_name, (endpoint.address,))
-                for endpoint in endpoints
-                if endpoint.scope != "Local"
-            ),
-        )
-        for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
-    ]
-    return cluster.cluster_define(parties, self_party=party.key.party)
-
-
-def _write_config_files(party: PartySpec, container: Container, root: str, values: Mapping[str, str]) -> None:
-    templates = party.image.config_templates if party.image else {}
-    for mount in container.config_volume_mounts:
-        file = _below(root, mount.mount_path)
-        _make(os.path.dirname(file))
-        text = template.render(templates[mount.sub_path], values, file_name=mount.sub_path)
-        Path(file).write_text(text, encoding="utf-8")
+def _write(file: str, content: bytes) -> None:
+    """The file, for its owner only, with the directories above it."""
+    _make(os.path.dirname(file))
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
 
 
 def _make(directory: str) -> None:

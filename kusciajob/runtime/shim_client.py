@@ -161,10 +161,15 @@ class ShimClient:
         directory: Path,
         output_limit_bytes: int | None = None,
         user: tuple[int, int] | None = None,
+        max_restarts: int | None = None,
+        pause_seconds: float = 0.0,
+        notice: str = "",
     ) -> PartyState:
         """Spawns argv[0], an absolute path, unless this key ever was: then answers its state and spawns nothing.
 
-        It runs as the user and group of those numbers, without any: as the shim does.
+        It runs as the user and group of those numbers, without any: as the shim does. With `max_restarts` a program
+        that fails is started again, as often at most, after a pause that doubles. Its stderr.log begins with `notice`.
+
         ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
         """
         payload: dict[str, Any] = {
@@ -181,6 +186,11 @@ class ShimClient:
                     "it leaves when those that it runs have ended"
                 )
             payload["user"] = user
+        # Earlier versions take no notice of these: the program runs, and once.
+        if max_restarts is not None:
+            payload |= {"max_restarts": max_restarts, "pause_seconds": pause_seconds}
+        if notice:
+            payload["notice"] = notice
         was_watched = key in self._parties
         self._watch(key, directory)
         try:

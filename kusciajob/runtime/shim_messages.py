@@ -17,6 +17,8 @@ class PartyExit(msgspec.Struct, frozen=True):
     lost: bool
     tidy: bool = False
     """Whether it left no temporary files."""
+    restarts: int = 0
+    """How often it was started again; the end is that of the last run."""
 
 
 class PartyState(msgspec.Struct, frozen=True):

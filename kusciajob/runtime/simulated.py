@@ -184,9 +184,12 @@ class SimulatedRuntime:
     async def remove(self, job: int) -> None:
         pass
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """A script writes nothing."""
         return OutputPiece(offset, b"")
+
+    async def replicas(self, key: PartyKey) -> int:
+        return 1
 
     async def close(self) -> None:
         for run in self._runs.values():

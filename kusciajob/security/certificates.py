@@ -1,4 +1,7 @@
-"""Makes certificates: an authority, and one certificate each for the server and its clients, EC P-256."""
+"""Makes certificates: an authority, and one certificate each for the server and its clients, EC P-256.
+
+A domain's key is RSA in PKCS #1, for so Kuscia's programs expect it.
+"""
 
 import ipaddress
 import re
@@ -8,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
@@ -16,6 +19,8 @@ from kusciajob.security import tls
 from kusciajob.security.errors import SecurityError
 
 VALID_DAYS = 3650
+_MAX_COMMON_NAME_CHARACTERS = 64
+_Key = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
 _CLOCK_SKEW = timedelta(hours=1)
 _LOCAL_NAMES = ("localhost", "127.0.0.1", "::1")
 _DNS_NAME = re.compile(r"(\*\.)?[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?(\.[a-z0-9_]([-a-z0-9_]*[a-z0-9_])?)*", re.IGNORECASE)
@@ -28,16 +33,19 @@ class _Validity(Struct, frozen=True):
     end: datetime
 
 
-def make_certificates(names: Sequence[str]) -> dict[str, bytes]:
-    """Certificates and keys as PEM, by file name; the server's is for these host names and addresses. SecurityError."""
+def make_certificates(names: Sequence[str], domains: Sequence[str] = ()) -> dict[str, bytes]:
+    """Certificates and keys as PEM, by file name; the server's is for these host names and addresses. SecurityError.
+
+    A domain's certificate is for its programs, as clients and, at these names, as servers.
+    """
     alternatives = x509.SubjectAlternativeName([_general_name(name) for name in names])
     now = datetime.now(UTC)
     validity = _Validity(now - _CLOCK_SKEW, now + timedelta(days=VALID_DAYS))
     ca_key, server_key, client_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
     ca = _make_authority(ca_key, validity)
-    server = _leaf("kusciajob server", server_key, ca, ExtendedKeyUsageOID.SERVER_AUTH, validity)
-    client = _leaf("kusciajob client", client_key, ca, ExtendedKeyUsageOID.CLIENT_AUTH, validity)
-    return {
+    server = _leaf("kusciajob server", server_key, ca, [ExtendedKeyUsageOID.SERVER_AUTH], validity)
+    client = _leaf("kusciajob client", client_key, ca, [ExtendedKeyUsageOID.CLIENT_AUTH], validity)
+    files = {
         tls.CA_KEY: _key_pem(ca_key),
         tls.CA_CERTIFICATE: _pem(ca),
         tls.SERVER_KEY: _key_pem(server_key),
@@ -45,6 +53,18 @@ def make_certificates(names: Sequence[str]) -> dict[str, bytes]:
         tls.CLIENT_KEY: _key_pem(client_key),
         tls.CLIENT_CERTIFICATE: _pem(client.sign(ca_key, hashes.SHA256())),
     }
+    for domain in dict.fromkeys(domains):
+        if len(domain) > _MAX_COMMON_NAME_CHARACTERS:
+            raise SecurityError(
+                f"domain {domain[:80]!r} has {len(domain)} characters: a certificate's name has at most "
+                f"{_MAX_COMMON_NAME_CHARACTERS}"
+            )
+        key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+        usages = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
+        leaf = _leaf(domain, key, ca, usages, validity).add_extension(alternatives, critical=False)
+        files[tls.domain_certificate(domain)] = _pem(leaf.sign(ca_key, hashes.SHA256()))
+        files[tls.domain_key(domain)] = _key_pem(key)
+    return files
 
 
 def server_names(given: Sequence[str]) -> list[str]:
@@ -87,9 +107,9 @@ def _make_authority(key: ec.EllipticCurvePrivateKey, validity: _Validity) -> x50
 
 def _leaf(
     name: str,
-    key: ec.EllipticCurvePrivateKey,
+    key: _Key,
     ca: x509.Certificate,
-    usage: x509.ObjectIdentifier,
+    usages: Sequence[x509.ObjectIdentifier],
     validity: _Validity,
 ) -> x509.CertificateBuilder:
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
@@ -98,14 +118,12 @@ def _leaf(
         _builder(subject, ca.subject, key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(is_authority=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
     )
 
 
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, validity: _Validity
-) -> x509.CertificateBuilder:
+def _builder(subject: x509.Name, issuer: x509.Name, key: _Key, validity: _Validity) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -136,7 +154,7 @@ def _pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def _key_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
-    return key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+def _key_pem(key: _Key) -> bytes:
+    is_domains = isinstance(key, rsa.RSAPrivateKey)
+    form = serialization.PrivateFormat.TraditionalOpenSSL if is_domains else serialization.PrivateFormat.PKCS8
+    return key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption())

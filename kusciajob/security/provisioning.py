@@ -13,14 +13,14 @@ TOKEN_BYTES = 32
 
 
 def provision(directory: Path, *, names: Sequence[str], domains: Sequence[str], overwrite: bool = False) -> list[Path]:
-    """Write certificates for these host names, the master's token and one per domain; return the files.
+    """Write certificates for these host names, and for each domain one and a token; return the files.
 
     Files are readable by their owner only. SecurityError, with nothing written: one of them exists, unless
     `overwrite`; a name or a domain cannot be. OSError: it cannot be written.
     """
     if "" in domains:
         raise SecurityError("a domain's name is empty: --domain needs the id of a domain")
-    contents = {directory / name: pem for name, pem in make_certificates(names).items()}
+    contents = {directory / name: pem for name, pem in make_certificates(names, domains).items()}
     for file in (directory / MASTER_FILE, *(domain_file(directory, domain) for domain in domains)):
         # Without a newline: there are clients that send the file as it is, and no header may hold one.
         contents[file] = secrets.token_hex(TOKEN_BYTES).encode()

@@ -4,6 +4,7 @@ import ssl
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from urllib.parse import quote
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -13,6 +14,17 @@ from kusciajob.security.errors import SecurityError
 CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
 SERVER_CERTIFICATE, SERVER_KEY = "server.crt", "server.key"
 CLIENT_CERTIFICATE, CLIENT_KEY = "client.crt", "client.key"
+DOMAIN_DIRECTORY = "domains"
+
+
+def domain_certificate(domain: str) -> str:
+    """Where a domain's certificate is; the id's unusual characters are percent-encoded."""
+    return f"{DOMAIN_DIRECTORY}/{quote(domain, safe='')}.crt"
+
+
+def domain_key(domain: str) -> str:
+    """Where the key of that certificate is."""
+    return f"{DOMAIN_DIRECTORY}/{quote(domain, safe='')}.key"
 
 
 @dataclass(frozen=True, repr=False)  # a repr would show the key

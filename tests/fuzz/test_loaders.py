@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kusciajob import config, jobfile, yamlfile
 from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import SettingsError
+from kusciajob.domains import InvalidDomains, read_domains
 from kusciajob.model import template
 from kusciajob.model.appimage_document import from_document
 from kusciajob.model.errors import InvalidAppImage, TemplateError, UnknownAppImage
@@ -82,6 +83,12 @@ def load_everything(text: str, directory: Path) -> None:
             jobfile.parse_job(text, source="job.yaml")
         except jobfile.JobFileError as error:
             check_text(error)
+        for parse in (yamlfile.parse_documents, yamlfile.parse_json_documents):
+            try:
+                read_domains(parse(text))
+            except (yamlfile.InvalidYaml, InvalidDomains) as error:
+                check_text(error)
+        (directory / "any.json").write_text(text, encoding="utf-8", errors="surrogatepass")
         for suffix in ("yaml", "toml"):
             file = directory / f"settings.{suffix}"
             file.write_text(text, encoding="utf-8", errors="surrogatepass")
@@ -172,7 +179,7 @@ def test_any_template(text: str, data: st.DataObject) -> None:
     given_values = {name: VALUES[data.draw(st.integers(0, len(VALUES) - 1))] for name in ("X", "Y")}
     with soon():
         try:
-            rendered = template.render(text, given_values)
+            rendered = template.render(text, given_values).text
         except TemplateError as error:
             check_text(error)
         else:
@@ -182,10 +189,10 @@ def test_any_template(text: str, data: st.DataObject) -> None:
 @examples(40)
 @given(value=st.text(max_size=50))
 def test_a_value_fits_between_the_quotes_of_json(value: str) -> None:
-    assert msgspec.json.decode(template.render('"{{.X}}"', {"X": value})) == value
+    assert msgspec.json.decode(template.render('"{{.X}}"', {"X": value}).text) == value
 
 
 @pytest.mark.parametrize("text", ["{{.NOPE}}", "{{{.X.nope}}}", "{{{.X[9]}}}", "{{{.X[.X[.X[.X]]]}}}", "{{" * 100_000])
 def test_a_template_that_refers_to_nothing(text: str) -> None:
     with soon(), pytest.raises(TemplateError):
-        template.render(text, {"X": '{"a": 1}'})
+        template.render(text, {"X": '{"a": 1}'}, is_strict=True)

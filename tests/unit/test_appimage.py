@@ -16,7 +16,7 @@ from kusciajob.model.appimage import (
     Port,
 )
 from kusciajob.model.appimage_document import from_document
-from kusciajob.model.errors import InvalidAppImage
+from kusciajob.model.errors import InvalidAppImage, UnknownRole
 from kusciajob.yamlfile import parse_documents
 from tests.support import kuscia_documents
 
@@ -85,17 +85,23 @@ def test_scql_document_with_a_template_for_each_role() -> None:
 
 @pytest.mark.parametrize(
     ("role", "expected"),
-    [("engine", "engine"), ("client", "engine"), ("broker", "broker"), ("", "broker"), ("eng", "broker")],
+    [("engine", "engine"), ("client", "engine"), ("broker", "broker"), ("", "broker")],
 )
-def test_the_template_with_the_role_is_used_else_the_first(role: str, expected: str) -> None:
+def test_the_template_with_the_role_is_used_and_without_role_the_first(role: str, expected: str) -> None:
     assert load(kuscia_documents.SCQL).template_for(role).name == expected
 
 
-def test_a_party_without_role_gets_the_template_without_role() -> None:
+def test_a_role_that_no_template_has_is_refused_with_those_there_are() -> None:
+    with pytest.raises(UnknownRole, match=r'role "eng" .*its roles are: "broker", "client", "engine"'):
+        load(kuscia_documents.SCQL).template_for("eng")
+
+
+def test_the_template_without_role_is_for_every_other_party() -> None:
     container = (Container("main", ("true",)),)
     image = AppImage("app", (DeployTemplate("server", container, ("server",)), DeployTemplate("any", container)))
     assert image.template_for("").name == "any"
-    assert image.template_for("other").name == "server"
+    assert image.template_for("other").name == "any"
+    assert image.template_for("server").name == "server"
 
 
 def test_local_ports_are_not_shared() -> None:
@@ -128,7 +134,7 @@ def test_values_do_not_change() -> None:
         (build(spec__configTemplates={"a": "x" * (1024 * 1024 + 1)}), "at most 1048576 are possible"),
         (build(spec__image={"name": "a\0"}), "image.name"),
         (build(template__spec={}), 'deploy template "app" has no containers'),
-        (build(template__replicas=0), 'deploy template "app": replicas 0 must be 1 or more'),
+        (build(template__replicas=0), 'deploy template "app": replicas 0 must be 1 to 64'),
         (build(template__role="a\0"), 'deploy template "app"'),
         (build(container__command=[]), 'container "main" has neither command nor args'),
         (build(container__command="sh"), "at `$.spec.deployTemplates[0].spec.containers[0].command`"),

@@ -105,8 +105,11 @@ async def test_changes_of_a_wide_job_take_little_of_the_file(tmp_path: Path) -> 
 
 
 class NoOutput:
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         return OutputPiece(offset, b"")
+
+    async def replicas(self, key: PartyKey) -> int:
+        return 1
 
 
 async def test_logs_and_nodes_are_answered_without_the_specification() -> None:

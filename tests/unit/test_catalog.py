@@ -1,13 +1,16 @@
 """The catalog: what is in the directory now is what a lookup finds, and one bad file harms no other."""
 
+import json
 import logging
 import os
 from pathlib import Path
 
 import pytest
+import yaml
 
-from kusciajob.catalog import AppImageCatalog
+from kusciajob.catalog import AppImageCatalog, NoAppImageDirectory
 from kusciajob.model.errors import UnknownAppImage
+from kusciajob.yamlfile import parse_documents
 from tests.support import kuscia_documents
 
 
@@ -53,11 +56,92 @@ def test_without_a_directory_nothing_is_known() -> None:
 
 def test_a_directory_may_appear_later(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     catalog = AppImageCatalog(tmp_path / "later")
-    assert why_unknown(catalog, "a") == 'AppImage "a" is unknown; there are: none'
-    assert "later cannot be read: No such file or directory" in caplog.text
+    assert why_unknown(catalog, "a") == (
+        'AppImage "a" is unknown; there are: none (the AppImage directory cannot be read: No such file or directory)'
+    )
+    assert caplog.text == ""
     (tmp_path / "later").mkdir()
     (tmp_path / "later" / "a.yaml").write_text(document("a"))
     assert catalog.get("a").name == "a"
+
+
+def test_a_directory_that_vanishes_is_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    directory = tmp_path / "images"
+    directory.mkdir()
+    catalog = AppImageCatalog(directory)
+    directory.rmdir()
+    for _ in range(3):
+        assert "No such file or directory" in why_unknown(catalog, "a")
+    assert caplog.text.count("cannot be read") == 1
+
+
+@pytest.mark.parametrize(("name", "reason"), [("missing", "No such file or directory"), ("file", "Not a directory")])
+def test_a_directory_that_was_asked_for_must_be_one(tmp_path: Path, name: str, reason: str) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NoAppImageDirectory, match=f"{name} cannot be read: {reason}"):
+        AppImageCatalog(tmp_path / name, is_required=True)
+
+
+def test_lists_and_json_files_hold_appimages(tmp_path: Path) -> None:
+    (first,) = parse_documents(document("first"))
+    (second,) = parse_documents(document("second"))
+    (third,) = parse_documents(document("third"))
+    (fourth,) = parse_documents(document("fourth"))
+    mixed = {"apiVersion": "v1", "kind": "List", "items": [first, {"kind": "Secret"}]}
+    untyped = {"metadata": second["metadata"], "spec": second["spec"]}
+    typed = {"apiVersion": "kuscia.secretflow/v1alpha1", "kind": "AppImageList", "items": [untyped]}
+    (tmp_path / "list.yaml").write_text(yaml.safe_dump_all([mixed, typed]))
+    indented = json.dumps(third, indent="\t")
+    (tmp_path / "two.json").write_text(f"{indented}\n{json.dumps({'kind': 'List', 'items': [mixed, fourth]})}\n")
+    catalog = AppImageCatalog(tmp_path)
+    # `first` stands in both files.
+    assert catalog.names() == ("fourth", "second", "third")
+    assert "declared in list.yaml and two.json" in why_unknown(catalog, "first")
+    assert "list.yaml: document 1, item 2 is a Secret" in why_unknown(catalog, "nope")
+
+
+def test_what_was_ignored_and_why_is_told_with_an_unknown_name(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{kuscia_documents.KUSCIA_JOB}---\n- a list\n---\n{{x: 1}}\n")
+    (tmp_path / "sub.yaml").mkdir()
+    text = why_unknown(AppImageCatalog(tmp_path), "nope")
+    assert text.endswith(
+        "(ignored: a.yaml: document 1 is a KusciaJob; a.yaml: document 2 is no mapping; "
+        "a.yaml: document 3 is without kind and 1 more)"
+    )
+    (tmp_path / "a.yaml").unlink()
+    (tmp_path / ".hidden.yaml").write_text(document("hidden"))
+    (tmp_path / "image.yml~").write_text(document("old"))
+    assert why_unknown(AppImageCatalog(tmp_path), "nope").endswith(
+        '(ignored: .hidden.yaml: its name begins with "."; '
+        "image.yml~: its name ends in none of .yaml, .yml, .json; sub.yaml: a directory)"
+    )
+
+
+def test_a_refusal_is_bounded_whatever_is_in_the_directory(tmp_path: Path) -> None:
+    for number in range(50):
+        (tmp_path / f"{'x' * 200}{number}.txt").write_text("")
+    (tmp_path / "many.yaml").write_text("---\n".join(f"kind: {'k' * 500}{number}\n" for number in range(500)))
+    assert len(why_unknown(AppImageCatalog(tmp_path), "nope")) < 3000
+
+
+def test_a_placeholder_that_nobody_replaced_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(f"{document('a')}---\nimage:\n  name: {{{{.SF_IMAGE_NAME}}}}\n")
+    assert (
+        'a.yaml: line 7, column 9: the placeholder "{{.SF_IMAGE_NAME}}" of a template has not been replaced'
+        in why_unknown(AppImageCatalog(tmp_path), "a")
+    )
+
+
+def test_fields_without_effect_are_told_once_an_image(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "scql.yaml").write_text(kuscia_documents.SCQL)
+    (tmp_path / "psi.yaml").write_text(kuscia_documents.PSI)
+    catalog = AppImageCatalog(tmp_path)
+    for _ in range(2):
+        catalog.names()
+    assert [record.getMessage() for record in caplog.records] == [
+        "AppImage scql (scql.yaml): these fields have no effect here: networkPolicy, affinity, restartPolicy Always, "
+        "envFrom, readinessProbe, livenessProbe, env.valueFrom, resources"
+    ]
 
 
 def test_new_changed_and_removed_files_count_without_a_restart(tmp_path: Path) -> None:

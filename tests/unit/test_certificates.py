@@ -113,7 +113,8 @@ def test_everything_is_for_its_owner_only_whatever_the_umask(tmp_path: Path) -> 
         files = provision(tmp_path / "data" / "certs", names=["localhost"], domains=["alice", "a/b"])
     finally:
         os.umask(umask)
-    expected = {*CERTIFICATE_FILES, "token", "domains/alice.token", "domains/a%2Fb.token"}
+    domains = {f"domains/{name}.{kind}" for name in ("alice", "a%2Fb") for kind in ("token", "crt", "key")}
+    expected = {*CERTIFICATE_FILES, "token", *domains}
     assert {str(file.relative_to(tmp_path / "data" / "certs")) for file in files} == expected
     for path in (tmp_path / "data").rglob("*"):
         assert (path.stat().st_mode & 0o777) == (0o700 if path.is_dir() else 0o600), path

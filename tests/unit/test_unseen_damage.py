@@ -25,8 +25,11 @@ INITIATOR = "UPDATE job SET initiator = x'ff' WHERE number = 1"
 
 
 class NoOutput:
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         raise AssertionError("nobody gets so far")
+
+    async def replicas(self, key: PartyKey) -> int:
+        return 1
 
 
 class Place:

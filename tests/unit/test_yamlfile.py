@@ -40,7 +40,7 @@ def test_plain_values(text: str, expected: list[Any]) -> None:
     ("text", "problem"),
     [
         ("a: 1\nb: 2\na: 3\n", 'line 3, column 1: key "a" stands twice'),
-        ("name: {{.NAME}}", "line 1, column 8: a key must be text"),
+        ("name: {{.NAME}}", 'line 1, column 7: the placeholder "{{.NAME}}" of a template'),
         ("12: a", "a key must be text: one like 12 or true needs quotes"),
         ("? [a]\n: b", "a key must be text"),
         ("a: !!int x", "tag tag:yaml.org,2002:int is not possible"),

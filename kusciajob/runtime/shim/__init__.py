@@ -7,6 +7,8 @@ each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "re
     hello                                               protocol version, pid, what keeps a party together
     start    key argv env cwd dir [output_limit_bytes] [user]
                                                         spawns the party, or answers its state if it ever was
+             [max_restarts pause_seconds]               and again after a failure, so often, after pauses that double
+             [notice]                                   what stderr.log begins with
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown
     list                                                the running parties
@@ -16,6 +18,9 @@ A party's `dir` gets stdout.log (created first: where it is missing nothing was 
 """
 
 PROTOCOL_VERSION = 2
-"""Of which 1 does not know `user`: a shim of that version runs programs as itself."""
+"""Of which 1 does not know `user`: a shim of that version runs programs as itself.
+
+Early ones of version 2 take no notice of `max_restarts`, `pause_seconds` and `notice`: there every program runs once.
+"""
 EXIT_LOCKED = 3
 MAX_REQUEST_BYTES = 8 << 20

@@ -1,6 +1,7 @@
 """Starts parties, ends them with all they started, and records how they ended."""
 
 import contextlib
+import functools
 import math
 import os
 import signal
@@ -14,6 +15,7 @@ from kusciajob.runtime.shim.orphans import Orphans
 from kusciajob.runtime.shim.outputs import OUTPUT_NAMES, Output, Outputs
 from kusciajob.runtime.shim.processes import MARKER, marker_of, send_signal
 from kusciajob.runtime.shim.records import describe_exit, log, read_record, write_exit, write_record
+from kusciajob.runtime.shim.restarts import Launch, Paused, Restart, spawn_again
 from kusciajob.runtime.shim.spawning import RequestError, spawn
 
 TEMPORARY = "tmp"
@@ -37,6 +39,10 @@ class Party:
         self.is_group_over = False
         self.is_stopped = False
         self.is_tidy = False
+        self.launch: Launch | None = None
+        self.restart: Restart | None = None
+        """None: an end is the end."""
+        self.restarts = 0
 
     def describe(self) -> dict[str, Any]:
         return {"state": "running", "pid": self.pid, "started_at": self.started_at}
@@ -51,6 +57,7 @@ class Party:
             ended_at=ended_at,
             stopped=self.is_stopped,
             tidy=self.is_tidy,
+            restarts=self.restarts,
         )
 
 
@@ -66,6 +73,19 @@ def _is_empty(directory: str) -> bool:
         return True
     except OSError:
         return False
+
+
+def _create_outputs(directory: str, opened: list[int], user: tuple[int, int] | None) -> None:
+    """Adds their descriptors to `opened`. FileExistsError: the party was spawned before. OSError."""
+    for name in OUTPUT_NAMES:
+        # stdout.log is the claim: whoever finds it there must not spawn again.
+        if opened:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{directory}/{name}")
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
+        opened.append(os.open(f"{directory}/{name}", flags, 0o600))
+        if user is not None:
+            os.fchown(opened[-1], *user)  # the program may open what it writes to by /dev/stdout
 
 
 def describe_ended(record: dict[str, Any]) -> dict[str, Any]:
@@ -87,6 +107,7 @@ class Parties:
         self._terminating: dict[str, Party] = {}  # to be killed when their grace period is over
         self._draining: dict[int, Party] = {}  # main process reaped, something of the party may be left
         self._sweep_at = math.inf
+        self._paused = Paused[Party]()
         self._unwritten: dict[str, tuple[str, dict[str, Any]]] = {}  # exits the disk had no room for
         self._retry_at = 0.0
         self.outputs = Outputs()
@@ -105,31 +126,29 @@ class Parties:
         directory: str,
         output_limit_bytes: int | None,
         user: tuple[int, int] | None = None,
+        restart: Restart | None = None,
+        notice: str = "",
     ) -> dict[str, Any]:
         """Spawns the party unless it is or was already spawned; answers its state."""
         if key in self.running or key in self._unwritten or os.path.lexists(f"{directory}/exit.json"):
             return self.recover(key, directory)
         opened: list[int] = []
         try:
-            for name in OUTPUT_NAMES:
-                # stdout.log is the claim: whoever finds it there must not spawn again.
-                if opened:
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(f"{directory}/{name}")
-                flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL
-                opened.append(os.open(f"{directory}/{name}", flags, 0o600))
-                if user is not None:
-                    os.fchown(opened[-1], *user)  # the program may open what it writes to by /dev/stdout
+            _create_outputs(directory, opened, user)
             party = Party(key, directory, output_limit_bytes)
+            if notice:
+                with contextlib.suppress(OSError):
+                    os.write(opened[1], notice.encode())
             env = {**env, MARKER: marker_of(key, directory)}
-            with self.containment.around(key):
-                party.pid = spawn(argv, env, cwd=cwd, stdout=opened[0], stderr=opened[1], user=user)
+            launch = functools.partial(spawn, argv, env, cwd=cwd, user=user)
+            self._spawn(party, launch, stdout=opened[0], stderr=opened[1])
+            if restart is not None:
+                party.launch, party.restart = launch, restart
         except FileExistsError:
             return self.recover(key, directory)
         except (OSError, ValueError, RequestError) as error:
             for _, name in zip(opened, OUTPUT_NAMES, strict=False):
                 os.unlink(f"{directory}/{name}")
-            self.containment.sweep({key})
             if isinstance(error, OSError):
                 text = f"output file {error.filename}: {error.strerror}"
                 raise RequestError(error.errno or 0, text) from None
@@ -137,20 +156,30 @@ class Parties:
         finally:
             for fd in opened:
                 os.close(fd)
-        self.running[key] = self._leaders[party.pid] = party
-        self.containment.add(key, party.pid)
+        self.running[key] = party
         if party.output is not None:
             self.outputs.add(party.output)
-        self._record_start(party)
+        self._record_start(party, spawned_after=party.started_boottime)
         return party.describe()
 
-    def _record_start(self, party: Party) -> None:
+    def _spawn(self, party: Party, launch: Launch, *, stdout: int, stderr: int) -> None:
+        """A run of the party's program, the only one at that time. OSError, RequestError, ValueError: nothing runs."""
+        try:
+            with self.containment.around(party.key):
+                party.pid = launch(stdout=stdout, stderr=stderr)
+        except BaseException:
+            self.containment.sweep({party.key})
+            raise
+        self._leaders[party.pid] = party
+        self.containment.add(party.key, party.pid)
+
+    def _record_start(self, party: Party, *, spawned_after: float) -> None:
         # One write behind the spawn is enough: until then the marker in the environment finds the process.
         record = {
             "key": party.key,
             "pid": party.pid,
             "boot_id": self._orphans.boot_id,
-            "spawned_between": [party.started_boottime, time.clock_gettime(time.CLOCK_BOOTTIME)],
+            "spawned_between": [spawned_after, time.clock_gettime(time.CLOCK_BOOTTIME)],
             "started_at": party.started_at,
         }
         try:
@@ -163,6 +192,9 @@ class Parties:
         party = self.running.get(key)
         if party is None:
             return False
+        party.restart = None
+        if self._paused.hurry(party):
+            return True  # nothing of it runs
         deadline = time.monotonic() + grace_seconds
         party.kill_at = min(party.kill_at, deadline)
         self._terminating[key] = party
@@ -211,9 +243,14 @@ class Parties:
         return party.is_group_over
 
     def _finish(self, party: Party) -> None:
-        del self._draining[party.pid], self.running[party.key]
-        self._terminating.pop(party.key, None)
+        del self._draining[party.pid]
         self.containment.remove(party.key)
+        if not self._paused.add(party):
+            self._end(party)
+
+    def _end(self, party: Party) -> None:
+        del self.running[party.key]
+        self._terminating.pop(party.key, None)
         if party.output is not None:
             self.outputs.remove(party.output)
             try:
@@ -238,7 +275,7 @@ class Parties:
 
     def next_deadline(self) -> float | None:
         """The monotonic time of the next `tick`; None when nothing is due."""
-        due = [party.kill_at for party in self._terminating.values()]
+        due = [party.kill_at for party in self._terminating.values()] + self._paused.due_times()
         if self._sweep_at < math.inf:
             due.append(self._sweep_at)
         if (look_at := self.containment.next_look()) is not None:
@@ -250,13 +287,15 @@ class Parties:
         return min(due, default=None)
 
     def tick(self) -> None:
-        """Kills what has outlived its grace period, limits outputs, retries unwritten exits every second."""
+        """Kills what outlived its grace period, starts what has paused, limits outputs, retries unwritten exits."""
         now = time.monotonic()
         for party in list(self._terminating.values()):
             if party.kill_at <= now:
                 del self._terminating[party.key]
                 self._is_over(party, now)
                 self.containment.sweep({party.key})
+        for party in self._paused.take_due(now):
+            self._start_again(party)
         if (look_at := self.containment.next_look()) is not None and look_at <= now:
             self.containment.look()
         if self._draining:
@@ -270,6 +309,24 @@ class Parties:
                     if os.path.isdir(directory):
                         write_exit(directory, record)
                     del self._unwritten[key]
+
+    def _start_again(self, party: Party) -> None:
+        """Nothing of the earlier run is left. One that was stopped meanwhile ends instead."""
+        if party.restart is None or party.launch is None:
+            party.is_stopped = True
+            self._end(party)
+            return
+        spawned_after = time.clock_gettime(time.CLOCK_BOOTTIME)
+        party.kill_at = math.inf
+        party.is_group_over = False
+        try:
+            spawn_again(party.directory, functools.partial(self._spawn, party, party.launch))
+        except (OSError, RequestError) as error:
+            log(f"party {party.key}: not started again: {error}")
+            if not self._paused.add(party):
+                self._end(party)
+            return
+        self._record_start(party, spawned_after=spawned_after)
 
     # After a killed shim
 

@@ -102,6 +102,7 @@ def describe_exit(
     stopped: bool = False,
     lost: bool = False,
     tidy: bool = False,
+    restarts: int = 0,
 ) -> dict[str, Any]:
     """The exit record; a negative code is the number of the signal that ended the program."""
     is_signal = code is not None and code < 0
@@ -114,6 +115,7 @@ def describe_exit(
         "stopped": stopped,
         "lost": lost,
         "tidy": tidy,
+        "restarts": restarts,
     }
 
 

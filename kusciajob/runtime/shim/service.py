@@ -16,6 +16,7 @@ from kusciajob.runtime.shim.cgroups import Cgroups, LeftGroups
 from kusciajob.runtime.shim.descendants import Descendants
 from kusciajob.runtime.shim.parties import Parties
 from kusciajob.runtime.shim.records import log
+from kusciajob.runtime.shim.restarts import Restart
 from kusciajob.runtime.shim.spawning import IGNORED_SIGNALS, RequestError
 
 MAX_BACKLOG_BYTES = 8 << 20
@@ -59,6 +60,15 @@ def take_user(request: dict[str, Any]) -> tuple[int, int] | None:
         case [int(uid), int(gid)] if 0 < uid < NO_ID and 0 <= gid < NO_ID:
             return uid, gid
     raise RequestError(errno.EINVAL, "start: user must be a user's number, not root's, and a group's")
+
+
+def take_restart(request: dict[str, Any]) -> Restart | None:
+    if request.get("max_restarts") is None:
+        return None
+    limit, pause_seconds = take(request, "max_restarts", int), take(request, "pause_seconds", (int, float))
+    if limit < 0 or not 0 <= pause_seconds < math.inf:
+        raise RequestError(errno.EINVAL, f"start: {limit} restarts after {pause_seconds} s are not possible")
+    return Restart(limit, pause_seconds)
 
 
 class Client:
@@ -255,6 +265,8 @@ class Service:
             directory=directory,
             output_limit_bytes=limit,
             user=take_user(request),
+            restart=take_restart(request),
+            notice=take(request, "notice", str) if "notice" in request else "",
         )
 
     def _stop(self, client: Client, request: dict[str, Any]) -> dict[str, Any] | None:

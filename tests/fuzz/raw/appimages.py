@@ -46,7 +46,7 @@ def run(data: bytes) -> None:
     with file_of(data, name="any.yaml") as file:
         catalog = AppImageCatalog(file.parent)
         for name in catalog.names():
-            assert catalog.get(name).template_for("client").containers
+            assert catalog.get(name).template_for("").containers
         for name in ("a", "engine"):
             try:
                 assert catalog.get(name).name == name

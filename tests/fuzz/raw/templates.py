@@ -9,7 +9,7 @@ def run(data: bytes) -> None:
     """Render, or tell in few words why not."""
     text, x, y, *_ = *data.decode(errors="replace").split("\0", 2), "", ""
     try:
-        rendered = template.render(text, {"X": x, "Y": y})
+        rendered = template.render(text, {"X": x, "Y": y}).text
     except TemplateError as error:
         check_text(error)
     else:

@@ -48,7 +48,10 @@ class World(Struct, frozen=True):
 class _Talkative:
     """Every program has written a line to each of its outputs."""
 
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int) -> OutputPiece:
+    async def replicas(self, key: PartyKey) -> int:
+        return 1
+
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         return OutputPiece(offset, LINE[offset:])
 
 

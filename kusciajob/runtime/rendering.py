@@ -1,0 +1,157 @@
+"""What a party's program is given: environment, command line and config files. The same for every runtime."""
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import PurePosixPath
+
+from msgspec import Struct
+
+from kusciajob.contracts import DomainFacts, PartySpec
+from kusciajob.model import cluster, template
+from kusciajob.model.appimage import Container
+from kusciajob.model.expansion import expand
+from kusciajob.model.status import Endpoint
+
+CERTIFICATE_VARIABLES = {
+    "TRUSTED_CA_FILE": "ca.crt",
+    "CLIENT_CERT_FILE": "client.crt",
+    "CLIENT_PRIVATE_KEY_FILE": "client.key",
+    "SERVER_CERT_FILE": "server.crt",
+    "SERVER_PRIVATE_KEY_FILE": "server.key",
+}
+"""Where the domain's certificates are, by the names that Kuscia gives them."""
+CERTIFICATE_DIRECTORY = "kuscia/certs"
+"""Below the program's working directory, as in Kuscia."""
+_SECRET_NAMES = ("KUSCIA_API_TOKEN", "KUSCIA_DOMAIN_KEY_DATA")
+_LISTED_REFERENCES = 10
+
+
+class Rendering(Struct, frozen=True):
+    """What to give the program; files by the absolute path that the AppImage has for them."""
+
+    words: tuple[str, ...]
+    env: dict[str, str]
+    files: dict[str, str]
+    secret_files: dict[str, bytes]
+    missing: tuple[template.Missing, ...] = ()
+    """The references of config templates that found nothing."""
+
+    @property
+    def warning(self) -> str:
+        """One line on the references that are empty; "" for none."""
+        if not self.missing:
+            return ""
+        places = [f"{found.expression} ({found.file_name}, line {found.line})" for found in self.missing]
+        more = f" and {len(places) - _LISTED_REFERENCES} more" if len(places) > _LISTED_REFERENCES else ""
+        listed = " ".join(", ".join(places[:_LISTED_REFERENCES]).split())
+        return f"config templates: nothing is known of {listed}{more}: left empty (strict_templates makes it an error)"
+
+
+def render(
+    party: PartySpec,
+    container: Container,
+    *,
+    facts: DomainFacts,
+    surroundings: Mapping[str, str],
+    variables: Mapping[str, str],
+    place: Callable[[str], str],
+    is_strict: bool,
+    replica: int = 0,
+) -> Rendering:
+    """Everything that the party's program is given. TemplateError.
+
+    Of the environment, `surroundings` is what the machine has and gives way to the container's, `variables` is the
+    server's and does not. `place` puts, in any text of the AppImage, its own absolute paths where they are.
+    """
+    certificates = certificate_files(container, facts)
+    supplied = {
+        **variables,
+        **_task_variables(party, container, replica),
+        **_certificate_variables(certificates, place),
+    }
+    declared: dict[str, str] = {}
+    for variable in container.env:
+        # An entry sees those before it.
+        declared[variable.name] = place(expand(variable.value, ChainMap(supplied, declared)))
+    words = [expand(word, ChainMap(supplied, declared)) for word in (*container.command, *container.args)]
+    env = {**surroundings, **declared, **supplied}
+    # The domain's own values hide what the machine has, and nothing else.
+    values = {
+        **surroundings,
+        **facts.values,
+        **facts.names,
+        **declared,
+        **supplied,
+        "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config,
+    }
+    files = {}
+    missing: tuple[template.Missing, ...] = ()
+    templates = party.image.config_templates if party.image else {}
+    for mount in container.config_volume_mounts:
+        rendered = template.render(
+            place(templates[mount.sub_path]),
+            values,
+            file_name=mount.sub_path,
+            secrets=(*facts.values, *_SECRET_NAMES),
+            is_strict=is_strict,
+        )
+        files[mount.mount_path] = rendered.text
+        missing += rendered.missing
+    return Rendering(tuple(map(place, words)), env, files, certificates, missing)
+
+
+def certificate_files(container: Container, facts: DomainFacts) -> dict[str, bytes]:
+    """The domain's certificates by the absolute path at which the program finds them."""
+    directory = PurePosixPath(container.working_dir or "/", CERTIFICATE_DIRECTORY)
+    return {str(directory / name): pem for name, pem in facts.certificates.items()}
+
+
+def port_of(endpoint: Endpoint) -> int:
+    """The port number of an address."""
+    return int(endpoint.address.rpartition(":")[2])
+
+
+def _certificate_variables(certificates: Mapping[str, bytes], place: Callable[[str], str]) -> dict[str, str]:
+    paths = {PurePosixPath(path).name: path for path in certificates}
+    return {variable: place(paths[name]) for variable, name in CERTIFICATE_VARIABLES.items() if name in paths}
+
+
+def endpoints_of_replica(container: Container, endpoints: Sequence[Endpoint], replica: int) -> Sequence[Endpoint]:
+    """Of a party's addresses those of one replica: they stand replica by replica, each in the order of the ports."""
+    ports = len(container.ports)
+    return endpoints[replica * ports : (replica + 1) * ports]
+
+
+def _task_variables(party: PartySpec, container: Container, replica: int) -> dict[str, str]:
+    endpoints = endpoints_of_replica(container, party.endpoints[party.key.party], replica)
+    variables = {
+        "TASK_ID": party.task_id,
+        "KUSCIA_DOMAIN_ID": party.spec.tasks[party.key.task].parties[party.key.party].domain_id,
+        "TASK_CLUSTER_DEFINE": _cluster_define(party, replica),
+        "ALLOCATED_PORTS": cluster.allocated_ports(
+            [
+                cluster.AllocatedPort(endpoint.port_name, port_of(endpoint), endpoint.scope, endpoint.protocol)
+                for endpoint in endpoints
+            ]
+        ),
+    }
+    for endpoint in endpoints:
+        variables[cluster.port_variable(endpoint.port_name)] = str(port_of(endpoint))
+    return variables
+
+
+def _cluster_define(party: PartySpec, replica: int) -> str:
+    parties = [
+        cluster.ClusterParty(member.domain_id, member.role, tuple(_services(endpoints)))
+        for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
+    ]
+    return cluster.cluster_define(parties, self_party=party.key.party, self_endpoint=replica)
+
+
+def _services(endpoints: Sequence[Endpoint]) -> Iterator[cluster.Service]:
+    """The shared ports, each with the addresses of all replicas in their order."""
+    addresses: dict[str, list[str]] = {}
+    for endpoint in endpoints:
+        if endpoint.scope != "Local":
+            addresses.setdefault(endpoint.port_name, []).append(endpoint.address)
+    return (cluster.Service(name, tuple(of_port)) for name, of_port in addresses.items())

@@ -1,0 +1,60 @@
+"""What the programs of a domain call this server and each other with: the domain's own token and certificate."""
+
+import base64
+from pathlib import Path
+
+from kusciajob.contracts import DomainFacts, StartFailed
+from kusciajob.security.guard import Guard
+from kusciajob.security.tls import CA_CERTIFICATE, domain_certificate, domain_key
+from kusciajob.security.tokens import domain_file
+
+_WITHOUT_TLS = DomainFacts(
+    names={
+        "KUSCIA_API_PROTOCOL": "NOTLS",
+        **dict.fromkeys(
+            (
+                "KUSCIA_API_TOKEN",
+                "KUSCIA_DOMAIN_KEY_DATA",
+                "TRUSTED_CA_FILE",
+                "CLIENT_CERT_FILE",
+                "CLIENT_PRIVATE_KEY_FILE",
+                "SERVER_CERT_FILE",
+                "SERVER_PRIVATE_KEY_FILE",
+            ),
+            "",
+        ),
+    }
+)
+
+
+class DomainCredentials:
+    """Reads them from the directory that `kusciajob init` wrote, anew for each party. Without TLS all are empty."""
+
+    def __init__(self, directory: Path, guard: Guard | None) -> None:
+        self._directory = directory
+        self._guard = guard
+
+    def of(self, domain: str) -> DomainFacts:
+        """Never the master's token nor another domain's; what a domain has no file for is left out. StartFailed."""
+        if self._guard is None:
+            return _WITHOUT_TLS
+        names = {"KUSCIA_API_PROTOCOL": "MTLS" if self._guard.requires_client_certificate else "TLS"}
+        if token := self._read(domain_file(self._directory, domain)):
+            names["KUSCIA_API_TOKEN"] = token.strip().decode("ascii", errors="replace")
+        certificate = self._read(self._directory / domain_certificate(domain))
+        key = self._read(self._directory / domain_key(domain))
+        authority = self._read(self._directory / CA_CERTIFICATE)
+        certificates = {"ca.crt": authority} if authority else {}
+        if certificate and key:
+            names["KUSCIA_DOMAIN_KEY_DATA"] = base64.b64encode(key).decode()
+            certificates |= {f"{side}.crt": certificate for side in ("client", "server")}
+            certificates |= {f"{side}.key": key for side in ("client", "server")}
+        return DomainFacts(names=names, certificates=certificates)
+
+    def _read(self, file: Path) -> bytes:
+        try:
+            return file.read_bytes()
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise StartFailed(f"{file.name} of the domain cannot be read: {error.strerror}") from None
