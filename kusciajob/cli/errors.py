@@ -1,5 +1,8 @@
 """How a command ends when it cannot do what it was asked."""
 
+import json
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import IO, Any
 
 import click
@@ -17,6 +20,11 @@ class CommandError(click.ClickException):
 
     exit_code = EXIT_FAILED
 
+    def __init__(self, message: str, code: int | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        """Kuscia's code where a server has answered with one."""
+
     def show(self, file: IO[Any] | None = None) -> None:
         terminal.say_line(f"kusciajob: {self.message}", file=file, err=file is None)
 
@@ -31,3 +39,18 @@ class ServerDied(CommandError):
     """A part of the server in this process ended unexpectedly."""
 
     exit_code = EXIT_INTERNAL
+
+
+def wants_json(arguments: Sequence[str]) -> bool:
+    """Whether -o json is among the arguments, also where others of them are wrong."""
+    values = [
+        *(value for flag, value in pairwise(arguments) if flag in ("-o", "--output")),
+        *(text.removeprefix("--output=") for text in arguments if text.startswith("--output=")),
+        *(text[2:].removeprefix("=") for text in arguments if text.startswith("-o")),
+    ]
+    return "json" in values
+
+
+def as_json(message: str, code: int) -> str:
+    """The error as one JSON object: the text, and Kuscia's code or else the program's exit code."""
+    return json.dumps({"code": code, "message": message}, ensure_ascii=False)

@@ -11,7 +11,7 @@ import click
 
 from kusciajob import __version__
 from kusciajob.cli import signals, terminal
-from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERNAL, EXIT_INTERRUPTED
+from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERNAL, EXIT_INTERRUPTED, as_json, wants_json
 
 # Each command is the function of its name in that module, imported when it is used: starting up has to be fast.
 _COMMANDS = {
@@ -75,13 +75,18 @@ def main() -> NoReturn:
 
 
 def _run() -> int:
+    is_json = wants_json(sys.argv[1:])
     try:
         exit_code: int | None = cli.main(prog_name="kusciajob", standalone_mode=False)
         sys.stdout.flush()
     except click.ClickException as error:
-        text = io.StringIO()  # it may quote whatever was typed
-        error.show(text)
-        terminal.say(text.getvalue().rstrip("\n"), err=True)
+        if is_json:
+            code = getattr(error, "code", None) or error.exit_code
+            terminal.say_json(as_json(error.format_message(), code), err=True)
+            return error.exit_code
+        shown = io.StringIO()  # it may quote whatever was typed
+        error.show(shown)
+        terminal.say(shown.getvalue().rstrip("\n"), err=True)
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         return EXIT_INTERRUPTED
@@ -91,9 +96,10 @@ def _run() -> int:
     except Exception as error:
         if os.environ.get("KUSCIAJOB_LOG_LEVEL") == "debug":
             terminal.say(traceback.format_exc(), err=True)
-        description = f"{type(error).__name__}: {error}"
-        terminal.say_line(
-            f"kusciajob: unexpected error: {description} (KUSCIAJOB_LOG_LEVEL=debug shows where)", err=True
-        )
+        text = f"unexpected error: {type(error).__name__}: {error} (KUSCIAJOB_LOG_LEVEL=debug shows where)"
+        if is_json:
+            terminal.say_json(as_json(text, EXIT_INTERNAL), err=True)
+        else:
+            terminal.say_line(f"kusciajob: {text}", err=True)
         return EXIT_INTERNAL
     return exit_code or 0

@@ -34,6 +34,11 @@ output = click.option(
 reason = click.option("--reason", metavar="TEXT", default="", help="Kept with the job for others to read.")
 
 
+def wait(text: str) -> Callable[[_Function], _Function]:
+    """--wait with that help; the command gets it as `waits`."""
+    return click.option("--wait", "waits", is_flag=True, help=text)
+
+
 def server(function: _Function) -> _Function:
     """--server and what TLS needs; the command gets them as one argument `server`, a Target."""
 

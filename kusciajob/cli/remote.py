@@ -12,7 +12,7 @@ import grpc
 
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
-from kusciajob.client.connection import ClientError, Connection, Unreachable, tls_credentials
+from kusciajob.client.connection import CallFailed, ClientError, Connection, Unreachable, tls_credentials
 
 
 @asynccontextmanager
@@ -27,7 +27,7 @@ async def connected(target: Target) -> AsyncIterator[Connection]:
             f"or name another address by --server or KUSCIAJOB_SERVER ({error.details})"
         ) from None
     except ClientError as error:
-        raise CommandError(str(error)) from None
+        raise CommandError(str(error), error.code if isinstance(error, CallFailed) else None) from None
 
 
 def end_promptly() -> None:

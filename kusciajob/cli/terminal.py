@@ -51,9 +51,9 @@ def say_line(text: str, *, file: IO[Any] | None = None, err: bool = False) -> No
     click.echo(one_line(text), file=file, err=err)
 
 
-def say_json(text: str) -> None:
-    """Print JSON, and flush it."""
-    click.echo(json_text(text))
+def say_json(text: str, *, err: bool = False) -> None:
+    """Print JSON, to stdout or stderr, and flush it."""
+    click.echo(json_text(text), err=err)
 
 
 def is_terminal() -> bool:

@@ -103,7 +103,8 @@ def test_a_job_is_created_watched_shown_and_deleted(server: RunningServer, tmp_p
     assert line.split()[:3] == ["life", "Succeeded", "2/2"]
 
     deleted = kusciajob("delete", "life", server=server)
-    assert (deleted.returncode, deleted.stdout, deleted.stderr) == (0, "", "")
+    assert (deleted.returncode, deleted.stderr) == (0, "")
+    assert deleted.stdout == "deleted job life: it was Succeeded\n"
     assert_refused(kusciajob("get", "life", server=server), '"life" not found', "(code 11202)")
 
 
