@@ -8,7 +8,7 @@ DEMO   := .demo
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-hostile soak fuzz check bench bench-full fmt proto readme clean
+.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check bench bench-full fmt proto readme clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -40,6 +40,9 @@ test: $(VENV)/.ready ## run the test suite, but for what test-hostile runs
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, and see what that costs (2 minutes)
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile -m hostile
+
+test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
+	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
 
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
@@ -74,4 +77,4 @@ readme: $(VENV)/.ready ## write the README's parts that come from the code
 	$(BIN)/python scripts/gen_readme.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) $(ENGINE) $(DEMO) build *.egg-info
+	rm -rf $(VENV) $(VENV)-3.* $(ENGINE) $(DEMO) build *.egg-info

@@ -344,9 +344,9 @@ def event_of_job(connection: sqlite3.Connection, row: tuple[Any, ...]) -> JobEve
         return None
     # An ERROR may have followed in the same commit.
     job = connection.execute(
-        "SELECT job_id, initiator, number, status FROM job WHERE number = ?1 AND (revision = ?2"
-        " OR revision = ?2 + 1 AND (SELECT type FROM log WHERE revision = ?2 + 1) = 'ERROR')",
-        (number, revision),
+        "SELECT job_id, initiator, number, status FROM job WHERE number = :number AND (revision = :revision"
+        " OR revision = :revision + 1 AND (SELECT type FROM log WHERE revision = :revision + 1) = 'ERROR')",
+        {"number": number, "revision": revision},
     ).fetchone()
     if job is None:
         return None

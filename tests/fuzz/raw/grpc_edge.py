@@ -50,6 +50,9 @@ class _Context:
     async def read(self) -> bytes:
         return self._request
 
+    async def send_initial_metadata(self, _: tuple[()]) -> None:
+        pass
+
     async def write(self, message: Any) -> None:
         self.written.append(message)
         if len(self.written) == LEAVES_AFTER:
