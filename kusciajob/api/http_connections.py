@@ -14,7 +14,7 @@ from aiohttp.http_exceptions import LineTooLong
 from msgspec import Struct
 
 from kusciajob.api.gate import LimitReached, Quota, take_places
-from kusciajob.api.http_log import protocol_logger
+from kusciajob.api.http_log import SlipLog, protocol_logger
 from kusciajob.api.http_messages import Refused, refusal
 from kusciajob.wire.status import Code
 
@@ -101,7 +101,7 @@ class HttpListener:
             if place is None:
                 connection.close()
             else:
-                self._run(self._begin(connection, tls, place))
+                self._run(self._begin(connection, address[0], tls, place))
 
     def _take_place(self, host: str) -> Callable[[], None] | None:
         """What gives the place of a new connection back; None when there is none."""
@@ -118,12 +118,13 @@ class HttpListener:
     async def _begin(
         self,
         connection: socket.socket,
+        peer: str,
         tls: ssl.SSLContext | None,
         give_back: Callable[[], None],
     ) -> None:
         """The handshake of a new connection; what it brings is served from then on."""
         made = self._server()
-        made.give_back = give_back
+        made.give_back, made.peer = give_back, peer
         try:
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: made, connection, ssl=tls, ssl_handshake_timeout=HANDSHAKE_SECONDS if tls else None
@@ -131,6 +132,8 @@ class HttpListener:
         except BaseException as error:
             made.leave()
             connection.close()
+            if isinstance(error, ssl.SSLError):
+                self._server.slips.note_handshake(peer, error)
             if not isinstance(error, OSError):
                 raise
 
@@ -138,10 +141,12 @@ class HttpListener:
 class _Server(web.Server):
     def __init__(self, serve: Handler) -> None:
         super().__init__(serve, handler_cancellation=True)  # who has gone is served no longer
+        self.slips = SlipLog()
 
     def __call__(self) -> "_Connection":
         return _Connection(
             self,
+            self.slips,
             loop=self._loop,
             access_log=None,
             logger=protocol_logger,
@@ -155,11 +160,15 @@ class _Server(web.Server):
 class _Connection(web.RequestHandler):
     """aiohttp's, which gives its place back at its end, bears no silence and tells nothing of what it was sent."""
 
-    __slots__ = ("_head_deadline", "give_back")
+    __slots__ = ("_has_begun", "_head_deadline", "_is_slip", "_slips", "give_back", "peer")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, server: web.Server, slips: SlipLog, **kwargs: Any) -> None:
+        super().__init__(server, **kwargs)
+        self._slips = slips
+        self._has_begun = False
+        self._is_slip = False
         self.give_back: Callable[[], None] | None = None
+        self.peer = ""
         self._head_deadline: asyncio.TimerHandle | None = None
 
     def leave(self) -> None:
@@ -173,6 +182,13 @@ class _Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._head_deadline = self._loop.call_later(HEAD_SECONDS, self._close_unused)
+
+    def data_received(self, data: bytes) -> None:
+        if not self._has_begun:
+            self._has_begun = True
+            is_tls = self.transport is not None and self.transport.get_extra_info("ssl_object") is not None
+            self._is_slip = self._slips.note_start(self.peer, data, is_tls=is_tls)
+        super().data_received(data)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self.leave()
@@ -192,7 +208,7 @@ class _Connection(web.RequestHandler):
         """aiohttp's own answer quotes what it was sent, tokens included."""
         if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
             self.logger.error("a request from %s has failed", request.remote, exc_info=exc)
-        else:
+        elif not self._is_slip:  # that was told
             self.logger.warning("refused what is no HTTP request from %s (%s)", request.remote, type(exc).__name__)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer has begun, another cannot be sent")

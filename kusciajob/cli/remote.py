@@ -10,9 +10,19 @@ from contextlib import asynccontextmanager
 
 import grpc
 
+from kusciajob.cli import slips
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
-from kusciajob.client.connection import CallFailed, ClientError, Connection, Unreachable, tls_credentials
+from kusciajob.client.connection import (
+    CallFailed,
+    ClientError,
+    Connection,
+    NotKnown,
+    Unreachable,
+    tls_credentials,
+    token_file_of,
+)
+from kusciajob.security.errors import SecurityError
 
 
 @asynccontextmanager
@@ -22,10 +32,14 @@ async def connected(target: Target) -> AsyncIterator[Connection]:
         async with Connection(target.address, _credentials(target)) as connection:
             yield connection
     except Unreachable as error:
+        slip = await slips.explain(target, error.details)
         raise CommandError(
-            f"no job server can be reached at {error.address}: start one there with `kusciajob serve`, "
+            slip
+            or f"no job server can be reached at {error.address}: start one there with `kusciajob serve`, "
             f"or name another address by --server or KUSCIAJOB_SERVER ({error.details})"
         ) from None
+    except NotKnown as error:
+        raise CommandError(f"{error}{_whose_token(target)}") from None
     except ClientError as error:
         raise CommandError(str(error), error.code if isinstance(error, CallFailed) else None) from None
 
@@ -47,4 +61,16 @@ def _credentials(target: Target) -> grpc.ChannelCredentials | None:
     try:
         return tls_credentials(target.cert_dir, target.token_file)
     except OSError as error:
-        raise CommandError(f"{error.filename} cannot be read: {error.strerror}") from None
+        raise CommandError(
+            f"{error.filename} cannot be read: {error.strerror}; --cert-dir takes a directory with ca.crt, token and, "
+            "for mtls, client.crt and client.key, as `kusciajob init` writes them; --token-file names another token"
+        ) from None
+    except SecurityError as error:
+        raise CommandError(f"{error}; --token-file names another") from None
+
+
+def _whose_token(target: Target) -> str:
+    if target.cert_dir is None:
+        return "; call it with --cert-dir DIR (or KUSCIAJOB_CERT_DIR), where DIR has ca.crt and token"
+    file = token_file_of(target.cert_dir, target.token_file)
+    return f"; the token is from {file}: copy the server's there, or name another by --token-file"

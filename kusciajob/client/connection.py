@@ -12,7 +12,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc, log_pb2, log_pb2_grpc
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
-from kusciajob.security.tokens import MASTER_FILE
+from kusciajob.security.tokens import MASTER_FILE, read_token
 
 CALL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
@@ -44,6 +44,10 @@ class RpcFailed(ClientError):
     """gRPC ended a call with an error before or outside its meaning."""
 
 
+class NotKnown(RpcFailed):
+    """The server accepts neither this caller's token nor its withdrawn certificate, or there is no token."""
+
+
 class Unreachable(ClientError):
     """No server answers at the address, or the connection was lost."""
 
@@ -54,10 +58,13 @@ class Unreachable(ClientError):
 
 
 def tls_credentials(directory: Path, token_file: Path | None = None) -> grpc.ChannelCredentials:
-    """The certificates and the token in a directory made by `kusciajob init`, or another token. OSError."""
+    """The certificates and the token in a directory made by `kusciajob init`, or another token.
+
+    OSError, SecurityError for what is no token.
+    """
     certificate = directory / CLIENT_CERTIFICATE
     has_certificate = certificate.exists()  # tls, unlike mtls, needs none
-    token = (token_file or directory / MASTER_FILE).read_text().strip()
+    token = read_token(token_file_of(directory, token_file))
     channel = grpc.ssl_channel_credentials(
         root_certificates=(directory / CA_CERTIFICATE).read_bytes(),
         private_key=(directory / CLIENT_KEY).read_bytes() if has_certificate else None,
@@ -68,6 +75,11 @@ def tls_credentials(directory: Path, token_file: Path | None = None) -> grpc.Cha
         done((("token", token),), None)
 
     return grpc.composite_channel_credentials(channel, grpc.metadata_call_credentials(add_token))  # type: ignore[arg-type]
+
+
+def token_file_of(directory: Path, token_file: Path | None = None) -> Path:
+    """Where the token is that calls are made with."""
+    return token_file or directory / MASTER_FILE
 
 
 class Connection:
@@ -136,6 +148,8 @@ class Connection:
         match code:
             case grpc.StatusCode.UNAVAILABLE:
                 return Unreachable(self._address, details)
+            case grpc.StatusCode.UNAUTHENTICATED:
+                return NotKnown(f"{details} (gRPC {code.name})")
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return RpcFailed(f"the server at {self._address} did not answer within {CALL_SECONDS:g} seconds")
             case grpc.StatusCode.UNIMPLEMENTED:

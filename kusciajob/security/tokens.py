@@ -78,16 +78,21 @@ def _presented(token: str | bytes | None) -> bytes:
     return (token.encode(errors="surrogateescape") if isinstance(token, str) else token or b"").strip()
 
 
+def read_token(file: Path) -> str:
+    """The token in the file. OSError, SecurityError where it holds none."""
+    token = file.read_bytes().strip()
+    if not _TOKEN.fullmatch(token):
+        raise SecurityError(f"token file {file} holds no token: expected one word of visible ASCII characters")
+    return token.decode()
+
+
 def _read(file: Path) -> bytes:
     try:
-        token = file.read_bytes().strip()
+        return read_token(file).encode()
     except OSError as error:
         raise SecurityError(
             f"token file {file} cannot be read: {error.strerror}; `kusciajob init` makes a new set of files"
         ) from None
-    if not _TOKEN.fullmatch(token):
-        raise SecurityError(f"token file {file} holds no token: expected one word of visible ASCII characters")
-    return token
 
 
 def _digest(token: bytes) -> bytes:

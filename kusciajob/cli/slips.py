@@ -1,0 +1,250 @@
+"""Why a server cannot be called as it was: the address is asked what it speaks, and the slip is named.
+
+Nothing secret is sent to it: a client certificate where there is one, never a token.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import Struct
+
+from kusciajob.cli.options import Target
+from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
+
+PROBE_SECONDS = 3.0
+"""How long the address may take to show what it speaks, in all."""
+MAX_NAMES = 5
+
+# A gRPC client's first bytes, an empty SETTINGS frame included: gRPC answers with its own, HTTP/1 with a refusal.
+_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+_FRAME_HEAD_BYTES = 9
+_SETTINGS_HEAD = bytes((4, 0, 0, 0, 0, 0))
+"""How a frame's head goes on behind its length."""
+_TLS_ALERT = b"\x15\x03"
+_ADDRESS = re.compile(r"(?:dns:///?|ipv4:|ipv6:)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})")
+_UNRESOLVED = ("errors resolving", "DNS resolution failed")
+"""How gRPC begins where a name has no address; to look it up once more could take longer than a probe may."""
+_URL = re.compile(r"[a-z]+://(?P<place>[^/?#]+).*", re.IGNORECASE)
+
+
+class Protocol(StrEnum):
+    """What is spoken at an address, inside TLS or without."""
+
+    GRPC = "gRPC"
+    HTTP = "HTTP"
+    OTHER = "other"
+
+
+class _Place(Struct, frozen=True):
+    host: str
+    port: int
+
+
+class _Heard(Struct, frozen=True):
+    """What an address has shown of itself. `protocol` None: it hung up before."""
+
+    protocol: Protocol | None
+    negotiated: Protocol | None = None
+    """What it has chosen during the TLS handshake."""
+
+
+_GRPC_ADDRESS = "--server takes the gRPC address, port 8083 by default (`serving gRPC on` in the server's log)"
+_WITH_CERTIFICATES = "--cert-dir DIR (or KUSCIAJOB_CERT_DIR), the certificates and token that `kusciajob init` made"
+_WITHOUT_CERTIFICATES = "without --cert-dir (and KUSCIAJOB_CERT_DIR)"
+_FROM_SERVER = "copy ca.crt, client.crt, client.key and token from the server's directory of certificates"
+
+_WRONG_SPEECH: Mapping[tuple[bool, bool, Protocol], str] = {
+    # whether the client used TLS, whether the server does, and what it speaks
+    (False, True, Protocol.GRPC): f"the server at {{address}} speaks TLS: call it with {_WITH_CERTIFICATES}",
+    (False, False, Protocol.HTTP): f"{{address}} is an HTTP port: {_GRPC_ADDRESS}",
+    (False, True, Protocol.HTTP): (
+        f"{{address}} is an HTTP port with TLS: {_GRPC_ADDRESS}; call that with {_WITH_CERTIFICATES}"
+    ),
+    (True, False, Protocol.GRPC): (
+        f"the server at {{address}} does not speak TLS: call it {_WITHOUT_CERTIFICATES}, or start it with "
+        "certificates (`kusciajob serve --cert-dir DIR`)"
+    ),
+    (True, False, Protocol.HTTP): (
+        f"{{address}} is an HTTP port without TLS: {_GRPC_ADDRESS}; call that {_WITHOUT_CERTIFICATES}"
+    ),
+    (True, True, Protocol.HTTP): f"{{address}} is an HTTP port: {_GRPC_ADDRESS}",
+    **{
+        (client, server, Protocol.OTHER): f"{{address}} is no job server's: it speaks neither gRPC nor HTTP there; "
+        f"{_GRPC_ADDRESS}"
+        for client in (False, True)
+        for server in (False, True)
+    },
+}
+
+_FOREIGN = (
+    f"the server at {{address}} has a certificate that the authority in {{authority}} has not signed: {_FROM_SERVER}, "
+    "or name another directory by --cert-dir"
+)
+_ANOTHER_NAME = (
+    "the certificate of the server at {address} is not for {host}{names}: call it by a name that it is for, or make "
+    "one for that name on the server (`kusciajob init --san {host} --force`; clients need the new files then)"
+)
+# By OpenSSL's X509_V_ERR numbers.
+_WRONG_CERTIFICATE: Mapping[int, str] = {
+    9: "the certificate of the server at {address} is not valid yet: compare the clocks of both machines",
+    10: (
+        "the certificate of the server at {address} has expired: make a new one there with `kusciajob init --force`, "
+        "then copy the files to the clients"
+    ),
+    **dict.fromkeys((18, 19, 20, 21), _FOREIGN),
+    **dict.fromkeys((62, 64), _ANOTHER_NAME),
+}
+
+
+async def explain(target: Target, details: str) -> str | None:
+    """What is wrong with how the target was called, and what to type instead; None where that does not show.
+
+    `details` is what gRPC says of the failure.
+    """
+    url = _URL.fullmatch(target.address)
+    if url:
+        return f"--server takes HOST:PORT, not a URL: type --server {url['place']} with the port of gRPC"
+    if re.fullmatch(r"[\w.-]+|\[[^\]]+\]", target.address):
+        return f"--server takes HOST:PORT, and {target.address} has no port: type --server {target.address}:8083"
+    written = _ADDRESS.fullmatch(target.address)
+    if not written or details.startswith(_UNRESOLVED):
+        return None
+    place = _Place(written["v6"] or written["host"], int(written["port"]))
+    try:
+        async with asyncio.timeout(PROBE_SECONDS):
+            if target.cert_dir is None:
+                return await _explain_plain(target.address, place)
+            return await _explain_tls(target.address, place, target.cert_dir)
+    except (OSError, OverflowError):  # nobody there, or silent
+        return None
+
+
+async def _explain_plain(address: str, place: _Place) -> str | None:
+    protocol = (await _ask(place, None)).protocol
+    if protocol is not None:
+        return _wrong_speech(address, protocol, is_client_tls=False, is_server_tls=False)
+    try:
+        heard = await _ask(place, _unverified())
+    except ssl.SSLError as error:
+        if not _is_alert(error):
+            return None
+        heard = _Heard(Protocol.GRPC)
+    spoken = heard.protocol or heard.negotiated or Protocol.GRPC
+    return _wrong_speech(address, spoken, is_client_tls=False, is_server_tls=True)
+
+
+async def _explain_tls(address: str, place: _Place, directory: Path) -> str | None:
+    try:
+        context = ssl.create_default_context(cafile=directory / CA_CERTIFICATE)
+    except ssl.SSLError:
+        return f"{directory / CA_CERTIFICATE} holds no certificate as PEM: {_FROM_SERVER}"
+    has_certificate = (directory / CLIENT_CERTIFICATE).exists()
+    try:
+        if has_certificate:
+            context.load_cert_chain(directory / CLIENT_CERTIFICATE, directory / CLIENT_KEY, password="")
+    except (ssl.SSLError, ValueError):
+        return (
+            f"{directory / CLIENT_CERTIFICATE} and {directory / CLIENT_KEY} are no certificate and its key, "
+            f"unencrypted, as PEM: {_FROM_SERVER}"
+        )
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    try:
+        heard = await _ask(place, context)
+    except ssl.SSLCertVerificationError as error:
+        return await _wrong_certificate(error, address, place, directory)
+    except (ssl.SSLError, ConnectionError) as error:
+        if isinstance(error, ssl.SSLError) and _is_alert(error):
+            # TLS 1.2, where the server looks at the client's certificate before the handshake is over.
+            return _wrong_client_certificate(address, directory, is_there=has_certificate)
+        protocol = (await _ask(place, None)).protocol
+        return protocol and _wrong_speech(address, protocol, is_client_tls=True, is_server_tls=False)
+    if heard.protocol is None and heard.negotiated is not Protocol.HTTP:
+        return _wrong_client_certificate(address, directory, is_there=has_certificate)
+    spoken = heard.protocol or Protocol.HTTP
+    return _wrong_speech(address, spoken, is_client_tls=True, is_server_tls=True)
+
+
+def _wrong_speech(address: str, protocol: Protocol, *, is_client_tls: bool, is_server_tls: bool) -> str | None:
+    text = _WRONG_SPEECH.get((is_client_tls, is_server_tls, protocol))
+    return text and text.format(address=address)
+
+
+async def _wrong_certificate(error: ssl.SSLCertVerificationError, address: str, place: _Place, directory: Path) -> str:
+    text = _WRONG_CERTIFICATE.get(error.verify_code)
+    if text is None:
+        return f"the certificate of the server at {address} cannot be accepted: {error.verify_message}"
+    names = await _names_at(place, directory) if text is _ANOTHER_NAME else []
+    known = f" but for {', '.join(names[:MAX_NAMES])}" if names else ""
+    return text.format(address=address, host=place.host, names=known, authority=directory / CA_CERTIFICATE)
+
+
+async def _names_at(place: _Place, directory: Path) -> list[str]:
+    """Whom the server's certificate is for; the authority has signed it."""
+    context = ssl.create_default_context(cafile=directory / CA_CERTIFICATE)
+    context.check_hostname = False
+    _, writer = await asyncio.open_connection(place.host, place.port, ssl=context)
+    try:
+        certificate = writer.get_extra_info("peercert")
+    finally:
+        writer.transport.abort()
+    return [name for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
+
+
+def _wrong_client_certificate(address: str, directory: Path, *, is_there: bool) -> str:
+    """The server was satisfactory, and hung up when it had seen what this client has."""
+    if not is_there:
+        return (
+            f"the server at {address} asks for a client certificate (mtls), and there is no "
+            f"{directory / CLIENT_CERTIFICATE}: copy client.crt and client.key from the server's directory of "
+            "certificates"
+        )
+    return (
+        f"the server at {address} does not accept {directory / CLIENT_CERTIFICATE}: the authority in the server's "
+        "ca.crt has not signed it, or it has expired; copy client.crt and client.key from the server's directory of "
+        "certificates"
+    )
+
+
+async def _ask(place: _Place, context: ssl.SSLContext | None) -> _Heard:
+    """Begin as a gRPC client does. ssl.SSLError, OSError where no connection comes about."""
+    name = place.host if context else None
+    reader, writer = await asyncio.open_connection(place.host, place.port, ssl=context, server_hostname=name)
+    try:
+        writer.write(_PREFACE)
+        try:
+            start = await reader.readexactly(_FRAME_HEAD_BYTES)
+        except asyncio.IncompleteReadError as error:
+            start = error.partial
+        except OSError:  # hung up, or a TLS alert: it has seen our certificate, or that there is none
+            start = b""
+        handshake = writer.get_extra_info("ssl_object")
+    finally:
+        writer.transport.abort()
+    negotiated = {"h2": Protocol.GRPC, "http/1.1": Protocol.HTTP}
+    chosen = negotiated.get(handshake.selected_alpn_protocol()) if handshake else None
+    return _Heard(_protocol_of(start), chosen)
+
+
+def _protocol_of(start: bytes) -> Protocol | None:
+    if not start or start.startswith(_TLS_ALERT):
+        return None
+    if start.startswith(b"HTTP/"):
+        return Protocol.HTTP
+    return Protocol.GRPC if start[3:] == _SETTINGS_HEAD else Protocol.OTHER
+
+
+def _unverified() -> ssl.SSLContext:
+    """For a look at whether there is TLS at all; what is heard is trusted with nothing."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    return context
+
+
+def _is_alert(error: ssl.SSLError) -> bool:
+    """Whether the other side speaks TLS, and has refused."""
+    return "_ALERT_" in (error.reason or "")
