@@ -7,50 +7,21 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
-from enum import StrEnum
+from contextlib import suppress
 from pathlib import Path
 
-from msgspec import Struct
-
 from kusciajob.cli.options import Target
+from kusciajob.client.probe import Heard, Place, Protocol, ask, is_alert, names_at, unverified
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 
 PROBE_SECONDS = 3.0
 """How long the address may take to show what it speaks, in all."""
 MAX_NAMES = 5
 
-# A gRPC client's first bytes, an empty SETTINGS frame included: gRPC answers with its own, HTTP/1 with a refusal.
-_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
-_FRAME_HEAD_BYTES = 9
-_SETTINGS_HEAD = bytes((4, 0, 0, 0, 0, 0))
-"""How a frame's head goes on behind its length."""
-_TLS_ALERT = b"\x15\x03"
 _ADDRESS = re.compile(r"(?:dns:///?|ipv4:|ipv6:)?(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:/\[\]]+)):(?P<port>\d{1,5})")
 _UNRESOLVED = ("errors resolving", "DNS resolution failed")
 """How gRPC begins where a name has no address; to look it up once more could take longer than a probe may."""
-_URL = re.compile(r"[a-z]+://(?P<place>[^/?#]+).*", re.IGNORECASE)
-
-
-class Protocol(StrEnum):
-    """What is spoken at an address, inside TLS or without."""
-
-    GRPC = "gRPC"
-    HTTP = "HTTP"
-    OTHER = "other"
-
-
-class _Place(Struct, frozen=True):
-    host: str
-    port: int
-
-
-class _Heard(Struct, frozen=True):
-    """What an address has shown of itself. `protocol` None: it hung up before."""
-
-    protocol: Protocol | None
-    negotiated: Protocol | None = None
-    """What it has chosen during the TLS handshake."""
-
+_URL = re.compile(r"(?:https?|grpcs?)://(?P<place>[^/?#]+).*", re.IGNORECASE)
 
 _GRPC_ADDRESS = "--server takes the gRPC address, port 8083 by default (`serving gRPC on` in the server's log)"
 _WITH_CERTIFICATES = "--cert-dir DIR (or KUSCIAJOB_CERT_DIR), the certificates and token that `kusciajob init` made"
@@ -107,13 +78,13 @@ async def explain(target: Target, details: str) -> str | None:
     """
     url = _URL.fullmatch(target.address)
     if url:
-        return f"--server takes HOST:PORT, not a URL: type --server {url['place']} with the port of gRPC"
+        return f"--server takes HOST:PORT, not a URL: type --server {url['place']}, with the port of gRPC"
     if re.fullmatch(r"[\w.-]+|\[[^\]]+\]", target.address):
         return f"--server takes HOST:PORT, and {target.address} has no port: type --server {target.address}:8083"
     written = _ADDRESS.fullmatch(target.address)
     if not written or details.startswith(_UNRESOLVED):
         return None
-    place = _Place(written["v6"] or written["host"], int(written["port"]))
+    place = Place(written["v6"] or written["host"], int(written["port"]))
     try:
         async with asyncio.timeout(PROBE_SECONDS):
             if target.cert_dir is None:
@@ -123,21 +94,21 @@ async def explain(target: Target, details: str) -> str | None:
         return None
 
 
-async def _explain_plain(address: str, place: _Place) -> str | None:
-    protocol = (await _ask(place, None)).protocol
+async def _explain_plain(address: str, place: Place) -> str | None:
+    protocol = (await ask(place, None)).protocol
     if protocol is not None:
         return _wrong_speech(address, protocol, is_client_tls=False, is_server_tls=False)
     try:
-        heard = await _ask(place, _unverified())
+        heard = await ask(place, unverified())
     except ssl.SSLError as error:
-        if not _is_alert(error):
+        if not is_alert(error):
             return None
-        heard = _Heard(Protocol.GRPC)
+        heard = Heard(Protocol.GRPC)
     spoken = heard.protocol or heard.negotiated or Protocol.GRPC
     return _wrong_speech(address, spoken, is_client_tls=False, is_server_tls=True)
 
 
-async def _explain_tls(address: str, place: _Place, directory: Path) -> str | None:
+async def _explain_tls(address: str, place: Place, directory: Path) -> str | None:
     try:
         context = ssl.create_default_context(cafile=directory / CA_CERTIFICATE)
     except ssl.SSLError:
@@ -153,19 +124,19 @@ async def _explain_tls(address: str, place: _Place, directory: Path) -> str | No
         )
     context.set_alpn_protocols(["h2", "http/1.1"])
     try:
-        heard = await _ask(place, context)
+        heard = await ask(place, context)
     except ssl.SSLCertVerificationError as error:
         return await _wrong_certificate(error, address, place, directory)
     except (ssl.SSLError, ConnectionError) as error:
-        if isinstance(error, ssl.SSLError) and _is_alert(error):
+        if isinstance(error, ssl.SSLError) and is_alert(error):
             # TLS 1.2, where the server looks at the client's certificate before the handshake is over.
             return _wrong_client_certificate(address, directory, is_there=has_certificate)
-        protocol = (await _ask(place, None)).protocol
+        protocol = (await ask(place, None)).protocol
         return protocol and _wrong_speech(address, protocol, is_client_tls=True, is_server_tls=False)
-    if heard.protocol is None and heard.negotiated is not Protocol.HTTP:
+    if heard.protocol is None and heard.negotiated is Protocol.GRPC:
         return _wrong_client_certificate(address, directory, is_there=has_certificate)
-    spoken = heard.protocol or Protocol.HTTP
-    return _wrong_speech(address, spoken, is_client_tls=True, is_server_tls=True)
+    spoken = heard.protocol or heard.negotiated
+    return spoken and _wrong_speech(address, spoken, is_client_tls=True, is_server_tls=True)
 
 
 def _wrong_speech(address: str, protocol: Protocol, *, is_client_tls: bool, is_server_tls: bool) -> str | None:
@@ -173,25 +144,18 @@ def _wrong_speech(address: str, protocol: Protocol, *, is_client_tls: bool, is_s
     return text and text.format(address=address)
 
 
-async def _wrong_certificate(error: ssl.SSLCertVerificationError, address: str, place: _Place, directory: Path) -> str:
+async def _wrong_certificate(error: ssl.SSLCertVerificationError, address: str, place: Place, directory: Path) -> str:
     text = _WRONG_CERTIFICATE.get(error.verify_code)
     if text is None:
         return f"the certificate of the server at {address} cannot be accepted: {error.verify_message}"
-    names = await _names_at(place, directory) if text is _ANOTHER_NAME else []
+    names: list[str] = []
+    if text is _ANOTHER_NAME:
+        context = ssl.create_default_context(cafile=directory / CA_CERTIFICATE)
+        context.check_hostname = False
+        with suppress(OSError):
+            names = await names_at(place, context)
     known = f" but for {', '.join(names[:MAX_NAMES])}" if names else ""
     return text.format(address=address, host=place.host, names=known, authority=directory / CA_CERTIFICATE)
-
-
-async def _names_at(place: _Place, directory: Path) -> list[str]:
-    """Whom the server's certificate is for; the authority has signed it."""
-    context = ssl.create_default_context(cafile=directory / CA_CERTIFICATE)
-    context.check_hostname = False
-    _, writer = await asyncio.open_connection(place.host, place.port, ssl=context)
-    try:
-        certificate = writer.get_extra_info("peercert")
-    finally:
-        writer.transport.abort()
-    return [name for kind, name in certificate.get("subjectAltName", ()) if kind in ("DNS", "IP Address")]
 
 
 def _wrong_client_certificate(address: str, directory: Path, *, is_there: bool) -> str:
@@ -207,44 +171,3 @@ def _wrong_client_certificate(address: str, directory: Path, *, is_there: bool) 
         "ca.crt has not signed it, or it has expired; copy client.crt and client.key from the server's directory of "
         "certificates"
     )
-
-
-async def _ask(place: _Place, context: ssl.SSLContext | None) -> _Heard:
-    """Begin as a gRPC client does. ssl.SSLError, OSError where no connection comes about."""
-    name = place.host if context else None
-    reader, writer = await asyncio.open_connection(place.host, place.port, ssl=context, server_hostname=name)
-    try:
-        writer.write(_PREFACE)
-        try:
-            start = await reader.readexactly(_FRAME_HEAD_BYTES)
-        except asyncio.IncompleteReadError as error:
-            start = error.partial
-        except OSError:  # hung up, or a TLS alert: it has seen our certificate, or that there is none
-            start = b""
-        handshake = writer.get_extra_info("ssl_object")
-    finally:
-        writer.transport.abort()
-    negotiated = {"h2": Protocol.GRPC, "http/1.1": Protocol.HTTP}
-    chosen = negotiated.get(handshake.selected_alpn_protocol()) if handshake else None
-    return _Heard(_protocol_of(start), chosen)
-
-
-def _protocol_of(start: bytes) -> Protocol | None:
-    if not start or start.startswith(_TLS_ALERT):
-        return None
-    if start.startswith(b"HTTP/"):
-        return Protocol.HTTP
-    return Protocol.GRPC if start[3:] == _SETTINGS_HEAD else Protocol.OTHER
-
-
-def _unverified() -> ssl.SSLContext:
-    """For a look at whether there is TLS at all; what is heard is trusted with nothing."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    return context
-
-
-def _is_alert(error: ssl.SSLError) -> bool:
-    """Whether the other side speaks TLS, and has refused."""
-    return "_ALERT_" in (error.reason or "")
