@@ -35,7 +35,6 @@ class Directories(Struct, frozen=True):
     mixed: Path
     """The servers' authority, and a client certificate that it has not signed."""
     without_token: Path
-    empty_token: Path
     two_tokens: Path
     wrong_token: Path
     no_pem: Path
@@ -50,7 +49,6 @@ def make_directories(place: Place, root: Path) -> Directories:
     for name in ("client.crt", "client.key"):
         shutil.copy(made.foreign / name, made.mixed / name)
     (made.without_token / "token").unlink()
-    (made.empty_token / "token").write_text("\n")
     (made.two_tokens / "token").write_text(f"{TOKEN}\n{TOKEN}\n")
     (made.wrong_token / "token").write_text(TOKEN)
     (made.no_pem / "ca.crt").write_text("no certificate")
@@ -91,7 +89,6 @@ CASES = {
         ("not for 127.0.0.2 but for localhost, 127.0.0.1:", "kusciajob init --san 127.0.0.2 --force"),
     ),
     "no token": Case("tls grpc", "without_token", ("token cannot be read", "--token-file names another")),
-    "empty token": Case("tls grpc", "empty_token", ("holds no token", "one word", "--token-file names another")),
     "two tokens": Case("tls grpc", "two_tokens", ("holds no token", "one word", "--token-file names another")),
     "wrong token": Case("tls grpc", "wrong_token", ("the token is wrong", "wrong_token/token", "by --token-file")),
     "no PEM": Case("tls grpc", "no_pem", ("no_pem/ca.crt holds no certificate as PEM", "copy ca.crt")),
