@@ -4,7 +4,8 @@ import os
 import re
 import reprlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
 
@@ -17,6 +18,13 @@ from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
 
 _HOST = re.compile(r"\*|[-a-z0-9._]+|[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*")
+_METAVARS = {
+    "path": "DIR[:DIR...]",
+    "run_as": "USER|DOMAIN=USER",
+    "allowed_hosts": "HOST,...",
+    "allowed_origins": "ORIGIN,...",
+}
+_METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")
 _ORIGIN = re.compile(r"https?://([-a-z0-9._]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 
 
@@ -235,6 +243,8 @@ class Setting(Struct, frozen=True):
     default: Any
     description: str
     choices: tuple[str, ...] = ()
+    metavar: str = ""
+    """What stands for the value in a command's help; empty for choices and for what is on or off."""
 
     @property
     def flag(self) -> str:
@@ -245,6 +255,15 @@ class Setting(Struct, frozen=True):
         return f"{ENVIRONMENT_PREFIX}{self.name.upper()}"
 
 
+class Source(StrEnum):
+    """Where a setting's value comes from."""
+
+    DEFAULT = "default"
+    FILE = "file"
+    ENVIRONMENT = "environment"
+    OPTION = "option"
+
+
 def describe() -> list[Setting]:
     """All settings, in the order of their declaration."""
     hints = get_type_hints(Settings, include_extras=True)
@@ -252,21 +271,45 @@ def describe() -> list[Setting]:
     for field in msgspec.structs.fields(Settings):
         kind, meta = get_args(hints[field.name])
         choices = get_args(kind) if getattr(kind, "__origin__", None) is Literal else ()
-        settings.append(Setting(field.name, field.default, meta.description, choices))
+        metavar = "" if choices or kind is bool else _metavar(field.name)
+        settings.append(Setting(field.name, field.default, meta.description, choices, metavar))
     return settings
+
+
+def _metavar(name: str) -> str:
+    """By the name: the unit where it has one, else what is special about it, else it is a number of things."""
+    if name in _METAVARS:
+        return _METAVARS[name]
+    return next((word.upper() for word in name.split("_") if word in _METAVAR_WORDS), "COUNT")
 
 
 def load(
     flags: Mapping[str, object], *, environment: Mapping[str, str] = os.environ, file: Path | None = None
 ) -> Settings:
     """The settings in force. SettingsError names the setting, its value and what it may be."""
-    merged: dict[str, object] = dict(_read_file(file)) if file else {}
+    return load_with_sources(flags, environment=environment, file=file)[0]
+
+
+def load_with_sources(
+    flags: Mapping[str, object], *, environment: Mapping[str, str] = os.environ, file: Path | None = None
+) -> tuple[Settings, Mapping[str, Source]]:
+    """The settings in force, and for each by its name where it comes from. SettingsError as for load."""
     settings = describe()
-    for setting in settings:
-        if environment.get(setting.variable):
-            merged[setting.name] = environment[setting.variable]
-        if flags.get(setting.name) is not None:
-            merged[setting.name] = flags[setting.name]
+    in_file = _read_file(file) if file else {}
+    in_environment = {each.name: environment[each.variable] for each in settings if environment.get(each.variable)}
+    in_flags = {each.name: flags[each.name] for each in settings if flags.get(each.name) is not None}
+    merged: dict[str, object] = {**in_file, **in_environment, **in_flags}
+    sources = dict.fromkeys((each.name for each in settings), Source.DEFAULT)
+    for source, given in (
+        (Source.FILE, in_file),
+        (Source.ENVIRONMENT, in_environment),
+        (Source.OPTION, in_flags),
+    ):
+        sources |= dict.fromkeys(given, source)
+    return _convert(merged, settings), sources
+
+
+def _convert(merged: dict[str, object], settings: Sequence[Setting]) -> Settings:
     for name in (setting.name for setting in settings if isinstance(setting.default, tuple)):
         value = merged.get(name)
         if isinstance(value, str):
@@ -293,12 +336,17 @@ def _read_file(file: Path) -> Mapping[str, object]:
     known = {setting.name for setting in describe()}
     if not isinstance(content, dict):
         raise SettingsError(f"configuration file {file} holds no settings: expected `name: value` lines (YAML) or TOML")
-    unknown = sorted(set(content) - known)
-    if unknown:
-        raise SettingsError(
-            f"configuration file {file}: unknown setting {reprlib.repr(unknown[0])}; known: {', '.join(sorted(known))}"
-        )
-    return content
+    found: dict[str, object] = {}
+    for written, value in content.items():
+        name = str(written).replace("-", "_")
+        if name not in known:
+            raise SettingsError(
+                f"configuration file {file}: unknown setting {reprlib.repr(written)}; known: {', '.join(sorted(known))}"
+            )
+        if name in found:
+            raise SettingsError(f"configuration file {file} has setting {name} twice, with - and with _")
+        found[name] = value
+    return found
 
 
 def _only(documents: list[Any]) -> Any:

@@ -70,6 +70,8 @@ class Server:
         self.grpc_port = 0
         self.http_port: int | None = None
         """None: switched off."""
+        self.app_images: tuple[str, ...] | None = ()
+        """The names of those found at the start; None where any name will do."""
         self._guard: Guard | None = None
         self._stack = AsyncExitStack()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -95,6 +97,7 @@ class Server:
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock, guard)
+        self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(
@@ -260,7 +263,7 @@ def _check_users(settings: Settings, *, has_secrets: bool) -> None:
         return
     if settings.users is None:
         if has_secrets:
-            logger.warning(
+            logger.info(
                 "the programs of tasks run as the server's own user and can read %s (tokens, keys) and the database: "
                 "setting run_as prevents it",
                 settings.certificates,

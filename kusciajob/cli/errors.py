@@ -1,8 +1,8 @@
 """How a command ends when it cannot do what it was asked."""
 
 import json
+import re
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import IO, Any
 
 import click
@@ -13,6 +13,9 @@ EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERNAL = 70
 EXIT_INTERRUPTED = 130
+
+# Of arguments with NULs between: -o json, -ojson, -o=json, --output json, --output=json, and -fo json.
+_JSON_OUTPUT = re.compile(r"(?:^|\0)(?:-[a-z]?o|--output(?=[=\0]))[=\0]?json(?:\0|$)")
 
 
 class CommandError(click.ClickException):
@@ -43,12 +46,7 @@ class ServerDied(CommandError):
 
 def wants_json(arguments: Sequence[str]) -> bool:
     """Whether -o json is among the arguments, also where others of them are wrong."""
-    values = [
-        *(value for flag, value in pairwise(arguments) if flag in ("-o", "--output")),
-        *(text.removeprefix("--output=") for text in arguments if text.startswith("--output=")),
-        *(text[2:].removeprefix("=") for text in arguments if text.startswith("-o")),
-    ]
-    return "json" in values
+    return _JSON_OUTPUT.search("\0".join(arguments)) is not None
 
 
 def as_json(message: str, code: int) -> str:

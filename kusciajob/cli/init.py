@@ -1,5 +1,6 @@
 """`kusciajob init`: certificates and tokens, and how to use them."""
 
+import json
 import shlex
 import sys
 from pathlib import Path
@@ -8,16 +9,14 @@ from string import Template
 import click
 
 from kusciajob.cli import options, terminal
+from kusciajob.cli.calling import calling
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
 from kusciajob.security import tls
 from kusciajob.security.certificates import VALID_DAYS, server_names
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.provisioning import provision
-from kusciajob.security.tokens import MASTER_FILE
 
-HOST = "localhost"  # always one of the certificate's names
-_HEALTH = "kuscia.proto.api.v1alpha1.kusciaapi.HealthService/healthZ"
 _PYTHON = Template("""\
 $python - <<'END'
 from pathlib import Path
@@ -61,7 +60,8 @@ END""")
     help="Name or address of the server, beside localhost; repeatable.  [default: this machine's]",
 )
 @click.option("--force", is_flag=True, help="Replace present files; every client needs the new ones then.")
-def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...], force: bool) -> None:
+@options.text_output
+def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...], force: bool, output: str) -> None:
     """Make certificates and tokens, for a server and its clients.
 
     Writes an authority (CA), a certificate for the server and one for its clients, the master's token, which may do
@@ -80,6 +80,10 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"{error.filename} cannot be written: {error.strerror}") from None
+    if output == "json":
+        told = {"files": [str(file) for file in files], "names": all_names, "valid_days": VALID_DAYS}
+        terminal.say_json(json.dumps(told | _commands(settings), ensure_ascii=False, indent=2))
+        return
     for file in files:
         terminal.say(f"wrote {file}")
     terminal.say(
@@ -90,27 +94,33 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
     terminal.say(_usage(settings))
 
 
-def _usage(settings: Settings) -> str:
+def _commands(settings: Settings) -> dict[str, str]:
     """Lines for a shell that start the server and call it; they read the token from its file, none shows it."""
-    directory = settings.certificates.resolve()
-    ca, certificate, key, token = (
-        shlex.quote(str(directory / name))
-        for name in (tls.CA_CERTIFICATE, tls.CLIENT_CERTIFICATE, tls.CLIENT_KEY, MASTER_FILE)
-    )
+    call = calling(settings)
+    return {
+        "serve": f"kusciajob serve --cert-dir {shlex.quote(str(settings.certificates.resolve()))}",
+        "grpcurl": call.grpcurl(settings.grpc_port),
+        "curl": call.curl(settings.http_port),
+    }
+
+
+def _usage(settings: Settings) -> str:
+    """The same for people, with a program in Python."""
+    commands = _commands(settings)
     python = _PYTHON.substitute(
-        python=shlex.quote(sys.executable), directory=repr(str(directory)), address=repr(f"{HOST}:{settings.grpc_port}")
+        python=shlex.quote(sys.executable),
+        directory=repr(str(settings.certificates.resolve())),
+        address=repr(f"{calling(settings).host}:{settings.grpc_port}"),
     )
     return f"""
 # the server
-kusciajob serve --cert-dir {shlex.quote(str(directory))}
+{commands["serve"]}
 
 # grpcurl
-grpcurl -cacert {ca} -cert {certificate} -key {key} \\
-  -H "token: $(cat {token})" {HOST}:{settings.grpc_port} {_HEALTH}
+{commands["grpcurl"]}
 
 # curl
-curl --cacert {ca} --cert {certificate} --key {key} \\
-  -H "Token: $(cat {token})" https://{HOST}:{settings.http_port}/healthZ
+{commands["curl"]}
 
 # Python
 {python}"""

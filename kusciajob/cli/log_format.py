@@ -8,15 +8,19 @@ import msgspec
 from kusciajob.cli import terminal
 
 FIELDS = ("job", "task", "party")
+LINES, DETAILS = "lines", "details"
+"""Fields of a record that has more to tell: its further lines in text, and the same as an object for JSON."""
 
 
 class TextFormatter(logging.Formatter):
-    """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… party=…`; a traceback is indented below."""
+    """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… party=…`; what follows it is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
         # A line break out of a message, or of an error's text, could pass for another record.
         line = f"{_time(record)} {record.levelname} {record.name} {terminal.visible(record.getMessage())}{fields}"
+        for further in getattr(record, LINES, ()):
+            line += f"\n    {terminal.visible(further)}"
         if not record.exc_info:
             return line
         trace = terminal.clean(self.formatException(record.exc_info)).replace("\n", "\n    ")
@@ -24,11 +28,13 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object: time, level, logger, message, the fields, and `traceback` where there is an error."""
+    """One JSON object: time, level, logger, message, the fields, and `details` and `traceback` where there are any."""
 
     def format(self, record: logging.LogRecord) -> str:
-        entry = {"time": _time(record), "level": record.levelname, "logger": record.name}
+        entry: dict[str, object] = {"time": _time(record), "level": record.levelname, "logger": record.name}
         entry |= {"message": record.getMessage(), **_fields(record)}
+        if (details := getattr(record, DETAILS, None)) is not None:
+            entry["details"] = details
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)
         return _json(entry)

@@ -1,7 +1,8 @@
 """`kusciajob logs`: what the programs of tasks write."""
 
 import asyncio
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 
 import click
 from msgspec import Struct
@@ -18,11 +19,17 @@ MAX_LINE_CHARACTERS = 64 * 1024
 
 
 class _Source(Struct, frozen=True):
-    """One party's log, and what its lines are marked with when there are several."""
+    """One party's log."""
 
     task_id: str
     domain: str
-    mark: str
+    alias: str = ""
+    """Empty where the log was asked for by its task id."""
+
+    @property
+    def mark(self) -> str:
+        """What its lines begin with when there are several logs."""
+        return terminal.one_line(f"{self.alias} {self.domain}") + " | "
 
 
 @click.command()
@@ -31,21 +38,25 @@ class _Source(Struct, frozen=True):
 @click.option("--party", "domain", metavar="DOMAIN", default="", help="Only this domain's party.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written until the tasks end.")
 @options.server
-def logs(name: str, alias: str, domain: str, follow: bool, server: options.Target) -> None:
+@options.line_output
+def logs(name: str, alias: str, domain: str, *, follow: bool, server: options.Target, output: str) -> None:
     """Print what the programs of a job, or of one task, write.
 
     The lines of several parties are marked with task and party. A TASK_ID stands for its first party without --party.
     On a terminal, control characters are shown as escapes; a file or another program gets what was written, as it is.
+    JSON output has task, task_id, party and line of each line; task is empty where a TASK_ID was asked for.
     """
-    asyncio.run(_print_logs(name, alias, domain, server, follow=follow))
+    asyncio.run(_print_logs(name, alias, domain, server, follow=follow, is_json=output == "json"))
 
 
-async def _print_logs(name: str, alias: str, domain: str, server: options.Target, *, follow: bool) -> None:
+async def _print_logs(
+    name: str, alias: str, domain: str, server: options.Target, *, follow: bool, is_json: bool
+) -> None:
     end_promptly()
     async with connected(server) as connection:
         sources = await _find(connection, name, alias, domain)
-        is_marked = len(sources) > 1
-        printing = [_print(connection, source, is_marked=is_marked, follow=follow) for source in sources]
+        show = _printer(is_json=is_json, is_marked=len(sources) > 1)
+        printing = [_print(connection, source, show, follow=follow) for source in sources]
         if follow:
             await asyncio.gather(*printing)
         else:
@@ -60,10 +71,10 @@ async def _find(connection: Connection, name: str, alias: str, domain: str) -> S
     except CallFailed as error:
         if error.code != Code.QUERY_FAILED or alias:
             raise
-        return [_Source(name, domain, "")]
+        return [_Source(name, domain)]
     tasks = [task for task in job.data.status.tasks if task.start_time and alias in ("", task.alias)]
     sources = [
-        _Source(task.task_id, party.domain_id, terminal.one_line(f"{task.alias} {party.domain_id}") + " | ")
+        _Source(task.task_id, party.domain_id, task.alias)
         for task in tasks
         for party in task.parties
         if domain in ("", party.domain_id)
@@ -74,22 +85,33 @@ async def _find(connection: Connection, name: str, alias: str, domain: str) -> S
     return sources
 
 
-async def _print(connection: Connection, source: _Source, *, is_marked: bool, follow: bool) -> None:
-    is_raw = not terminal.is_terminal()
+def _printer(*, is_json: bool, is_marked: bool) -> Callable[[_Source, str], None] | None:
+    """What prints a line; None where nothing is to be done to the lines."""
+    if is_json:
+        return _print_json
+    if terminal.is_terminal():
+        # Cleaned, it is one line for the terminal too: nothing else can begin a new one, or go back to its own start.
+        return lambda source, line: terminal.pass_on(terminal.clean(f"{source.mark if is_marked else ''}{line}\n"))
+    return (lambda source, line: terminal.pass_on(f"{source.mark}{line}\n")) if is_marked else None
+
+
+def _print_json(source: _Source, line: str) -> None:
+    told = {"task": source.alias, "task_id": source.task_id, "party": source.domain, "line": line}
+    terminal.say_json(json.dumps(told, ensure_ascii=False))
+
+
+async def _print(
+    connection: Connection, source: _Source, show: Callable[[_Source, str], None] | None, *, follow: bool
+) -> None:
     rest = ""
     async for text in connection.read_log(source.task_id, domain=source.domain, follow=follow):
-        if is_raw and not is_marked:
+        if show is None:
             terminal.pass_on(text)
             continue
         *lines, rest = (rest + text).split("\n")
         if len(rest) > MAX_LINE_CHARACTERS:
             lines, rest = [*lines, rest], ""
         for line in lines:
-            _print_line(source.mark, line, is_raw=is_raw)
-    if rest:
-        _print_line(source.mark, rest, is_raw=is_raw)
-
-
-def _print_line(mark: str, line: str, *, is_raw: bool) -> None:
-    # Cleaned, it is one line for the terminal too: nothing else can begin a new one, or go back to its own start.
-    terminal.pass_on(f"{mark}{line}\n" if is_raw else terminal.clean(f"{mark}{line}\n"))
+            show(source, line)
+    if rest and show is not None:
+        show(source, rest)

@@ -8,6 +8,7 @@ from importlib import import_module
 from typing import NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from kusciajob import __version__
 from kusciajob.cli import signals, terminal
@@ -30,7 +31,8 @@ _COMMANDS = {
     "delete": ("jobs", "Stop a job and remove its record."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
     "doctor": ("doctor", "Check a data directory."),
-    "settings": ("settings", "Print the server's settings as a table."),
+    "settings": ("settings", "Print the server's settings, or those in force."),
+    "completion": ("completion", "Print what makes a shell complete commands."),
 }
 
 
@@ -47,12 +49,25 @@ class _LazyGroup(click.Group):
         command: click.Command = getattr(module, cmd_name)
         return command
 
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        names = [
+            CompletionItem(name, help=text) for name, (_, text) in _COMMANDS.items() if name.startswith(incomplete)
+        ]
+        return names + click.Command.shell_complete(self, ctx, incomplete)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
 
 
-@click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+def _hyphened(name: str) -> str:
+    """Options may be written as their settings are named elsewhere: --grpc_port is --grpc-port."""
+    return name.replace("_", "-")
+
+
+@click.group(
+    cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "token_normalize_func": _hyphened}
+)
 @click.version_option(__version__, message="kusciajob %(version)s")
 def cli() -> None:
     """Run multi-party jobs, and talk to a server that does.

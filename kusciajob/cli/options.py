@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import click
+from click.shell_completion import CompletionItem
 from msgspec import Struct
 
 from kusciajob import config
@@ -22,14 +23,16 @@ class Target(Struct, frozen=True):
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-output = click.option(
-    "-o",
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    show_default=True,
-    help="table for people, json (Kuscia's messages) for programs.",
-)
+
+def _output(form: str, text: str) -> Callable[[_Function], _Function]:
+    kinds = click.Choice([form, "json"])
+    return click.option("-o", "--output", type=kinds, default=form, show_default=True, help=text)
+
+
+output = _output("table", "table for people, json (Kuscia's messages) for programs.")
+table_output = _output("table", "table for people, json for programs: one object.")
+text_output = _output("text", "text for people, json for programs: one object.")
+line_output = _output("text", "text for people, json for programs: an object for each line.")
 
 reason = click.option("--reason", metavar="TEXT", default="", help="Kept with the job for others to read.")
 
@@ -93,8 +96,15 @@ def settings(*, without: Collection[str] = ()) -> Callable[[_Function], _Functio
 
 def load_settings(flags: Mapping[str, object], config_file: Path | None) -> config.Settings:
     """The settings in force; WronglyCalled where one cannot be."""
+    return load_settings_with_sources(flags, config_file)[0]
+
+
+def load_settings_with_sources(
+    flags: Mapping[str, object], config_file: Path | None
+) -> tuple[config.Settings, Mapping[str, config.Source]]:
+    """The same, and for each setting by its name where it comes from."""
     try:
-        return config.load(flags, file=config_file)
+        return config.load_with_sources(flags, file=config_file)
     except config.SettingsError as error:
         raise WronglyCalled(str(error)) from None
 
@@ -116,4 +126,16 @@ def _setting_option(setting: config.Setting) -> Callable[[_Function], _Function]
         return click.option(f"{setting.flag}/--no-{setting.flag[2:]}", setting.name, default=None, help=text)
     if setting.choices:
         return click.option(setting.flag, setting.name, type=click.Choice(setting.choices), help=text)
-    return click.option(setting.flag, setting.name, metavar=setting.name.rpartition("_")[2].upper(), help=text)
+    complete = _COMPLETIONS.get(setting.metavar)
+    return click.option(setting.flag, setting.name, metavar=setting.metavar, shell_complete=complete, help=text)
+
+
+def _complete_directory(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="dir")]
+
+
+def _complete_file(_: click.Context, __: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    return [CompletionItem(incomplete, type="file")]
+
+
+_COMPLETIONS = {"DIR": _complete_directory, "FILE": _complete_file}

@@ -10,9 +10,10 @@ from typing import Any
 
 import click
 
-from kusciajob import openfiles
+from kusciajob import __version__, openfiles
 from kusciajob.cli import log_format, options
 from kusciajob.cli.errors import EXIT_INTERNAL
+from kusciajob.cli.greeting import greeting
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.config import Settings
 
@@ -59,6 +60,9 @@ async def _serve(settings: Settings) -> int:
         return 0
     async with started(settings) as server:
         signals.obey_hang_ups(server.reload)
+        told = greeting(settings, grpc_port=server.grpc_port, http_port=server.http_port, app_images=server.app_images)
+        more = {log_format.LINES: told.lines, log_format.DETAILS: told.details}
+        logger.info("kusciajob %s is up", __version__, extra=more)
         _spare_the_collector()
         failure = asyncio.ensure_future(server.wait_failed())
         ends: list[asyncio.Future[Any]] = [signals.arrival, failure]

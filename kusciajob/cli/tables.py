@@ -1,7 +1,7 @@
 """Tables for people, JSON for programs."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from google.protobuf import json_format
 from google.protobuf.message import Message
@@ -73,6 +73,11 @@ def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
             )
         )
     console().print(_table(("JOB", "STATE", "TASKS", "CREATED", "TIME", "MESSAGE"), rows))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+    """Any table of texts."""
+    console().print(_table(columns, rows))
 
 
 def print_result(job: pb.JobStatus) -> None:

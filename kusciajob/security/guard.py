@@ -101,15 +101,20 @@ class Guard:
         connection.context = self.tls.context
 
 
+def protocol_in_force(settings: Settings) -> str:
+    """notls, tls or mtls: what `auto` comes to at this moment."""
+    if settings.protocol != "auto":
+        return settings.protocol
+    # One file is enough: whoever has begun to set up TLS must not be served without it.
+    return "mtls" if any((settings.certificates / name).exists() for name in _NEEDED) else "notls"
+
+
 def open_guard(settings: Settings) -> Guard | None:
     """The guard that the settings ask for; None for notls, where every caller is the master. SecurityError."""
-    directory, protocol = settings.certificates, settings.protocol
-    if protocol == "auto":
-        # One file is enough: whoever has begun to set up TLS must not be served without it.
-        protocol = "mtls" if any((directory / name).exists() for name in _NEEDED) else "notls"
+    protocol = protocol_in_force(settings)
     if protocol != "notls":
         return Guard(
-            directory,
+            settings.certificates,
             requires_client_certificate=protocol == "mtls",
             max_token_delay_seconds=settings.max_token_delay_seconds,
         )

@@ -1,0 +1,78 @@
+"""Command lines that call a server, as one can paste them into a shell; none of them shows a token."""
+
+import ipaddress
+import shlex
+
+from msgspec import Struct
+
+from kusciajob.config import Settings
+from kusciajob.security import tls
+from kusciajob.security.guard import protocol_in_force
+from kusciajob.security.tokens import MASTER_FILE
+
+LOCAL_NAME = "localhost"  # always one of the names in a certificate of `kusciajob init`
+_HEALTH = "kuscia.proto.api.v1alpha1.kusciaapi.HealthService/healthZ"
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - looked for, not listened on
+
+
+class Calling(Struct, frozen=True):
+    """How a client on this machine calls a server with these settings, whatever ports it has got."""
+
+    settings: Settings
+    protocol: str
+    """The one in force: notls, tls or mtls."""
+
+    @property
+    def host(self) -> str:
+        """A name for the address that the server listens on, one that its certificate has."""
+        host = self.settings.host.strip("[]")
+        if self.protocol != "notls" and _is_local(host):
+            return LOCAL_NAME
+        if host in _EVERY_ADDRESS:
+            return "[::1]" if host == "::" else "127.0.0.1"
+        return f"[{host}]" if ":" in host else host
+
+    def options(self, grpc_port: int) -> str:
+        """What a command of kusciajob needs in order to find the server and to be let in."""
+        server = f"--server {self.host}:{grpc_port}"
+        return server if self.protocol == "notls" else f"{server} --cert-dir {self._quoted()}"
+
+    def curl(self, http_port: int) -> str:
+        """Asks for the server's health over HTTP."""
+        if self.protocol == "notls":
+            return f"curl -s http://{self.host}:{http_port}/healthZ"
+        credentials = f"--cacert {self._quoted(tls.CA_CERTIFICATE)}"
+        if self._has_client_certificate():
+            credentials += f" --cert {self._quoted(tls.CLIENT_CERTIFICATE)} --key {self._quoted(tls.CLIENT_KEY)}"
+        return f"curl -s {credentials} {self._token('Token')} https://{self.host}:{http_port}/healthZ"
+
+    def grpcurl(self, grpc_port: int) -> str:
+        """Asks for the server's health over gRPC."""
+        if self.protocol == "notls":
+            return f"grpcurl -plaintext {self.host}:{grpc_port} {_HEALTH}"
+        credentials = f"-cacert {self._quoted(tls.CA_CERTIFICATE)}"
+        if self._has_client_certificate():
+            credentials += f" -cert {self._quoted(tls.CLIENT_CERTIFICATE)} -key {self._quoted(tls.CLIENT_KEY)}"
+        return f"grpcurl {credentials} {self._token('token')} {self.host}:{grpc_port} {_HEALTH}"
+
+    def _has_client_certificate(self) -> bool:
+        return (self.settings.certificates / tls.CLIENT_CERTIFICATE).exists()
+
+    def _token(self, header: str) -> str:
+        return f'-H "{header}: $(cat {self._quoted(MASTER_FILE)})"'
+
+    def _quoted(self, name: str = "") -> str:
+        return shlex.quote(str(self.settings.certificates.resolve() / name))
+
+
+def calling(settings: Settings) -> Calling:
+    """For a server with these settings and the certificates that are there at this moment."""
+    return Calling(settings, protocol_in_force(settings))
+
+
+def _is_local(host: str) -> bool:
+    """Whether the loopback address leads there."""
+    try:
+        return host in _EVERY_ADDRESS or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
