@@ -217,7 +217,7 @@ def test_a_server_that_is_not_root_cannot_change_users(place: Path) -> None:
     assert_refused(refused, "only a server that runs as root can change users")
 
 
-async def test_a_server_with_secrets_warns_once_that_programs_can_read_them(tmp_path: Path) -> None:
+async def test_a_server_with_secrets_tells_once_that_programs_can_read_them(tmp_path: Path) -> None:
     certs = tmp_path / "data" / "certs"
     provision(certs, names=["localhost", "127.0.0.1"], domains=[])
     async with running_server(tmp_path, runtime="process") as server:
