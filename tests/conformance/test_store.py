@@ -23,6 +23,7 @@ from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
 from tests.support.builders import NOW, job_spec, new_job, task
+from tests.support.polling import PATIENCE_SECONDS
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -387,7 +388,7 @@ async def test_a_waiter_of_the_log_wakes_when_something_is_committed(store: JobS
 
     await store.create(new_job())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.gather(*waiters)
     assert len(await store.read_log(0, 10)) == 1
 
@@ -395,7 +396,7 @@ async def test_a_waiter_of_the_log_wakes_when_something_is_committed(store: JobS
 async def test_waiting_for_what_is_there_returns_at_once(store: JobStore) -> None:
     await store.create(new_job())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await store.wait_log(0)
 
 
@@ -406,7 +407,7 @@ async def test_a_cancelled_waiter_leaves_the_others_waiting(store: JobStore) -> 
 
     await store.create(new_job())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await other
     with pytest.raises(asyncio.CancelledError):
         await cancelled
@@ -420,7 +421,7 @@ async def test_a_follower_misses_nothing(store: JobStore) -> None:
             await store.wait_log(len(seen))
             seen.extend(event.revision for event in await store.read_log(len(seen), 7))
 
-    async with asyncio.timeout(30), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(PATIENCE_SECONDS), asyncio.TaskGroup() as group:
         group.create_task(follow())
         for number in range(200):
             group.create_task(store.create(new_job(f"job-{number}")))
@@ -471,7 +472,7 @@ async def test_a_closed_store_wakes_waiters_and_fails_calls(store: JobStore) -> 
     await store.close()
     await store.close()
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await waiter
         await store.wait_log(0)
     for call in (store.create(new_job()), store.get("job-1"), store.page(0, 1), store.truncate_log(1)):

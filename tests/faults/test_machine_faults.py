@@ -21,7 +21,7 @@ from tests.support.clock import ManualClock
 from tests.support.house import opened_house
 from tests.support.images import write_image
 from tests.support.limits import limited, open_files
-from tests.support.polling import eventually, eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.runtimes import ManualRuntime
 from tests.support.server import RunningServer, running_server
@@ -107,7 +107,7 @@ async def test_without_any_descriptor_tasks_fail_with_the_reason_and_the_streams
 
     async with new_client(server) as channel:
         response = await job_pb2_grpc.JobServiceStub(channel).QueryJob(
-            pb.QueryJobRequest(job_id="warm"), wait_for_ready=True, timeout=10
+            pb.QueryJobRequest(job_id="warm"), wait_for_ready=True, timeout=PATIENCE_SECONDS
         )
         assert response.status.code == 0
     await server.stub.RestartJob(pb.RestartJobRequest(job_id="poor"))

@@ -8,7 +8,7 @@ import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.support.metrics import resident_bytes, watch_streams
-from tests.support.polling import eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.raw_watch import connect_and_drop, open_and_drop
 from tests.support.requests import create, ended, job_request
 from tests.support.server import RunningServer, running_server
@@ -20,7 +20,6 @@ STREAMS, CONNECTIONS = 500, 84
 AT_ONCE = 20
 MOST_STREAMS = 400
 JOBS = 5
-QUERY_SECONDS = 5.0
 MOST_BYTES = 8 * MIB
 """1 to 3 are seen, the most of it in the first batches."""
 
@@ -43,7 +42,7 @@ async def query_until(done: "asyncio.Task[None]", server: RunningServer) -> int:
     """Ask one thing after the other, each answered in time; how often."""
     queries = 0
     while not done.done():
-        response = await server.stub.QueryJob(pb.QueryJobRequest(job_id="job-0"), timeout=QUERY_SECONDS)
+        response = await server.stub.QueryJob(pb.QueryJobRequest(job_id="job-0"), timeout=PATIENCE_SECONDS)
         assert response.status.code == 0
         queries += 1
     return queries

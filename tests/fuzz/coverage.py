@@ -19,10 +19,10 @@ from msgspec import Struct
 TARGETS = ("grpc_edge", "http_edge", "http_connection", "appimages", "job_files", "settings", "templates")
 MISSING = "atheris is not installed; setup.cfg tells for which Pythons and machines it is published"
 MAX_INPUT_BYTES = 4096
-MAX_INPUT_SECONDS = 5
+MAX_INPUT_SECONDS = 40
 """An input that takes longer is a finding."""
 MAX_MIB = 1024
-SPARE_SECONDS = 60
+SPARE_SECONDS = 120
 """The longest for starting, and for all when only the inputs are limited."""
 
 logger = logging.getLogger(__name__)

@@ -19,8 +19,10 @@ from yarl import URL
 from kusciajob.config import Settings
 from kusciajob.server import Server
 from tests.fuzz.faults import FaultLog
+from tests.support.polling import PATIENCE_SECONDS
 
-CALL_SECONDS = 20.0
+CALL_SECONDS = 2 * PATIENCE_SECONDS
+"""Longer than what waits within a call has patience."""
 _OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.max_receive_message_length", -1),

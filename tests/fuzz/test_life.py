@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
-from tests.support.polling import eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 
 JOBS = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService"
 IDS = ["a", "b", "c"]
@@ -177,7 +177,7 @@ class Life(RuleBasedStateMachine):
         async def replay() -> list[pb.WatchJobEventResponse]:
             events: list[pb.WatchJobEventResponse] = []
             call = self.edge.watch()
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 while len(events) < len(self.jobs):
                     events.append(pb.WatchJobEventResponse.FromString(await call.read()))
             call.cancel()

@@ -22,6 +22,7 @@ from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 
 MOST_SECONDS = 10.0
+"""Of the processor: others may keep it busy."""
 MIB = 1 << 20
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(12)
@@ -57,9 +58,9 @@ HUGE = {
 
 @contextmanager
 def soon() -> Iterator[None]:
-    began = time.monotonic()
+    began = time.process_time()
     yield
-    assert time.monotonic() - began < MOST_SECONDS
+    assert time.process_time() - began < MOST_SECONDS
 
 
 def check_text(error: Exception, word: str = "") -> None:

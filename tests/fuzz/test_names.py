@@ -64,7 +64,7 @@ def run(edge: Edge, request: pb.CreateJobRequest) -> pb.JobStatusDetail | None:
         detail = pb.QueryJobResponse.FromString(answers[0]).data.status
         return detail if detail.state in ENDED else None
 
-    return edge.run(eventually_true(status, timeout_seconds=15))
+    return edge.run(eventually_true(status))
 
 
 def job(**fields: object) -> pb.CreateJobRequest:

@@ -9,7 +9,7 @@ import grpc.aio
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from tests.support.callers import API, GRPC_OPERATIONS, Caller
+from tests.support.callers import API, CALL_SECONDS, GRPC_OPERATIONS, Caller
 from tests.support.secured import Place, secured_server
 
 JOBS = f"/{API}.JobService"
@@ -24,7 +24,7 @@ async def place(tmp_path: Path) -> AsyncIterator[Place]:
 
 async def error_of(channel: grpc.aio.Channel, caller: Caller, operation: str, data: bytes = b"") -> tuple[str, str]:
     """The code and the text of what a call ends with; it must end with an error."""
-    call = channel.unary_stream(operation, bytes, bytes)(data, metadata=caller.metadata, timeout=15)
+    call = channel.unary_stream(operation, bytes, bytes)(data, metadata=caller.metadata, timeout=CALL_SECONDS)
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         async for _ in call:
             pass

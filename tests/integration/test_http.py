@@ -13,7 +13,7 @@ import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.support.images import write_image
-from tests.support.polling import eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.requests import create, ended, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -244,7 +244,7 @@ async def test_an_idle_watch_has_a_heartbeat_after_ten_seconds(web: Web) -> None
         line = json.loads(await response.content.readline())
         waited = asyncio.get_running_loop().time() - started
     assert line == {"type": "HEARTBEAT", "object": {"job_id": "", "status": None}}
-    assert 9.5 < waited < 14
+    assert 9.5 < waited < 10 + PATIENCE_SECONDS
 
 
 async def test_a_watch_ends_with_its_timeout_and_with_the_server(web: Web) -> None:

@@ -24,7 +24,7 @@ from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.output import TaskOutput
 from kusciajob.service import Caller, JobService
 from tests.support.builders import new_job
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 
 HOST = "127.0.0.1"
 MAX_BYTES = 64 * 1024
@@ -150,12 +150,13 @@ async def test_a_client_that_does_not_read_holds_back_its_own_stream_only(edge: 
     await eventually(lambda: edge.service.open_streams == 0)
 
 
-async def test_a_client_that_vanishes_frees_its_stream_at_once(edge: Edge) -> None:
+async def test_a_client_that_vanishes_frees_its_stream_at_once(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_streams, "HEARTBEAT_SECONDS", 3600)  # by which it would be missed otherwise
     reader, writer = await edge.connect(WATCH)
     await reader.readuntil(b"\r\n\r\n")
     assert edge.service.open_streams == 1
     writer.close()
-    await eventually(lambda: edge.service.open_streams == 0, timeout_seconds=1)
+    await eventually(lambda: edge.service.open_streams == 0)
 
 
 async def test_a_client_that_vanishes_is_followed_no_longer(edge: Edge) -> None:
@@ -163,7 +164,7 @@ async def test_a_client_that_vanishes_is_followed_no_longer(edge: Edge) -> None:
     await reader.readuntil(b"one line")
     assert edge.output.followers == 1
     writer.close()
-    await eventually(lambda: edge.output.followers == 0, timeout_seconds=1)
+    await eventually(lambda: edge.output.followers == 0)
 
 
 @pytest.mark.parametrize(
@@ -187,10 +188,16 @@ async def test_a_stream_ends_in_order_with_the_server(edge: Edge, session: aioht
         assert len((await response.read()).splitlines()) == BATCH_EVENTS
 
 
-async def test_following_ends_with_the_server_at_once(edge: Edge, session: aiohttp.ClientSession) -> None:
-    async with session.post("/api/v1/log/task/query", json={"follow": True}) as response:
+async def test_following_ends_with_the_server_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_gateway, "STOP_GRACE_SECONDS", 3600)  # after which it would end otherwise
+    edge = Edge()
+    edge.port = await edge.gateway.start(HOST, 0)
+    async with (
+        aiohttp.ClientSession(f"http://{HOST}:{edge.port}") as session,
+        session.post("/api/v1/log/task/query", json={"follow": True}) as response,
+    ):
         assert json.loads(await response.content.readline())["log"] == "one line\n"
-        async with asyncio.timeout(http_gateway.STOP_GRACE_SECONDS):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await edge.gateway.stop()
         assert edge.output.followers == 0
 
@@ -202,7 +209,8 @@ async def test_heartbeats_come_while_nothing_happens_and_not_after_the_timeout(
     edge.service.batches = 1
     async with session.post("/api/v1/job/watch", json={"timeout_seconds": 1}) as response:
         types = [json.loads(line)["type"] async for line in response.content]
-    assert types == ["MODIFIED"] * BATCH_EVENTS + ["HEARTBEAT"] * 3
+    assert types[:BATCH_EVENTS] == ["MODIFIED"] * BATCH_EVENTS
+    assert types[BATCH_EVENTS:] in (["HEARTBEAT"], ["HEARTBEAT"] * 2, ["HEARTBEAT"] * 3)  # fewer when one comes late
 
 
 async def test_a_binary_watch_request_is_answered_with_lines_of_json(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.polling import PATIENCE_SECONDS
 from tests.support.server import RunningServer, running_server
 
 SECRET = b"s3cr3t-t0k3n"
@@ -50,7 +51,7 @@ async def exchange(address: str, sent: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(sent)
     try:
-        return await asyncio.wait_for(reader.read(-1), 20)
+        return await asyncio.wait_for(reader.read(-1), PATIENCE_SECONDS)
     finally:
         writer.close()
 

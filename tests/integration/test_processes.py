@@ -11,7 +11,7 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
 from tests.support.images import python_program, write_image
-from tests.support.polling import eventually, eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -76,10 +76,10 @@ async def test_two_hundred_parties_at_once_have_ports_of_their_own_and_leave_not
     assert len(set(addresses)) == 200
     for address in addresses[::20]:
         host, port = address.split(":")
-        socket.create_connection((host, int(port)), timeout=5).close()
+        socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS).close()
 
     await server.stub.DeleteJob(pb.DeleteJobRequest(job_id="many"))
-    await eventually(lambda: no_party_left(server), timeout_seconds=30)
+    await eventually(lambda: no_party_left(server))
 
 
 def no_party_left(server: RunningServer) -> bool:
@@ -206,7 +206,7 @@ async def test_delete_while_tasks_are_starting_leaves_nothing(server: RunningSer
     for _ in range(20):
         await create(server.stub, job_request("gone", task_request("t", "sleep", ["alice", "bob", "carol"])))
         await server.stub.DeleteJob(pb.DeleteJobRequest(job_id="gone"))
-    await eventually(lambda: no_party_left(server), timeout_seconds=30)
+    await eventually(lambda: no_party_left(server))
 
 
 async def test_ports_are_given_back(server: RunningServer) -> None:

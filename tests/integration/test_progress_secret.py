@@ -14,7 +14,7 @@ from kusciajob.contracts import PartyKey
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.progress import ProgressSecrets, open_progress_secrets
 from tests.support.images import python_program, write_image
-from tests.support.polling import eventually, eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true
 from tests.support.requests import create, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -48,7 +48,7 @@ async def url_of(server: RunningServer, domain: str, *, attempt: int = 1) -> str
 async def post(url: str, body: str = '{"progress": 0.42}') -> tuple[int, str]:
     def send() -> tuple[int, str]:
         parts = urlsplit(url)
-        connection = http.client.HTTPConnection(parts.netloc, timeout=10)
+        connection = http.client.HTTPConnection(parts.netloc, timeout=PATIENCE_SECONDS)
         try:
             connection.request("POST", f"{parts.path}?{parts.query}", body)
             response = connection.getresponse()

@@ -29,7 +29,7 @@ from tests.support.callers import (
     UNAUTHENTICATED,
     Caller,
 )
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.requests import create, ended, job_request
 from tests.support.secured import SERVER_NAMES, Place, http_address, secured_server, token_in
 from tests.support.server import clean_environment, running_server
@@ -113,7 +113,7 @@ async def test_a_client_that_does_not_verify_the_server_is_served(places: dict[s
     context.load_cert_chain(place.certs / "client.crt", place.certs / "client.key")
 
     def ask() -> int:
-        connection = http.client.HTTPSConnection(place.http_address, context=context, timeout=10)
+        connection = http.client.HTTPSConnection(place.http_address, context=context, timeout=PATIENCE_SECONDS)
         try:
             connection.request("GET", "/healthZ", headers={"token": f" {place.master.token} "})
             return connection.getresponse().status
@@ -141,7 +141,7 @@ def client_hello(version: bytes) -> bytes:
 def first_answer(address: str, request: bytes) -> bytes:
     """What a server says first to these bytes; empty when it closes the connection."""
     host, _, port = address.rpartition(":")
-    with socket.create_connection((host, int(port)), timeout=10) as connection:
+    with socket.create_connection((host, int(port)), timeout=PATIENCE_SECONDS) as connection:
         connection.sendall(request)
         try:
             return connection.recv(1000)
@@ -269,7 +269,7 @@ def serve(directory: Path, *flags: str) -> subprocess.CompletedProcess[str]:
         env=clean_environment(),
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=PATIENCE_SECONDS,
         check=False,
     )
 

@@ -19,7 +19,7 @@ import pytest
 from kusciajob.runtime import shim
 from kusciajob.runtime.shim.records import MAX_LOG_BYTES, log
 from kusciajob.runtime.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.processes import children_of, is_alive, pid_of, state_of
 
 ENV = {"PATH": os.environ["PATH"]}
@@ -427,7 +427,7 @@ async def test_later_stop_shortens_the_grace_period(client: ShimClient, party: P
     await party.start_shell(client, f"trap '' TERM; echo ready; {FOREVER}")
     await eventually(party.stdout)
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         await asyncio.gather(*(client.stop(party.key, grace_seconds=seconds) for seconds in (600, 0.1, 600)))
 
 

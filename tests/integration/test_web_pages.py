@@ -15,7 +15,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.routes import ROUTES
 from tests.support.callers import HTTP_OPERATIONS
 from tests.support.images import python_program, write_image
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.requests import create, in_state, job_request, task_request
 from tests.support.secured import secured_server
 from tests.support.server import RunningServer, running_server
@@ -42,7 +42,7 @@ async def ask(
     method, path = operation.split()
 
     def send() -> tuple[int, dict[str, Any]]:
-        connection = http.client.HTTPConnection(address, timeout=10)
+        connection = http.client.HTTPConnection(address, timeout=PATIENCE_SECONDS)
         try:
             connection.putrequest(method, path, skip_host="Host" in headers)
             for name, value in {"Content-Type": "text/plain", "Content-Length": str(len(body)), **headers}.items():

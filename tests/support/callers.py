@@ -11,8 +11,9 @@ import grpc.aio
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from tests.support.polling import PATIENCE_SECONDS
 
-CALL_SECONDS = 15.0
+CALL_SECONDS = PATIENCE_SECONDS
 API = "kuscia.proto.api.v1alpha1.kusciaapi"
 GRPC_OPERATIONS = (
     *(

@@ -8,9 +8,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tests.support.polling import PATIENCE_SECONDS
 from tests.support.server import RunningServer, clean_environment
 
-END_SECONDS = 20
+END_SECONDS = PATIENCE_SECONDS
 
 Finished = subprocess.CompletedProcess[str]
 

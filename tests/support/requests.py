@@ -5,7 +5,7 @@ from typing import Any
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
-from tests.support.polling import eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 
 ENDED = ("Succeeded", "Failed", "Cancelled", "ApprovalReject")
 
@@ -37,7 +37,9 @@ async def status_of(stub: job_pb2_grpc.JobServiceStub, job_id: str) -> pb.JobSta
     return response.data.status
 
 
-async def ended(stub: job_pb2_grpc.JobServiceStub, job_id: str, *, timeout_seconds: float = 20.0) -> pb.JobStatusDetail:
+async def ended(
+    stub: job_pb2_grpc.JobServiceStub, job_id: str, *, timeout_seconds: float = PATIENCE_SECONDS
+) -> pb.JobStatusDetail:
     """The job's status once it has ended."""
 
     async def is_ended() -> pb.JobStatusDetail | None:
@@ -50,7 +52,7 @@ async def ended(stub: job_pb2_grpc.JobServiceStub, job_id: str, *, timeout_secon
 
 
 async def in_state(
-    stub: job_pb2_grpc.JobServiceStub, job_id: str, state: str, *, timeout_seconds: float = 20.0
+    stub: job_pb2_grpc.JobServiceStub, job_id: str, state: str, *, timeout_seconds: float = PATIENCE_SECONDS
 ) -> pb.JobStatusDetail:
     """The job's status once it has that state."""
 

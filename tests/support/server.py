@@ -14,11 +14,9 @@ import grpc
 import grpc.aio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.shims import groups_of
 
-START_SECONDS = 20
-STOP_SECONDS = 20
 _CHANNEL_OPTIONS = (
     ("grpc.use_local_subchannel_pool", 1),
     ("grpc.initial_reconnect_backoff_ms", 20),
@@ -90,7 +88,7 @@ class RunningServer:
             assert self.is_running, f"the server ended with exit code {self.process.returncode}:\n{text}"
             return _READY.search(text)
 
-        ready = await eventually(find_ready_line, timeout_seconds=START_SECONDS)
+        ready = await eventually(find_ready_line)
         assert ready is not None
         self.address = ready[1]
         http = _HTTP.search(ready.string)
@@ -137,12 +135,12 @@ class RunningServer:
 
     async def _wait(self) -> int:
         try:
-            async with asyncio.timeout(STOP_SECONDS):
+            async with asyncio.timeout(PATIENCE_SECONDS):
                 return await self.process.wait()
         except TimeoutError:
             self.process.kill()
             await self.process.wait()
-            raise AssertionError(f"the server did not stop within {STOP_SECONDS} s:\n{self.log.read_text()}") from None
+            raise AssertionError(f"the server did not stop in time:\n{self.log.read_text()}") from None
 
 
 @asynccontextmanager

@@ -12,7 +12,7 @@ from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import House, opened_house
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.runtimes import ManualRuntime
 from tests.support.streams import give_way
 
@@ -250,7 +250,7 @@ async def test_recovery_tries_again_and_starts_nothing_before_it_has_succeeded(r
             assert numbers(runtime) == {kept.number}
             assert not house.scheduler.recovered.is_set()
             house.clock.advance(seconds)
-        await asyncio.wait_for(house.scheduler.recovered.wait(), 10)
+        await asyncio.wait_for(house.scheduler.recovered.wait(), PATIENCE_SECONDS)
         await house.until_task(TaskState.RUNNING)
         runtime.end()
         await house.until(JobState.SUCCEEDED, "kept")

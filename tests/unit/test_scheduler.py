@@ -25,7 +25,7 @@ from kusciajob.store.memory import MemoryStore
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.house import House, opened_house
-from tests.support.polling import eventually, eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true
 from tests.support.runtimes import FAILURE, ManualRuntime
 from tests.support.steps import admit_and_place, start
 from tests.support.stores import FaultyStore, GuardedStore
@@ -723,7 +723,7 @@ async def test_the_scheduler_ends_with_the_hub_and_leaves_programs_running(runti
     await store.create(new_job())
     await eventually(lambda: len(runtime.running) == 2)
     await hub.close()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, PATIENCE_SECONDS)
     assert len(runtime.running) == 2
     assert runtime.stops == []
 
@@ -737,7 +737,7 @@ async def test_an_unexpected_error_ends_the_scheduler(runtime: ManualRuntime) ->
     await scheduler.open()
     await store.create(new_job())
     with pytest.raises(ExceptionGroup) as died:
-        await asyncio.wait_for(scheduler.run(), 5)
+        await asyncio.wait_for(scheduler.run(), PATIENCE_SECONDS)
     assert died.group_contains(KeyError)
     await hub.close()
 

@@ -20,9 +20,10 @@ from kusciajob.store.memory import MemoryStore
 from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
+from tests.support.polling import PATIENCE_SECONDS
 from tests.support.steps import job_in
 
-CALL_SECONDS = 4.0
+CALL_SECONDS = PATIENCE_SECONDS
 """Less than what an input may take: so that it is seen where it hangs."""
 LINE = b"said\n"
 FOREIGN = new_job(job_spec("foreign", initiator="carol", tasks=[Task("a", "app", (Party("carol"),))]))
