@@ -2,12 +2,16 @@
 
 from pathlib import Path
 
+import pytest
+
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
 from tests.support.images import python_program, write_image
 from tests.support.polling import eventually_true
 from tests.support.requests import ENDED, create, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
+
+pytestmark = pytest.mark.hostile
 
 MIB = 1 << 20
 LIMIT_MIB = 1

@@ -13,6 +13,8 @@ from tests.support.raw_watch import connect_and_drop, open_and_drop
 from tests.support.requests import create, ended, job_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 MIB = 1 << 20
 BATCHES = 6
 STREAMS, CONNECTIONS = 500, 84

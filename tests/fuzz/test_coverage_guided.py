@@ -1,4 +1,7 @@
-"""A moment of coverage-guided fuzzing of each target, the same inputs each time; `make fuzz` takes longer."""
+"""A moment of coverage-guided fuzzing of each target, in `make test-hostile`, the same inputs each time.
+
+`make fuzz` takes longer.
+"""
 
 from typing import Any
 
@@ -23,6 +26,7 @@ INPUTS = {
 }
 
 
+@pytest.mark.hostile
 @needs_atheris
 @pytest.mark.parametrize("target", INPUTS)
 def test_no_input_is_too_much(target: str) -> None:
@@ -31,6 +35,7 @@ def test_no_input_is_too_much(target: str) -> None:
     assert outcome.inputs == INPUTS[target]
 
 
+@pytest.mark.hostile
 @needs_atheris
 def test_a_fault_is_found_by_guidance_and_its_input_named() -> None:
     outcome = coverage.fuzz("raising", inputs=500_000, seed=1)
@@ -41,6 +46,7 @@ def test_a_fault_is_found_by_guidance_and_its_input_named() -> None:
     assert str(outcome).endswith(f"again: tests.fuzz.raw.raising.run({outcome.failing!r})")
 
 
+@pytest.mark.hostile
 @needs_atheris
 def test_a_hang_is_a_fault() -> None:
     outcome = coverage.fuzz("hanging", inputs=1_000, seed=1, input_seconds=1)
