@@ -11,9 +11,12 @@ from typing import Any
 
 import grpc
 import pytest
+import pytest_asyncio
 
 from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.server import RunningServer, running_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 DECLARATIONS = Path(__file__).parents[1] / "resources" / "kuscia_declarations"
 API = "kuscia.proto.api.v1alpha1.kusciaapi"
@@ -38,6 +41,7 @@ class Client:
         self.pb, stubs = foreign
         self.stub: Any = stubs.JobServiceStub(server.channel)
         self.events: list[Any] = []
+        self._job_ids: set[str] = set()
 
     def told(self, job_id: str) -> list[tuple[str, str]]:
         """(event type, job state) of each event of the job, in order."""
@@ -52,12 +56,18 @@ class Client:
             self.events.append(event)
 
     def job(self, job_id: str, **fields: Any) -> Any:
+        self._job_ids.add(job_id)
         party = [self.pb.Party(domain_id="alice", role="client"), self.pb.Party(domain_id="bob", role="server")]
         tasks = [
             self.pb.Task(app_image="any", alias="first", parties=party),
             self.pb.Task(app_image="any", alias="second", parties=party, dependencies=["first"]),
         ]
         return self.pb.CreateJobRequest(job_id=job_id, initiator="alice", **{"tasks": tasks, **fields})
+
+    async def delete_all(self) -> None:
+        """What has been asked for and is there still."""
+        for job_id in self._job_ids:
+            await self.stub.DeleteJob(self.pb.DeleteJobRequest(job_id=job_id))
 
     async def finished(self, job_id: str) -> Any:
         async def answer() -> Any:
@@ -67,14 +77,21 @@ class Client:
         return await eventually_true(answer)
 
 
-@pytest.fixture
-async def client(tmp_path: Path, foreign: tuple[ModuleType, ModuleType]) -> AsyncIterator[Client]:
-    async with running_server(tmp_path, runtime="simulated") as server:
-        client = Client(server, foreign)
-        watching = asyncio.create_task(client.watch())
-        yield client
-        watching.cancel()
-        await asyncio.wait([watching])
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    async with running_server(tmp_path_factory.mktemp("cycle"), runtime="simulated") as server:
+        yield server
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(server: RunningServer, foreign: tuple[ModuleType, ModuleType]) -> AsyncIterator[Client]:
+    """The only client of a server that has no job."""
+    client = Client(server, foreign)
+    watching = asyncio.create_task(client.watch())
+    yield client
+    watching.cancel()
+    await asyncio.wait([watching])
+    await client.delete_all()
 
 
 async def test_a_job_from_creation_to_deletion(client: Client) -> None:

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
@@ -11,6 +12,8 @@ from tests.support.images import python_program, write_image
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.secured import Place, secured_server
 from tests.support.server import RunningServer, running_server
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SLOW = '{"seconds": 600}'
 # Fails in its first run, succeeds in its second; leaves a line per run.
@@ -23,9 +26,9 @@ SECOND_TIME = python_program(
 )
 
 
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path, runtime="simulated") as server:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
+    async with running_server(tmp_path_factory.mktemp("operations"), runtime="simulated") as server:
         yield server
 
 
