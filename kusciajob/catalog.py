@@ -14,7 +14,7 @@ from kusciajob.model.appimage_document import from_document
 from kusciajob.model.appimage_fields import without_effect
 from kusciajob.model.errors import InvalidAppImage, JobError, UnknownAppImage
 from kusciajob.model.text import bare, shown
-from kusciajob.yamlfile import InvalidYaml, parse_documents, parse_json_documents, read_text
+from kusciajob.yamlfile import InvalidYaml, read_documents
 
 _API_GROUP = "kuscia.secretflow/"
 _KIND = "AppImage"
@@ -185,9 +185,8 @@ def _stamp(path: Path) -> Stamp | None:
 
 
 def _load(path: Path, stamp: Stamp) -> _File:
-    parse = parse_json_documents if path.suffix == ".json" else parse_documents
     try:
-        documents = parse(read_text(path))
+        documents = read_documents(path)
     except InvalidYaml as error:
         _log.warning("AppImage file %s is not loaded: %s", path, error)
         return _File(stamp, problem=str(error))

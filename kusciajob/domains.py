@@ -1,4 +1,4 @@
-"""The file of what belongs to single domains: `<domain>: {values: {<name>: <value>}}`, in YAML."""
+"""The file of what belongs to single domains: `<domain>: {values: {<name>: <value>}}`, in YAML or JSON."""
 
 import logging
 import re
@@ -10,7 +10,7 @@ import msgspec
 
 from kusciajob.model.errors import JobError
 from kusciajob.model.text import CONTROL, shown
-from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
+from kusciajob.yamlfile import InvalidYaml, read_documents
 
 MAX_DOMAINS = 10_000
 MAX_VALUES = 256
@@ -66,12 +66,8 @@ class DomainsFile:
 
     def _load(self) -> Mapping[str, Mapping[str, str]]:
         try:
-            documents = parse_documents(read_text(self._path))
-        except InvalidYaml as error:
-            raise InvalidDomains(f"domains file {self._path}: {error}") from None
-        try:
-            return read_domains(documents)
-        except InvalidDomains as error:
+            return read_domains(read_documents(self._path))
+        except (InvalidYaml, InvalidDomains) as error:
             raise InvalidDomains(f"domains file {self._path}: {error}") from None
 
 

@@ -10,13 +10,12 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
 from kusciajob.model.errors import JobError
 from kusciajob.model.job import SCHEDULE_MODE_HEADER, ScheduleMode
 from kusciajob.model.text import shown
-from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
+from kusciajob.yamlfile import InvalidYaml, parse_documents, parse_json_documents, read_text
 
 # What the server receives at most; YAML has a lower limit of its own.
 MAX_JOB_FILE_BYTES = 256 * 1024 * 1024
@@ -96,21 +95,27 @@ class _Unfit(Exception):
 
 
 def _parse_document(text: str) -> object:
-    if text.lstrip().startswith("{"):
-        try:
-            return msgspec.json.decode(text)
-        except (msgspec.DecodeError, RecursionError, UnicodeError) as error:
-            json_problem = str(error)
-        # A YAML flow mapping begins with a brace, too, but who writes one most likely meant JSON.
-        try:
-            documents = parse_documents(text)
-        except InvalidYaml:
-            raise _Unfit("", f"it is not valid JSON: {json_problem}") from None
-    else:
-        documents = parse_documents(text)
+    documents = _parse_documents(text)
+    match documents:
+        case [{"kind": "List" | "KusciaJobList", "items": [*items]}]:  # as `kubectl get` exports them
+            documents = items
     if len(documents) != 1:
         raise _Unfit("", f"it holds {len(documents)} documents: a job file holds exactly one")
     return documents[0]
+
+
+def _parse_documents(text: str) -> list[Any]:
+    if not text.lstrip().startswith("{"):
+        return parse_documents(text)
+    try:
+        return parse_json_documents(text, limit_characters=MAX_JOB_FILE_BYTES)
+    except InvalidYaml as error:
+        json_problem = str(error)
+    # A YAML flow mapping begins with a brace, too, but who writes one most likely meant JSON.
+    try:
+        return parse_documents(text)
+    except InvalidYaml:
+        raise _Unfit("", f"it is not valid JSON: {json_problem}") from None
 
 
 def _read_custom_resource(document: dict[str, Any], ignored: list[str]) -> dict[str, Any]:

@@ -47,6 +47,12 @@ def read_text(path: Path, *, limit_bytes: int = MAX_YAML_BYTES) -> str:
         raise InvalidYaml(f"it is not UTF-8 text: byte {error.start} is {content[error.start]:#04x}") from None
 
 
+def read_documents(path: Path) -> list[Any]:
+    """The documents of a file: JSON when its name ends in .json, else YAML. InvalidYaml."""
+    parse = parse_json_documents if path.suffix == ".json" else parse_documents
+    return parse(read_text(path))
+
+
 def parse_documents(text: str) -> list[Any]:
     """The documents of a YAML text as plain dicts, lists, strings, numbers, booleans and None; empty ones are left out.
 
@@ -67,10 +73,10 @@ def parse_documents(text: str) -> list[Any]:
         raise InvalidYaml(" ".join(str(error).split())) from None
 
 
-def parse_json_documents(text: str) -> list[Any]:
+def parse_json_documents(text: str, *, limit_characters: int = MAX_YAML_BYTES) -> list[Any]:
     """The same of a JSON text, in which several documents stand one after the other. InvalidYaml."""
-    if len(text) > MAX_YAML_BYTES:
-        raise InvalidYaml(f"it is longer than {MAX_YAML_BYTES} characters")
+    if len(text) > limit_characters:
+        raise InvalidYaml(f"it is longer than {limit_characters} characters")
     _check_depth(text)
     documents = []
     position = _next_sign(text, 0)

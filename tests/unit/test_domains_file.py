@@ -28,6 +28,12 @@ def test_values_are_texts_and_nested_ones_json(tmp_path: Path) -> None:
     assert read(tmp_path, text).values("carol") == {}
 
 
+def test_a_file_named_json_is_json(tmp_path: Path) -> None:
+    file = tmp_path / "domains.json"
+    file.write_text('{\n\t"alice": {"values": {"A": "\\ud83d\\ude00", "E": ""}}\n}')  # in YAML no pair of surrogates
+    assert dict(DomainsFile(file).values("alice")) == {"A": "\U0001f600", "E": ""}
+
+
 def test_no_file_and_an_empty_one_have_no_values(tmp_path: Path) -> None:
     assert DomainsFile(tmp_path / "none.yaml").values("alice") == {}
     assert read(tmp_path, "").values("alice") == {}

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kusciajob.jobfile import JobFileError, parse_job, read_job_file
+from kusciajob.yamlfile import parse_documents
 from tests.support import kuscia_documents
 
 REQUEST: dict[str, Any] = {
@@ -131,7 +132,12 @@ def test_a_kuscia_job() -> None:
         ("", "it holds 0 documents: a job file holds exactly one"),
         ("a: 1\n---\nb: 2\n", "it holds 2 documents"),
         ("- 1", "it holds no job: a CreateJobRequest or a KusciaJob is expected"),
-        ('{"job_id": "x",', "it is not valid JSON: Input data was truncated"),
+        ('{"job_id": "x",', "it is not valid JSON: line 1, column 16: Expecting property name"),
+        ('{"job_id": "x", "job_id": "y"}', 'key "job_id" stands twice in one mapping'),
+        ('{"tasks": [{"alias": "a",\t"alias": "b"}]}', 'key "alias" stands twice in one mapping'),
+        ('{"kind": "List", "items": []}', "it holds 0 documents"),
+        ('{"kind": "List", "items": [{}, {}]}', "it holds 2 documents"),
+        ('{"kind": "List"}', 'kind: it is the text "List": "KusciaJob" is expected'),
         ("job_id: [", "line 2, column 1"),
         ("job_id: 12", "job_id: it is the number 12: text is expected; put it in quotes"),
         ("job_id: true", "job_id: it is true: text is expected"),
@@ -226,6 +232,13 @@ def test_limits_of_the_custom_resource_become_resources_and_what_they_overrule_i
         }
     ]
     assert job.ignored == ("spec.tasks[0].parties[0].resources.requests.cpu (the limit counts)",)
+
+
+@pytest.mark.parametrize("kind", ["List", "KusciaJobList"])
+def test_one_job_in_a_list_is_that_job(kind: str) -> None:
+    (document,) = parse_documents(kuscia_documents.KUSCIA_JOB)
+    text = json.dumps({"apiVersion": "v1", "kind": kind, "metadata": {"resourceVersion": ""}, "items": [document]})
+    assert parse_job(text, source="a") == parse_job(kuscia_documents.KUSCIA_JOB, source="b")
 
 
 def test_labels_of_the_custom_resource_become_custom_fields() -> None:
