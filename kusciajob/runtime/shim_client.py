@@ -125,6 +125,7 @@ class ShimClient:
         self._is_closed = False
         self.shim_pid: int | None = None
         self._shim_version = 0
+        self._shim_restarts = False
         self.failing = asyncio.Event()
         """Set while the shim does not answer, or none can be reached."""
 
@@ -172,6 +173,8 @@ class ShimClient:
 
         ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
         """
+        if not self._shim_restarts:
+            await self._replace_earlier()
         payload: dict[str, Any] = {
             "argv": argv,
             "env": env,
@@ -183,11 +186,17 @@ class ShimClient:
             if self._shim_version < VERSION_WITH_USERS:
                 raise ShimError(
                     "the running shim is of an earlier version and starts programs only as its own user: "
-                    "it leaves when those that it runs have ended"
+                    "it is replaced when those that it runs have ended"
                 )
             payload["user"] = user
-        # Earlier versions take no notice of these: the program runs, and once.
+        # A shim of an earlier version takes no notice of these: the program runs, and once.
         if max_restarts is not None:
+            if max_restarts > 0 and not self._shim_restarts:
+                log.warning(
+                    "party %s runs once, whatever its restartPolicy: the running shim is of an earlier version; "
+                    "it is replaced when those that it runs have ended",
+                    key,
+                )
             payload |= {"max_restarts": max_restarts, "pause_seconds": pause_seconds}
         if notice:
             payload["notice"] = notice
@@ -252,6 +261,17 @@ class ShimClient:
         else:
             watched.exit.set_exception(outcome)
             watched.exit.exception()  # nobody needs to be waiting
+
+    async def _replace_earlier(self) -> None:
+        """An idle shim of an earlier version leaves when nobody is connected; one of this version follows it."""
+        if await self.list():
+            return
+        if self._transport is not None and self._connection is not None:
+            log.info("the shim is of an earlier version and runs nothing: it is replaced")
+            self._transport.abort()
+            await self._connection.lost.wait()
+        if self._reconnecting is not None:
+            await asyncio.wait([self._reconnecting])
 
     # Requests and answers
 
@@ -337,7 +357,7 @@ class ShimClient:
         unanswered = [request.line for request in self._requests.values()]
         self._outgoing.clear()
         self._connection, self._transport, self.shim_pid = connection, transport, hello.pid
-        self._shim_version = hello.version
+        self._shim_version, self._shim_restarts = hello.version, hello.restarts
         # First what the last connection may have missed; the shim answers in order.
         for key, watched in self._parties.items():
             if not watched.exit.done():

@@ -43,6 +43,8 @@ class Hello(msgspec.Struct, frozen=True):
     pid: int
     containment: str = "descent (by a shim of an earlier version)"
     """What keeps a party's programs together."""
+    restarts: bool = False
+    """Whether it starts failed programs again, and writes a notice; one of an earlier version does neither."""
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -4,7 +4,8 @@ It imports the standard library and itself only, so that it starts in millisecon
 each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
 "text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
-    hello                                               protocol version, pid, what keeps a party together
+    hello                                               protocol version, pid, what keeps a party together, and
+                                                        whether failed programs are started again
     start    key argv env cwd dir [output_limit_bytes] [user]
                                                         spawns the party, or answers its state if it ever was
              [max_restarts pause_seconds]               and again after a failure, so often, after pauses that double
@@ -20,7 +21,8 @@ A party's `dir` gets stdout.log (created first: where it is missing nothing was 
 PROTOCOL_VERSION = 2
 """Of which 1 does not know `user`: a shim of that version runs programs as itself.
 
-Early ones of version 2 take no notice of `max_restarts`, `pause_seconds` and `notice`: there every program runs once.
+Early ones of version 2 take no notice of `max_restarts`, `pause_seconds` and `notice`: there every program runs once,
+as their answer to `hello` tells by leaving out `restarts`.
 """
 EXIT_LOCKED = 3
 MAX_REQUEST_BYTES = 8 << 20
