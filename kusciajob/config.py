@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kusciajob import users
-from kusciajob.yamlfile import InvalidYaml, parse_documents, read_text
+from kusciajob.yamlfile import InvalidYaml, read_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
 
@@ -79,8 +79,8 @@ class Settings(Struct, frozen=True, kw_only=True):
     domains_file: Annotated[
         Path | None,
         Meta(
-            description="YAML file of what belongs to single domains, such as the values that their config templates "
-            "may refer to; default <data_dir>/domains.yaml, which need not exist"
+            description="YAML or JSON file of what belongs to single domains, such as the values that their config "
+            "templates may refer to; default <data_dir>/domains.yaml, which need not exist"
         ),
     ] = None
     strict_templates: Annotated[
@@ -111,7 +111,10 @@ class Settings(Struct, frozen=True, kw_only=True):
     max_restarts: Annotated[
         int,
         Meta(
-            ge=0, le=1_000_000, description="how often a failed program with restartPolicy OnFailure is started again"
+            ge=0,
+            le=1_000_000,
+            description="how often a failed program with restartPolicy OnFailure is started again, each replica by "
+            "itself",
         ),
     ] = 6
     restart_pause_seconds: Annotated[
@@ -120,7 +123,12 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = 10.0
     max_message_mib: Annotated[int, Meta(ge=1, le=2047, description="largest request, in MiB")] = 256
     max_running_parties: Annotated[
-        int, Meta(ge=0, description="parties that run at once, the tasks of others wait; 0 = no limit")
+        int,
+        Meta(
+            ge=0,
+            description="parties that run at once, each in one place with all its replicas; the tasks of others wait; "
+            "0 = no limit",
+        ),
     ] = 256
     max_running_parties_per_domain: Annotated[
         int, Meta(ge=0, description="the same of one domain, so that no domain has all slots; 0 = no limit")
@@ -168,8 +176,8 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(
             ge=0,
             le=2**20,
-            description="what is kept of each output file of a party, in MiB: the oldest part goes, and no file "
-            "exceeds it by more than its program writes in about 20 ms; 0 = no limit",
+            description="what is kept of each output file of a party, and of each of its replicas, in MiB: the oldest "
+            "part goes, and no file exceeds it by more than its program writes in about 20 ms; 0 = no limit",
         ),
     ] = 256
     job_retention_days: Annotated[
@@ -329,8 +337,7 @@ def _convert(merged: dict[str, object], settings: Sequence[Setting]) -> Settings
 
 def _read_file(file: Path) -> Mapping[str, object]:
     try:
-        text = read_text(file)
-        content = tomllib.loads(text) if file.suffix == ".toml" else _only(parse_documents(text))
+        content = tomllib.loads(read_text(file)) if file.suffix == ".toml" else _only(read_documents(file))
     except (InvalidYaml, ValueError, RecursionError) as error:
         raise SettingsError(f"configuration file {file} cannot be read: {error}") from None
     known = {setting.name for setting in describe()}

@@ -8,8 +8,9 @@ from msgspec import Struct
 
 from kusciajob.contracts import ImageSource, JobStore, OutputSource, OutputStream, PartyKey
 from kusciajob.model import failures
+from kusciajob.model.appimage import DeployTemplate
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
-from kusciajob.model.status import JobSummary, TaskState
+from kusciajob.model.status import JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.service import Caller
 
@@ -76,24 +77,34 @@ class TaskOutput:
             names = party.domain_id, f"{party.domain_id}/{party.role}"
             if (not wanted or wanted in names) and caller.domain in ("", party.domain_id):
                 key = PartyKey(job.number, index, task.attempt, position)
-                replicas = await self._source.replicas(key) if replica else 1
+                replicas = await self._replicas(task_id, key, job.status) if replica else 1
                 if not 0 <= replica < replicas:
                     raise InvalidJob(f"replica_idx {replica} is out of range: the party runs {replicas}, from 0 on")
                 return key
         known = listed(failures.party_names(task.parties))
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {known}")
 
-    async def _check_container(self, container: str, task_id: str, key: PartyKey) -> None:
-        """InvalidJob. Without its AppImage nobody knows what containers the party has."""
+    async def _replicas(self, task_id: str, key: PartyKey, status: JobStatus) -> int:
+        """How many instances of its program the party has, or will have once it is started."""
+        started = await self._source.replicas(key)
+        template = await self._template(task_id, key) if status.is_unfinished else None
+        return max(started, template.replicas) if template else started
+
+    async def _template(self, task_id: str, key: PartyKey) -> DeployTemplate | None:
+        """What the party would be started by now; None where nobody knows."""
         job = await self._store.get(await self._store.job_of_task(task_id))
         if job.number != key.job:
-            return  # another of that id
+            return None  # another of that id
         task = job.spec.tasks[key.task]
         try:
             image = self._images.get(task.app_image)
-            template = image and image.template_for(task.parties[key.party].role)
+            return image.template_for(task.parties[key.party].role) if image else None
         except JobError:
-            return
+            return None
+
+    async def _check_container(self, container: str, task_id: str, key: PartyKey) -> None:
+        """InvalidJob. Without its AppImage nobody knows what containers the party has."""
+        template = await self._template(task_id, key)
         names = [known.name for known in template.containers] if template else []
         if template and container not in names:
             raise InvalidJob(

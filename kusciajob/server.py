@@ -45,6 +45,7 @@ logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
 PROBE_SECONDS = 1.0
+PROGRESS_KEY = "progress.key"
 
 
 class SystemClock:
@@ -92,7 +93,7 @@ class Server:
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         datadir.keep_private(settings.data_dir)
-        _check_users(settings, has_secrets=guard is not None)
+        _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
@@ -108,7 +109,7 @@ class Server:
         )
         self._progress = ProgressListener(
             scheduler.report_progress,
-            secrets=open_progress_secrets(settings.data_dir / "progress.key"),
+            secrets=open_progress_secrets(settings.data_dir / PROGRESS_KEY),
             port_file=settings.data_dir / "progress.port",
             connections=progress_connections,
         )
@@ -257,16 +258,19 @@ def _slot_limits(settings: Settings) -> SlotLimits:
     )
 
 
-def _check_users(settings: Settings, *, has_secrets: bool) -> None:
+def _check_users(settings: Settings, *, is_tls: bool) -> None:
     """Programs cannot read what the server can, or the log says that they can. UserError."""
     if settings.runtime != "process":
         return
     if settings.users is None:
-        if has_secrets:
+        readable = [f"{settings.certificates} (tokens, keys)"] if is_tls else []
+        if settings.domain_settings.exists():
+            readable.append(f"{settings.domain_settings} (the values of all domains)")
+        if readable:
             logger.info(
-                "the programs of tasks run as the server's own user and can read %s (tokens, keys) and the database: "
+                "the programs of tasks run as the server's own user and can read %s and the database: "
                 "setting run_as prevents it",
-                settings.certificates,
+                ", ".join(readable),
             )
         return
     if os.geteuid() != 0:
@@ -274,11 +278,12 @@ def _check_users(settings: Settings, *, has_secrets: bool) -> None:
     if not settings.domains.is_dir():
         settings.domains.mkdir(parents=True)
         settings.domains.chmod(PASSAGE)
+    own = [settings.data_dir / datadir.DATABASE, settings.data_dir / PROGRESS_KEY, settings.domain_settings]
     secrets = [path for path in settings.certificates.rglob("*") if path.suffix in (".key", ".token", "")]
     users.check(
         settings.users,
         passages=[settings.data_dir, settings.domains],
-        secrets=[settings.data_dir / datadir.DATABASE, *(path for path in secrets if path.is_file())],
+        secrets=[*own, *(path for path in secrets if path.is_file())],
         domains=settings.domains,
     )
 

@@ -104,7 +104,7 @@ class JobService:
         if caller.domain and spec.initiator != caller.domain:
             caller.refuse(f"create a job of initiator {shown(spec.initiator)}: only jobs of which it is the initiator")
         images = [self._images.get(task.app_image) for task in spec.tasks]
-        limits.check_status_size(spec, [image.most_ports if image else 0 for image in images])
+        limits.check_status_size(spec, [image.most_endpoints if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
             spec,

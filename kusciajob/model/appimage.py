@@ -223,9 +223,13 @@ class AppImage(Struct, frozen=True):
                 )
 
     @property
-    def most_ports(self) -> int:
-        """How many ports a party of it may have."""
-        return max(len(container.ports) for template in self.deploy_templates for container in template.containers)
+    def most_endpoints(self) -> int:
+        """How many addresses a party of it may tell: the shared ports of all its replicas."""
+        return max(
+            template.replicas * sum(port.is_shared for port in container.ports)
+            for template in self.deploy_templates
+            for container in template.containers
+        )
 
     def template_for(self, role: str) -> DeployTemplate:
         """The template that has the role, else the one without roles, else, for the empty role only, the first.

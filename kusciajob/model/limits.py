@@ -67,7 +67,7 @@ def check_status_size(spec: JobSpec, endpoints: Sequence[int]) -> None:
         count = sum(len(task.parties) for task in spec.tasks)
         raise InvalidJob(
             f"the status of a job of {len(spec.tasks)} tasks with {count:,} parties of {len(spec.domains):,} domains, "
-            f"with their names and up to {max(endpoints)} ports each, takes {tasks + domains:,} bytes: "
+            f"with their names and up to {max(endpoints)} addresses each, takes {tasks + domains:,} bytes: "
             f"at most {MAX_NAMES_BYTES:,} are possible; use fewer parties or shorter names"
         )
 

@@ -129,7 +129,7 @@ def prepare(
             if user:
                 _hand_over(user, directory, root, temporary)
                 _hand_over_domain(user, domain_directory)
-            if rendering.warning:
+            if rendering.warning and not replica:  # the others' is the same
                 logger.warning("party %s of task %s: %s", party.key, shown(party.task_id), rendering.warning)
     except OSError as error:
         text = f"the party's directory cannot be written: {error.strerror}"

@@ -5,6 +5,7 @@ from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model import limits, transitions
+from kusciajob.model.appimage import AppImage, Container, DeployTemplate, Port
 from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.model.status import Endpoint, Job
@@ -77,8 +78,17 @@ def test_a_stored_status_of_any_size_is_told_cut() -> None:
 
 def test_names_and_ports_must_leave_room_for_the_status() -> None:
     limits.check_status_size(wide_job().spec, [0] * 128)
-    with pytest.raises(InvalidJob, match="16,384 parties of 128 domains, with their names and up to 3 ports each"):
+    with pytest.raises(InvalidJob, match="16,384 parties of 128 domains, with their names and up to 3 addresses each"):
         limits.check_status_size(wide_job().spec, [3] * 128)
+
+
+def test_the_addresses_of_all_replicas_count_and_those_of_local_ports_do_not() -> None:
+    ports = (Port("peer", scope="Cluster"), Port("other", scope="Domain"), Port("own"), Port("metrics"))
+    container = Container("main", command=("true",), ports=ports)
+    image = AppImage("a", (DeployTemplate("one", (container,)), DeployTemplate("many", (container,), replicas=64)))
+    assert image.most_endpoints == 128
+    with pytest.raises(InvalidJob, match="with their names and up to 128 addresses each"):
+        limits.check_status_size(wide_job(parties=2).spec, [image.most_endpoints] * 128)
 
 
 def test_what_a_party_is_told_is_cut_where_it_is_told() -> None:
