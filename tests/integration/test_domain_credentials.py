@@ -13,11 +13,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from kusciajob.security.tokens import domain_file
 from tests.support.images import write_image
 from tests.support.requests import create, ended, job_request, task_request
-from tests.support.secured import Place, secured_server, token_in
+from tests.support.secured import Place, secured_server, token_in, with_token
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -51,17 +50,6 @@ async def run(place: Place, job_id: str, domains: list[str]) -> pb.JobStatusDeta
         stub = with_token(channel, token_in(place.certs / "token"))
         await create(stub, job_request(job_id, task_request("t", "report", domains)))
         return await ended(stub, job_id)
-
-
-def with_token(channel: grpc.aio.Channel, token: str) -> job_pb2_grpc.JobServiceStub:
-    class Stub:
-        """JobService with the token in every call."""
-
-        def __getattr__(self, name: str) -> object:
-            method = getattr(job_pb2_grpc.JobServiceStub(channel), name)
-            return lambda request: method(request, metadata=[("token", token)])
-
-    return Stub()  # type: ignore[return-value]
 
 
 async def test_each_domain_has_its_own(place: Place, tmp_path: Path) -> None:

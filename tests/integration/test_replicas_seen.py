@@ -1,6 +1,5 @@
 """What is seen of a party's replicas: their output before they start and within its limit, progress, one warning."""
 
-import json
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
+from tests.support.images import shell_image, write_images
 from tests.support.polling import eventually
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
@@ -30,25 +30,18 @@ SCRIPTS = {
 }
 
 
-def document(name: str, script: str) -> dict[str, Any]:
-    mounts = [{"mountPath": f"/w/{key}", "subPath": key} for key in ("index", "unknown")]
-    container = {"name": "main", "workingDir": "/w", "command": ["sh", "-c", script], "configVolumeMounts": mounts}
-    templates = {"index": "{{{.TASK_CLUSTER_DEFINE.selfEndpointIdx}}}", "unknown": "{{.NOWHERE}}" * (name == "gap")}
-    deploy = {"name": name, "replicas": 2, "spec": {"containers": [container]}}
-    return {
-        "apiVersion": "kuscia.secretflow/v1alpha1",
-        "kind": "AppImage",
-        "metadata": {"name": name},
-        "spec": {"configTemplates": templates, "deployTemplates": [deploy]},
+def image(name: str, script: str) -> dict[str, Any]:
+    configs = {
+        "index": "{{{.TASK_CLUSTER_DEFINE.selfEndpointIdx}}}",
+        "unknown": "{{.NOWHERE}}" if name == "gap" else "",
     }
+    return shell_image(name, script, configs, replicas=2)
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
     directory = tmp_path_factory.mktemp("seen")
-    (directory / "images").mkdir()
-    items = [document(name, script) for name, script in SCRIPTS.items()]
-    (directory / "images" / "all.json").write_text(json.dumps({"kind": "List", "items": items}))
+    write_images(directory / "images", [image(name, script) for name, script in SCRIPTS.items()])
     async with running_server(
         directory,
         app_image_dir=directory / "images",

@@ -2,7 +2,7 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +51,26 @@ def write_image(
     }
     directory.mkdir(parents=True, exist_ok=True)
     (directory / f"{name}.yaml").write_text(json.dumps(image))  # YAML is a superset of JSON
+
+
+def shell_image(name: str, script: str, configs: Mapping[str, str] = {}, **deploy: Any) -> dict[str, Any]:
+    """The document of an AppImage that runs a shell script in /w, where its config files are; `deploy` has fields of
+    its deploy template, `restart_policy` that of its pod."""
+    mounts = [{"mountPath": f"/w/{key}", "subPath": key} for key in configs]
+    container = {"name": "main", "workingDir": "/w", "command": ["sh", "-c", script], "configVolumeMounts": mounts}
+    pod = {"containers": [container], "restartPolicy": deploy.pop("restart_policy", "Never")}
+    return {
+        "apiVersion": "kuscia.secretflow/v1alpha1",
+        "kind": "AppImage",
+        "metadata": {"name": name},
+        "spec": {"configTemplates": dict(configs), "deployTemplates": [{"name": name, "spec": pod, **deploy}]},
+    }
+
+
+def write_images(directory: Path, documents: Sequence[dict[str, Any]]) -> None:
+    """Register them, in one file."""
+    directory.mkdir(parents=True, exist_ok=True)
+    (directory / "all.json").write_text(json.dumps({"kind": "List", "items": list(documents)}))
 
 
 def python_program(source: str) -> list[str]:

@@ -5,8 +5,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc.aio
 from msgspec import Struct
 
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from kusciajob.security.provisioning import provision
 from kusciajob.security.tokens import domain_file
 from tests.support.callers import Caller
@@ -44,6 +46,17 @@ async def secured_server(directory: Path, **settings: object) -> AsyncIterator[P
     quick = {"runtime": "simulated", "max_token_delay_seconds": 0}
     async with running_server(directory, **{**quick, **settings}) as server:
         yield Place(server, certs, foreign)
+
+
+def with_token(channel: grpc.aio.Channel, token: str) -> job_pb2_grpc.JobServiceStub:
+    class Stub:
+        """JobService with the token in every call."""
+
+        def __getattr__(self, name: str) -> object:
+            method = getattr(job_pb2_grpc.JobServiceStub(channel), name)
+            return lambda request: method(request, metadata=[("token", token)])
+
+    return Stub()  # type: ignore[return-value]
 
 
 def http_address(server: RunningServer) -> str:
