@@ -28,6 +28,7 @@ SCRIPTS = {
     "leaves-daemon": COUNT + "mkdir lock || { echo two at once >> overlap; exit 1; }; "
     "(trap '' TERM; exec 9>&-; sleep 600) & "
     '[ "$run" = 3 ] || { rmdir lock; exit 1; }; rmdir lock',
+    "step": COUNT + 'while [ ! -e "go$run" ]; do sleep 0.02; done; [ "$run" = 3 ] || exit 8',
     "waits": COUNT + 'echo "run $run"; exit 6',
 }
 
@@ -115,6 +116,25 @@ async def test_a_run_begins_when_nothing_of_the_last_is_left(server: RunningServ
     assert [pid for pid in server.left_processes() if b"sleep" in Path(f"/proc/{pid}/cmdline").read_bytes()] == []
 
 
+async def test_a_program_is_started_again_while_no_server_runs(directory: Path, tmp_path: Path) -> None:
+    place = tmp_path / "domains" / "step"
+    async with running_server(
+        tmp_path, app_image_dir=directory / "images", domains_dir=tmp_path / "domains", restart_pause_seconds=0.01
+    ) as server:
+        await create(server.stub, job_request("step", task_request("t", "step", ["step"])))
+        await in_state(server.stub, "step", "Running")
+        await eventually(lambda: runs(tmp_path, "step") == 1)
+        await server.kill()
+        for number in (1, 2):
+            (place / f"go{number}").touch()
+            await eventually(lambda wanted=number + 1: runs(tmp_path, "step") == wanted)  # type: ignore[misc]
+        await server.start()
+        await in_state(server.stub, "step", "Running")
+        (place / "go3").touch()
+        assert (await ended(server.stub, "step")).state == "Succeeded"
+        assert runs(tmp_path, "step") == 3
+
+
 @pytest_asyncio.fixture(loop_scope="module")
 async def patient(directory: Path, tmp_path: Path) -> AsyncIterator[RunningServer]:
     """A server whose pauses no test waits for."""
@@ -138,6 +158,17 @@ async def test_a_party_that_pauses_is_stopped_at_once(patient: RunningServer, tm
     (record,) = [json.loads(file.read_text()) for file in (patient.data_dir / "runs").glob("*/*/*/exit.json")]
     assert (record["code"], record["stopped"], record["restarts"]) == (6, True, 1)
     assert runs(tmp_path, "alice") == 1
+
+
+async def test_a_job_that_pauses_is_suspended_and_runs_anew(patient: RunningServer, tmp_path: Path) -> None:
+    await patient.stub.SuspendJob(pb.SuspendJobRequest(job_id="waits"))
+    await in_state(patient.stub, "waits", "Suspended")
+    await patient.stub.RestartJob(pb.RestartJobRequest(job_id="waits"))
+    await eventually(lambda: stderr_of(patient).count("started again in 300 s (1 of 6)") == 2)
+    assert runs(tmp_path, "alice") == 2
+    await patient.stub.CancelJob(pb.CancelJobRequest(job_id="waits"))
+    assert (await ended(patient.stub, "waits")).state == "Cancelled"
+    assert len(patient.left_processes()) <= 1  # the shim
 
 
 async def test_a_pause_outlives_the_server(patient: RunningServer) -> None:
