@@ -173,7 +173,7 @@ def _why_ignored(path: Path, stamp: Stamp | None) -> str:
         return "a directory"
     if not stat.S_ISREG(stamp[0]):
         return "no regular file"
-    return "" if path.suffix in _SUFFIXES else f"its name ends in none of {', '.join(_SUFFIXES)}"
+    return "" if path.suffix.lower() in _SUFFIXES else f"its name ends in none of {', '.join(_SUFFIXES)}"
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -2,6 +2,7 @@
 
 import logging
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -37,6 +38,8 @@ class DomainsFile:
     def __init__(self, path: Path, *, is_required: bool = False) -> None:
         """InvalidDomains when it cannot be used, or is missing and required."""
         self._path = path
+        self._reading = threading.Lock()
+        """Parties start on several threads: none may have the former values while another reads the new ones."""
         self._stamp = self._read_stamp()
         self._values: Mapping[str, Mapping[str, str]] = {}
         if self._stamp is not None or is_required:
@@ -44,16 +47,21 @@ class DomainsFile:
 
     def values(self, domain: str) -> Mapping[str, str]:
         """What the domain's config templates may refer to, by name; a list or mapping as JSON."""
+        with self._reading:
+            self._read_again()
+            return self._values.get(domain, {})
+
+    def _read_again(self) -> None:
         stamp = self._read_stamp()
-        if stamp != self._stamp:
-            self._stamp = stamp
-            try:
-                self._values = self._load() if stamp is not None else {}
-            except InvalidDomains as error:
-                logger.error("values of domains stay as they were: %s", error)
-            else:
-                logger.info("read %s again: values of %d domains", self._path, len(self._values))
-        return self._values.get(domain, {})
+        if stamp == self._stamp:
+            return
+        self._stamp = stamp
+        try:
+            self._values = self._load() if stamp is not None else {}
+        except InvalidDomains as error:
+            logger.error("values of domains stay as they were: %s", error)
+        else:
+            logger.info("read %s again: values of %d domains", self._path, len(self._values))
 
     def _read_stamp(self) -> Stamp | None:
         try:

@@ -49,7 +49,7 @@ def read_text(path: Path, *, limit_bytes: int = MAX_YAML_BYTES) -> str:
 
 def read_documents(path: Path) -> list[Any]:
     """The documents of a file: JSON when its name ends in .json, else YAML. InvalidYaml."""
-    parse = parse_json_documents if path.suffix == ".json" else parse_documents
+    parse = parse_json_documents if path.suffix.lower() == ".json" else parse_documents
     return parse(read_text(path))
 
 

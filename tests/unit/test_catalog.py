@@ -92,11 +92,11 @@ def test_lists_and_json_files_hold_appimages(tmp_path: Path) -> None:
     typed = {"apiVersion": "kuscia.secretflow/v1alpha1", "kind": "AppImageList", "items": [untyped]}
     (tmp_path / "list.yaml").write_text(yaml.safe_dump_all([mixed, typed]))
     indented = json.dumps(third, indent="\t")
-    (tmp_path / "two.json").write_text(f"{indented}\n{json.dumps({'kind': 'List', 'items': [mixed, fourth]})}\n")
+    (tmp_path / "two.JSON").write_text(f"{indented}\n{json.dumps({'kind': 'List', 'items': [mixed, fourth]})}\n")
     catalog = AppImageCatalog(tmp_path)
     # `first` stands in both files.
     assert catalog.names() == ("fourth", "second", "third")
-    assert "declared in list.yaml and two.json" in why_unknown(catalog, "first")
+    assert "declared in list.yaml and two.JSON" in why_unknown(catalog, "first")
     assert "list.yaml: document 1, item 2 is a Secret" in why_unknown(catalog, "nope")
 
 

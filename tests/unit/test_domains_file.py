@@ -1,5 +1,6 @@
 """The file of the domains' own settings: what is read, what is refused with the place and never with the value."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,12 @@ def test_what_changes_counts_and_what_breaks_does_not(tmp_path: Path, caplog: py
     assert source.values("alice") == {"A": "second", "B": "new"}
     file.unlink()
     assert source.values("alice") == {}
+
+
+def test_parties_that_start_at_once_all_have_the_new_values(tmp_path: Path) -> None:
+    others = "".join(f"domain-{number}: {{values: {{A: x}}}}\n" for number in range(3000))  # reading takes a while
+    file = read(tmp_path, f"alice: {{values: {{A: old}}}}\n{others}")
+    (tmp_path / "domains.yaml").write_text(f"alice: {{values: {{A: renewed}}}}\n{others}")
+    with ThreadPoolExecutor(4) as threads:
+        values = list(threads.map(file.values, ["alice"] * 4))
+    assert values == [{"A": "renewed"}] * 4
