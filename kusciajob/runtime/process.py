@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import shutil
@@ -26,19 +25,15 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime import output_files
 from kusciajob.runtime import party as layout
 from kusciajob.runtime.blocking import Blocking
 from kusciajob.runtime.ports import PortPool
 from kusciajob.runtime.rendering import port_of
-from kusciajob.runtime.shim.records import open_regular
 from kusciajob.runtime.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
-
-TAIL_LINES = 5
-TAIL_BYTES = 2048
-READ_BYTES = 64 * 1024
 
 
 class ProcessRuntime:
@@ -233,7 +228,9 @@ class ProcessRuntime:
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """See OutputSource."""
-        return await asyncio.to_thread(_read, self._directory(key, replica) / layout.OUTPUT_FILES[stream], offset)
+        return await asyncio.to_thread(
+            output_files.read, self._directory(key, replica) / layout.OUTPUT_FILES[stream], offset
+        )
 
     async def replicas(self, key: PartyKey) -> int:
         """See OutputSource."""
@@ -334,7 +331,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if ended.restarts:
         text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
     # What the program wrote is its domain's own.
-    tail = _tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
+    tail = output_files.tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
     if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
     return ExitResult(succeeded=False, message=text, detail=tail)
@@ -345,48 +342,6 @@ def _signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return "real-time signal"
-
-
-def _tail(file: Path) -> str:
-    """The last lines of a program's output, at most 2 KiB."""
-    try:
-        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
-            text = stream.read(TAIL_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
-    return "\n".join(text.strip().splitlines()[-TAIL_LINES:])
-
-
-def _read(file: Path, offset: int) -> OutputPiece:
-    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs.
-
-    Nothing where the program has put something else in the file's place.
-    """
-    try:
-        descriptor = open_regular(str(file), os.O_RDONLY)
-    except OSError as error:
-        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
-            return OutputPiece(offset, b"")
-        raise
-    try:
-        if offset > os.fstat(descriptor).st_size:
-            offset = 0  # without holes, the file was emptied instead
-        while True:
-            start = _data_from(descriptor, offset)
-            data = os.pread(descriptor, READ_BYTES, start)
-            if _data_from(descriptor, start) == start:  # else the hole has grown meanwhile
-                return OutputPiece(start, data)
-    finally:
-        os.close(descriptor)
-
-
-def _data_from(descriptor: int, offset: int) -> int:
-    """The first offset from this one on that is in no hole."""
-    try:
-        return os.lseek(descriptor, offset, os.SEEK_DATA)
-    except OSError:  # at the end, or the file system knows no holes
-        return offset
 
 
 def _numbers(runs: Path) -> set[int]:

@@ -1,6 +1,8 @@
 """What is seen of a party's replicas: their output before they start and within its limit, progress, one warning."""
 
+import os
 import re
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -121,3 +123,13 @@ async def test_the_log_warns_once_a_party_and_each_replica_is_told(server: Runni
     for replica in range(2):
         text = "".join([answer.log async for answer in query(server, status.tasks[0].task_id, replica)])
         assert text.count("nothing is known of {{.NOWHERE}} (unknown, line 1)") == 1
+
+
+async def test_replicas_are_lost_with_their_shim_and_none_is_left(server: RunningServer) -> None:
+    await create(server.stub, job_request("lost", task_request("t", "wait", ["sixth"])))
+    await in_state(server.stub, "lost", "Running")
+    shim = server.shim_pid
+    os.kill(shim, signal.SIGKILL)
+    status = await ended(server.stub, "lost")
+    assert re.search(r"Party\[sixth\]: replica \d: lost: its process was found dead", status.err_msg)
+    await eventually(lambda: len(server.left_processes()) <= 1)  # the next shim
