@@ -58,10 +58,12 @@ def start_as_earlier_server(data: Path, directory: Path) -> None:
     os.close(place)
 
 
-async def start(client: ShimClient, directory: Path, **options: int) -> None:
+async def start(client: ShimClient, directory: Path, *, max_restarts: int) -> None:
     directory.mkdir()
     argv = ("/bin/sh", "-c", "echo run; exit 5")
-    await client.start(directory.name, argv=argv, env=ENV, cwd=directory, directory=directory, **options)
+    await client.start(
+        directory.name, argv=argv, env=ENV, cwd=directory, directory=directory, max_restarts=max_restarts
+    )
 
 
 @pytest.fixture
