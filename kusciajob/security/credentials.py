@@ -1,6 +1,7 @@
 """What the programs of a domain call this server and each other with: the domain's own token and certificate."""
 
 import base64
+import errno
 from pathlib import Path
 
 from kusciajob.contracts import DomainFacts, StartFailed
@@ -54,7 +55,7 @@ class DomainCredentials:
     def _read(self, file: Path) -> bytes:
         try:
             return file.read_bytes()
-        except FileNotFoundError:
-            return b""
         except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ENAMETOOLONG):  # nor can there be one of so long a name
+                return b""
             raise StartFailed(f"{file.name} of the domain cannot be read: {error.strerror}") from None

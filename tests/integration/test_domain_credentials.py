@@ -89,3 +89,10 @@ async def test_a_domain_without_files_is_warned_and_gets_no_others(place: Place)
     assert (report["token"], report["client"], report["key"]) == ("", ["", ""], "")
     assert Path(report["ca"]).name == "ca.crt"
     assert "nothing is known of {{.CLIENT_CERT_FILE}} (report.json, line 1)" in status.err_msg
+
+
+async def test_a_domain_too_long_for_a_file_name_runs_without(place: Place) -> None:
+    domain = "\u4e2d" * 40
+    status = await run(place, "long", [domain])
+    assert "exit code 1" in status.err_msg  # cat without a file name
+    assert "{{.KUSCIA_API_TOKEN}} (report.json, line 3)" in status.err_msg
