@@ -2,6 +2,7 @@
 
 import logging
 import re
+import stat
 import threading
 from collections.abc import Mapping
 from pathlib import Path
@@ -62,6 +63,8 @@ class DomainsFile:
             logger.error("values of domains stay as they were: %s", error)
         else:
             logger.info("read %s again: values of %d domains", self._path, len(self._values))
+            if stamp and stamp[0] & stat.S_IROTH:  # at the start, run_as looks at that
+                logger.warning("%s holds secrets and can be read by others: chmod o-r takes that from them", self._path)
 
     def _read_stamp(self) -> Stamp | None:
         try:
@@ -70,7 +73,7 @@ class DomainsFile:
             return None
         except OSError:
             return ()
-        return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return (status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _load(self) -> Mapping[str, Mapping[str, str]]:
         try:

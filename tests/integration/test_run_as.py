@@ -224,12 +224,20 @@ async def test_a_server_with_secrets_tells_once_that_programs_can_read_them(tmp_
         text = server.log.read_text()
         assert text.count("setting run_as prevents it") == 1
         assert str(certs) in text
-    for name in ("simulated", "open"):
+    for name in ("simulated", "open", "values"):
         (tmp_path / name).mkdir()
     async with running_server(tmp_path / "simulated", runtime="simulated", cert_dir=certs) as server:
         assert "run_as" not in server.log.read_text()
     async with running_server(tmp_path / "open", runtime="process", protocol="notls") as server:
         assert "run_as" not in server.log.read_text()
+
+    values = tmp_path / "values" / "data" / "domains.yaml"
+    values.parent.mkdir()
+    values.write_text("alice: {values: {A: secret}}\n")
+    async with running_server(tmp_path / "values", runtime="process", protocol="notls") as server:
+        text = server.log.read_text()
+        assert text.count("setting run_as prevents it") == 1
+        assert f"can read {values} (the values of all domains)" in text
 
 
 def test_init_says_who_can_read_what_it_wrote(tmp_path: Path) -> None:

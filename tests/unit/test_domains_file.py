@@ -101,3 +101,13 @@ def test_parties_that_start_at_once_all_have_the_new_values(tmp_path: Path) -> N
     with ThreadPoolExecutor(4) as threads:
         values = list(threads.map(file.values, ["alice"] * 4))
     assert values == [{"A": "renewed"}] * 4
+
+
+def test_a_changed_file_that_others_can_read_is_warned_of(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = read(tmp_path, "alice: {values: {A: old}}\n")
+    path = tmp_path / "domains.yaml"
+    for mode, warnings in ((0o600, 0), (0o644, 1)):
+        path.write_text(f"alice: {{values: {{A: {mode}}}}}\n")
+        path.chmod(mode)
+        assert file.values("alice") == {"A": str(mode)}
+        assert caplog.text.count("can be read by others: chmod o-r") == warnings
