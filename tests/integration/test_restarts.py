@@ -5,13 +5,13 @@ import os
 import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.runtime.shim.restarts import MAX_PAUSE_SECONDS, Paused, Restart
+from tests.support.images import shell_image, write_images
 from tests.support.polling import eventually
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
@@ -33,25 +33,11 @@ SCRIPTS = {
 }
 
 
-def document(name: str, script: str, *, restart_policy: str = "OnFailure") -> dict[str, Any]:
-    container = {"name": "main", "command": ["sh", "-c", script]}
-    return {
-        "apiVersion": "kuscia.secretflow/v1alpha1",
-        "kind": "AppImage",
-        "metadata": {"name": name},
-        "spec": {
-            "deployTemplates": [{"name": name, "spec": {"restartPolicy": restart_policy, "containers": [container]}}]
-        },
-    }
-
-
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("restarts")
-    images = [document(name, script) for name, script in SCRIPTS.items()]
-    images.append(document("once", SCRIPTS["never"], restart_policy="Never"))
-    (directory / "images").mkdir()
-    (directory / "images" / "all.json").write_text(json.dumps({"kind": "List", "items": images}))
+    images = [shell_image(name, script, restart_policy="OnFailure") for name, script in SCRIPTS.items()]
+    write_images(directory / "images", [*images, shell_image("once", SCRIPTS["never"])])
     return directory
 
 
