@@ -24,6 +24,8 @@ from kusciajob.runtime.shim_messages import Done, Hello, Message, PartyExit, Par
 HELLO_ID = 0
 VERSION_WITH_USERS = 2
 CONNECT_SECONDS = 10.0
+LEAVING_SECONDS = 2.0
+"""How long a shim of an earlier version that should leave is not connected to."""
 CONNECT_POLL_SECONDS = 0.003
 RECONNECT_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
 
@@ -126,6 +128,8 @@ class ShimClient:
         self.shim_pid: int | None = None
         self._shim_version = 0
         self._shim_restarts = False
+        self._replacing = asyncio.Lock()
+        self._declined_until = 0.0
         self.failing = asyncio.Event()
         """Set while the shim does not answer, or none can be reached."""
 
@@ -264,14 +268,16 @@ class ShimClient:
 
     async def _replace_earlier(self) -> None:
         """An idle shim of an earlier version leaves when nobody is connected; one of this version follows it."""
-        if await self.list():
-            return
-        if self._transport is not None and self._connection is not None:
+        async with self._replacing:
+            if self._shim_restarts or await self.list():
+                return
             log.info("the shim is of an earlier version and runs nothing: it is replaced")
-            self._transport.abort()
-            await self._connection.lost.wait()
-        if self._reconnecting is not None:
-            await asyncio.wait([self._reconnecting])
+            self._declined_until = asyncio.get_running_loop().time() + LEAVING_SECONDS
+            if self._transport is not None and self._connection is not None:
+                self._transport.abort()
+                await self._connection.lost.wait()
+            if self._reconnecting is not None:
+                await asyncio.wait([self._reconnecting])
 
     # Requests and answers
 
@@ -346,6 +352,9 @@ class ShimClient:
         except asyncio.CancelledError:
             transport.abort()
             raise
+        if not hello.restarts and asyncio.get_running_loop().time() < self._declined_until:
+            transport.abort()  # else it would stay for us
+            return False
         if hello.version not in (1, PROTOCOL_VERSION):
             transport.abort()
             raise ShimUnavailable(
@@ -436,7 +445,8 @@ class ShimClient:
             return
         self._connection = self._transport = None
         if not self._is_closed:
-            log.warning("lost the connection to the shim of %s", self._directory)
+            if not self._replacing.locked():
+                log.warning("lost the connection to the shim of %s", self._directory)
             self._reconnecting = asyncio.get_running_loop().create_task(self._reconnect(), name="shim reconnect")
 
     def _replace(self, transport: asyncio.Transport) -> None:

@@ -1,5 +1,6 @@
 """After an upgrade the shim that runs is of the earlier version: its programs go on, an idle one is replaced."""
 
+import asyncio
 import json
 import logging
 import os
@@ -110,10 +111,12 @@ async def test_it_is_replaced_before_a_start_when_nothing_runs(
     (tmp_path / "go").touch()
     assert (await client.wait("running")).code == 0
 
-    await start(client, tmp_path / "failing", max_restarts=2)
+    names = ("failing", "failing.1", "failing.2")  # as replicas
+    await asyncio.gather(*(start(client, tmp_path / name, max_restarts=2) for name in names))
 
-    ended = await client.wait("failing")
-    assert (ended.code, ended.restarts) == (5, 2)
+    for name in names:
+        ended = await client.wait(name)
+        assert (ended.code, ended.restarts) == (5, 2)
     assert not is_alive(earlier)
     assert "runs once" not in caplog.text
 
