@@ -2,6 +2,7 @@
 
 import json
 import time
+import tracemalloc
 
 import pytest
 
@@ -52,3 +53,14 @@ def test_what_is_refused(text: str, problem: str) -> None:
     assert problem in str(caught.value)
     assert len(str(caught.value)) < 1000
     assert time.process_time() - started < 5
+
+
+def test_reading_takes_a_few_times_the_memory_of_the_text() -> None:
+    text = '{"a": "' + '\\"x' * 1_000_000 + '"}'
+    tracemalloc.start()
+    try:
+        parse_json_documents(text)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak_bytes < 10 * len(text)
