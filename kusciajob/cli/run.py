@@ -177,11 +177,12 @@ async def _follow(
     async for event in connection.watch():
         if event.object.job_id != job_id or event.type not in (pb.ADDED, pb.MODIFIED):
             continue
-        await progress.take(event.object)
+        is_over = event.object.status.state in FINAL_STATES
         if programs is not None:
             programs.take(event.object)
-        if event.object.status.state in FINAL_STATES:
-            if programs is not None:
-                await programs.finish()
+            if is_over:
+                await programs.finish()  # before the line that tells the end
+        await progress.take(event.object)
+        if is_over:
             return event.object
     raise ServerDied(f"the watch of job {job_id} ended before the job")
