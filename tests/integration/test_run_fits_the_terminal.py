@@ -128,4 +128,4 @@ def test_a_terminal_that_cannot_move_its_cursor_gets_lines(tmp_path: Path) -> No
     with on_terminal(*arguments, rows=24, columns=80, TERM="dumb") as running:
         assert running.end() == 0
         assert "\x1b" not in running.written
-        assert " job/psi Running" in running.written
+        assert " job/psi Succeeded" in running.written
