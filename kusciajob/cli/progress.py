@@ -1,52 +1,73 @@
-"""A job's progress on stderr: a table that moves on a terminal, else one line for each change."""
+"""A job's progress on stderr: an overview that moves on a terminal, else one line for each change."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from datetime import datetime
+from typing import Any
 
-from rich.console import Group
-from rich.live import Live
 from rich.text import Text
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import tables, terminal, texts
+from kusciajob.cli import overview, tables, terminal, texts
+from kusciajob.cli.frame import Frame
 
-REFRESHES_PER_SECOND = 5
+REFRESH_SECONDS = 0.2
 
 
 class Progress:
-    """Takes each new status of one job."""
+    """Takes each new status of one job.
 
-    def __init__(self) -> None:
+    Printing happens in a thread, one print at a time: the server in this process goes on when the terminal is held.
+    """
+
+    def __init__(self, *, is_moving: bool) -> None:
+        self.note = ""
+        """Shown beside the job's state."""
+        self.told = texts.Told()
+        self._is_moving = is_moving and terminal.can_move()
         self._console = tables.console(stderr=True)
         self._latest: pb.JobStatus | None = None
+        self._turn = asyncio.Lock()
 
-    def take(self, job: pb.JobStatus) -> None:
+    async def take(self, job: pb.JobStatus) -> None:
         """Show this status from now on."""
-        if not self._console.is_terminal:
+        before, self._latest = self._latest, job
+        if not self._is_moving:
             now = datetime.now().strftime("%H:%M:%S")
-            for line in texts.changes(self._latest, job):
-                terminal.say_line(f"{now} {line}", err=True)
-        self._latest = job
+            for line in texts.changes(before, job, self.told):
+                await self.printed(terminal.say_line, f"{now} {line}", err=True)
 
-    @contextmanager
-    def shown(self) -> Iterator[None]:
+    async def printed(self, print_: Callable[..., None], *arguments: Any, **more: Any) -> None:
+        """Call that function when nothing else prints."""
+        async with self._turn:
+            await asyncio.to_thread(print_, *arguments, **more)
+
+    @asynccontextmanager
+    async def shown(self) -> AsyncIterator[None]:
         """Keep the terminal up to date within the block, and clear it after."""
-        if not self._console.is_terminal:
+        if not self._is_moving:
             yield
             return
-        with Live(
-            get_renderable=self._render,
-            console=self._console,
-            refresh_per_second=REFRESHES_PER_SECOND,
-            transient=True,
-        ):
+        is_over = asyncio.Event()
+        painting = asyncio.create_task(self._paint_until(is_over))
+        try:
             yield
+        finally:
+            is_over.set()
+            await painting
 
-    def _render(self) -> Group | Text:
-        job = self._latest
-        if job is None:
-            return Text("starting")
-        status = job.status
-        head = f"job {job.job_id}: {status.state}, {texts.elapsed(status.create_time, status.end_time)}"
-        return Group(tables.line(head), tables.tasks_table(status))
+    async def _paint_until(self, is_over: asyncio.Event) -> None:
+        frame = Frame(self._console)
+        while not is_over.is_set():
+            columns, rows = self._console.size
+            await self.printed(frame.paint, self._lines(rows, columns), columns=columns)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(is_over.wait(), REFRESH_SECONDS)
+        await self.printed(frame.clear, columns=self._console.size.width)
+
+    def _lines(self, rows: int, columns: int) -> list[Text]:
+        if self._latest is None:
+            return [Text("starting")]
+        # The cursor has a line of its own.
+        return overview.lines(self._latest, rows=max(1, rows - 1), columns=columns, note=self.note)

@@ -15,6 +15,9 @@ from kusciajob.cli import terminal, texts
 # Where nobody looks at a terminal, nothing is cut or wrapped.
 UNLIMITED_COLUMNS = 10_000
 
+MAX_RESULT_ROWS = 16
+"""A job with more tasks ends with those that failed, not with all."""
+
 _STYLES = {"Succeeded": "green", "Running": "cyan", "Failed": "red", "Cancelled": "red", "ApprovalReject": "red"}
 
 
@@ -40,11 +43,11 @@ def print_json(message: Message, *, indent: int | None = 2) -> None:
 def print_job(job: pb.QueryJobResponseData) -> None:
     """All there is to know about a job."""
     out, status = console(), job.status
-    out.print(_state(status.state, f"job {job.job_id}: {status.state}"))
-    _print_problems(out, status)
+    out.print(state(status.state, f"job {job.job_id}: {status.state}"))
+    _print_problems(out, status, texts.Told())
     out.print(_facts(job))
     out.print()
-    out.print(tasks_table(status, job.tasks))
+    out.print(tasks_table(status.tasks, job.tasks))
     endpoints = [
         (task.alias, party.domain_id, endpoint.port_name, endpoint.scope, endpoint.endpoint)
         for task in status.tasks
@@ -65,7 +68,7 @@ def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
         rows.append(
             (
                 job.job_id,
-                _state(status.state),
+                state(status.state),
                 f"{finished}/{len(status.tasks)}",
                 texts.local_time(status.create_time),
                 texts.elapsed(status.start_time, status.end_time),
@@ -80,23 +83,33 @@ def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
     console().print(_table(columns, rows))
 
 
-def print_result(job: pb.JobStatus) -> None:
-    """How a job has ended."""
+def print_result(job: pb.JobStatus, told: texts.Told) -> None:
+    """How a job has ended: a small one task by task, of a large one what failed; no detail that was told."""
     out, status = console(), job.status
-    out.print(tasks_table(status))
-    out.print()
-    ended = f"job {job.job_id}: {status.state} after {texts.elapsed(status.start_time, status.end_time)}"
-    out.print(_state(status.state, ended if status.start_time else f"job {job.job_id}: {status.state}"))
-    _print_problems(out, status)
+    is_large = len(status.tasks) > MAX_RESULT_ROWS
+    failed = [task for task in status.tasks if task.state == "Failed"]
+    shown = failed[:MAX_RESULT_ROWS] if is_large else status.tasks
+    if shown:
+        out.print(tasks_table(shown))
+        if is_large and len(failed) > len(shown):
+            out.print(line(f"… {len(failed) - len(shown)} more failed"))
+        out.print()
+    ended = f"job {job.job_id}: {status.state}"
+    if status.start_time:
+        ended += f" after {texts.elapsed(status.start_time, status.end_time)}"
+    if is_large:
+        ended += f", {texts.counts(status)}"
+    out.print(state(status.state, ended))
+    _print_problems(out, status, told, limit=MAX_RESULT_ROWS if is_large else None)
 
 
-def tasks_table(status: pb.JobStatusDetail, configs: Iterable[pb.TaskConfig] = ()) -> Table:
+def tasks_table(tasks: Iterable[pb.TaskStatus], configs: Iterable[pb.TaskConfig] = ()) -> Table:
     """A line for each task; with its configuration where that is known."""
     by_id = {config.task_id: config for config in configs}
     columns = ["TASK", "STATE", "TIME", "PARTIES"]
     rows: list[list[str | Text]] = []
-    for task in status.tasks:
-        row: list[str | Text] = [task.alias, _state(task.state, texts.task_state(task))]
+    for task in tasks:
+        row: list[str | Text] = [task.alias, state(task.state, texts.task_state(task))]
         row += [texts.elapsed(task.start_time, task.end_time), _parties(task)]
         if by_id:
             config = by_id[task.task_id]
@@ -126,7 +139,7 @@ def _parties(task: pb.TaskStatus) -> Text:
     """Names, and the states unless all parties are where the task is."""
     if all(party.state == task.state for party in task.parties):
         return line(", ".join(party.domain_id for party in task.parties))
-    return Text(", ").join(_state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
+    return Text(", ").join(state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
 
 
 def line(text: str, *, style: str = "") -> Text:
@@ -134,14 +147,18 @@ def line(text: str, *, style: str = "") -> Text:
     return Text(terminal.one_line(text), style=style)
 
 
-def _print_problems(out: Console, status: pb.JobStatusDetail) -> None:
+def _print_problems(out: Console, status: pb.JobStatusDetail, told: texts.Told, *, limit: int | None = None) -> None:
     """Each problem with its further lines indented: what a program wrote is not to pass for a line of ours."""
-    for problem in texts.problems(status):
+    problems = texts.problems(status, told)
+    for problem in problems[:limit]:
         out.print(Text(terminal.clean(problem).replace("\n", "\n    ")))
+    if limit is not None and len(problems) > limit:
+        out.print(line(f"… {len(problems) - limit} more problems; -o json tells all"))
 
 
-def _state(state: str, text: str = "") -> Text:
-    return line(text or state, style=_STYLES.get(state, ""))
+def state(name: str, text: str = "") -> Text:
+    """A state, or a text about something in that state, in its colour."""
+    return line(text or name, style=_STYLES.get(name, ""))
 
 
 def _table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:

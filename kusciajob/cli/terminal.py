@@ -5,8 +5,10 @@ window; a carriage return covers what stands on its line; marks of direction tur
 two names look the same.
 """
 
+import os
 import re
 import sys
+from collections.abc import Iterable
 from typing import IO, Any
 
 import click
@@ -19,6 +21,9 @@ HOSTILE = re.compile(
     r"\U000e0000-\U000e0fff]"
 )
 _LAYOUT = "\n\t"
+_RETURN = "\r"
+_COLOURS = ("36", "33", "35", "32", "34", "96", "93", "95", "92", "94")
+"""Of SGR: what is none of these, such as red, means something elsewhere."""
 
 
 def clean(text: str) -> str:
@@ -54,6 +59,36 @@ def say_line(text: str, *, file: IO[Any] | None = None, err: bool = False) -> No
 def say_json(text: str, *, err: bool = False) -> None:
     """Print JSON, to stdout or stderr, and flush it."""
     click.echo(json_text(text), err=err)
+
+
+def say_marked(mark: str, lines: Iterable[str], colour: int) -> None:
+    """Print the lines cleaned to stderr, each behind the mark; where there is colour, equal numbers have equal ones."""
+    mark = one_line(mark) + " "
+    if has_colour():
+        mark = f"\x1b[{_COLOURS[colour % len(_COLOURS)]}m{mark}\x1b[0m"
+    # A line that is cleaned has no break of its own, so none can pass for another party's.
+    act("".join(f"{mark}{clean(line.removesuffix(_RETURN))}\n" for line in lines))
+
+
+def can_move() -> bool:
+    """Whether stderr is a terminal on which the cursor moves."""
+    return sys.stderr.isatty() and os.environ.get("TERM", "").lower() not in ("dumb", "unknown")
+
+
+def has_colour() -> bool:
+    """Whether stderr is a terminal that shows colours, and its user wants them (NO_COLOR)."""
+    return can_move() and not os.environ.get("NO_COLOR")
+
+
+def is_one_place() -> bool:
+    """Whether stdout and stderr go to the same terminal or file."""
+    return os.path.samestat(os.fstat(sys.stdout.fileno()), os.fstat(sys.stderr.fileno()))
+
+
+def act(text: str) -> None:
+    """Write the text to stderr as it is, for its effect on the terminal, at once: whoever made it has cleaned it."""
+    sys.stderr.write(text)
+    sys.stderr.flush()
 
 
 def is_terminal() -> bool:

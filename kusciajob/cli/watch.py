@@ -79,6 +79,7 @@ class _Report:
         self.is_complete = False
         self._is_json = is_json
         self._last: dict[str, pb.JobStatus] = {}
+        self._told = texts.Told()
 
     def take(self, event: pb.WatchJobEventResponse) -> None:
         job = event.object
@@ -101,7 +102,7 @@ class _Report:
             case pb.ERROR:
                 lines = [f"{job.job_id} fault: {job.status.err_msg}"]
             case _:
-                lines = list(texts.changes(self._last.get(job.job_id), job))
+                lines = texts.changes(self._last.get(job.job_id), job, self._told)
                 self._last[job.job_id] = job
         now = datetime.now().strftime("%H:%M:%S")
         for line in lines:

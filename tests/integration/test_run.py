@@ -49,7 +49,7 @@ def test_run_of_a_failing_job_tells_the_reason_and_where_the_logs_are(tmp_path: 
     script = {"seconds": 0.1, "parties": {"bob": {"exit_code": 3, "message": "no keys"}}}
     finished = run(job_file(tmp_path, "job", task(script=script)), tmp_path=tmp_path)
     assert finished.returncode == 1
-    assert "Task[psi]-Party[bob]: exit code 3: no keys" in finished.stdout
+    assert "task psi, party bob: exit code 3: no keys" in finished.stdout
     (kept,) = (tmp_path / "tmp").iterdir()
     assert str(kept / "server.log") in finished.stderr
     assert "serving gRPC" in (kept / "server.log").read_text()
@@ -80,7 +80,7 @@ def test_run_of_real_programs_keeps_what_there_is_to_look_at(tmp_path: Path) -> 
 
     failed = run_shell("test $KUSCIA_DOMAIN_ID = bob || exec sleep 60; echo no keys >&2; exit 3")
     assert failed.returncode == 1
-    assert "Task[psi]-Party[bob]: exit code 3: no keys" in failed.stdout
+    assert "task psi, party bob: exit code 3: no keys" in failed.stdout
     (kept,) = temporary.iterdir()
     assert f"for the logs see {kept}/runs and {kept}/server.log" in failed.stderr
     shutil.rmtree(kept)
@@ -88,7 +88,7 @@ def test_run_of_real_programs_keeps_what_there_is_to_look_at(tmp_path: Path) -> 
     assert list(temporary.iterdir()) == []
     succeeded = run_shell("echo 1 >$KUSCIAJOB_DOMAIN_DIR/result")
     (kept,) = temporary.iterdir()
-    assert f"for the domains' files see {kept}/domains" in succeeded.stderr
+    assert f"outputs are in {kept}/domains/alice, {kept}/domains/bob; for the logs see {kept}/runs" in succeeded.stderr
     assert (kept / "domains" / "bob" / "result").read_text() == "1\n"
 
 
@@ -98,10 +98,12 @@ def test_ctrl_c_stops_the_job_before_run_ends(tmp_path: Path) -> None:
         while "job/psi Running" not in running.stderr.readline():
             assert running.poll() is None
         running.send_signal(signal.SIGINT)
-        output, _ = running.communicate(timeout=END_SECONDS)
+        output, errors = running.communicate(timeout=END_SECONDS)
         assert running.returncode == 130
-        assert "job job: Failed" in output
-        assert "Reason: kusciajob run received SIGINT" in output
+        assert output == ""
+        told = [line for line in errors.splitlines() if line.startswith("kusciajob: ")]
+        logs = f"for the logs see {tmp_path / 'data' / 'server.log'}"
+        assert told == [f"kusciajob: received SIGINT: stopped the job (0/1 done, 1 failed); {logs}"]
 
 
 def test_run_on_a_terminal_moves_a_table(tmp_path: Path) -> None:

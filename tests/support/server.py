@@ -31,7 +31,7 @@ _HTTP = re.compile(f"serving HTTP on {_ADDRESS}")  # logged before gRPC
 
 def clean_environment() -> dict[str, str]:
     """This process's environment without settings of kusciajob and terminals."""
-    foreign = ("KUSCIAJOB_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "PYTHONASYNCIODEBUG")
+    foreign = ("KUSCIAJOB_", "FORCE_COLOR", "NO_COLOR", "COLUMNS", "LINES", "PYTHONASYNCIODEBUG")
     return {name: value for name, value in os.environ.items() if not name.startswith(foreign)}
 
 
