@@ -13,7 +13,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from kusciajob import users
-from kusciajob.yamlfile import InvalidYaml, read_documents, read_text
+from kusciajob.files.yaml import InvalidYaml, read_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
 

@@ -11,24 +11,23 @@ from typing import Self
 
 import msgspec
 
-from kusciajob import datadir, users
-from kusciajob.api.descriptors import share_descriptors
+from kusciajob import users
 from kusciajob.api.gate import Limits, open_gates
-from kusciajob.api.grpc_server import GrpcServer
-from kusciajob.api.http_gateway import HttpGateway
+from kusciajob.api.grpc.descriptors import share_descriptors
+from kusciajob.api.grpc.server import GrpcServer
+from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
-from kusciajob.catalog import AppImageCatalog
 from kusciajob.config import Settings
 from kusciajob.contracts import DomainFacts, ImageSource, PartyKey, PartySpec
-from kusciajob.domains import DomainsFile
 from kusciajob.events.hub import Hub
-from kusciajob.metrics import Metrics
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
-from kusciajob.observation import Observation
-from kusciajob.output import TaskOutput
-from kusciajob.retention import Retention
-from kusciajob.runtime.party import PASSAGE
-from kusciajob.runtime.process import ProcessRuntime
+from kusciajob.operations import datadir
+from kusciajob.operations.metrics import Metrics
+from kusciajob.operations.observation import Observation
+from kusciajob.runtime.domain_values import DomainsFile
+from kusciajob.runtime.process.layout import PASSAGE
+from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
@@ -37,8 +36,10 @@ from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
-from kusciajob.service import JobService
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import JobService
+from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.retention import Retention
 from kusciajob.users import UserError
 
 logger = logging.getLogger(__name__)

@@ -14,9 +14,9 @@ from kusciajob.model import failures
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
-from kusciajob.output import TaskOutput
 from kusciajob.recent import Recent
-from kusciajob.service import Caller, JobService
+from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
 from kusciajob.wire import codec
 from kusciajob.wire.job_status import encode_summary, head, part, tags_of
 from kusciajob.wire.status import SUCCESS, Answer, Code

@@ -4,8 +4,8 @@ import logging
 import os
 from pathlib import Path
 
-from kusciajob import privatefile
-from kusciajob.runtime.shim.records import open_regular
+from kusciajob.files import private as privatefile
+from kusciajob.runtime.process.shim.records import open_regular
 
 logger = logging.getLogger(__name__)
 

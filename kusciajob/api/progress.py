@@ -15,8 +15,8 @@ from aiohttp import web
 from msgspec import Struct
 
 from kusciajob.api.gate import BodyBudget, LimitReached
-from kusciajob.api.http_connections import ConnectionLimits, HttpListener
-from kusciajob.api.http_messages import Refused, check_browser, read_body, refusal
+from kusciajob.api.http.connections import ConnectionLimits, HttpListener
+from kusciajob.api.http.messages import Refused, check_browser, read_body, refusal
 from kusciajob.api.port_file import read_port, write_port
 from kusciajob.contracts import PartyKey, PartySpec
 from kusciajob.security.browser import LOOPBACK_ONLY

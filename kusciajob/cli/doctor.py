@@ -7,10 +7,10 @@ from pathlib import Path
 
 import click
 
-from kusciajob import datadir
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import EXIT_FAILED, CommandError
-from kusciajob.doctor import Level, examine, set_damage_aside
+from kusciajob.operations import datadir
+from kusciajob.operations.doctor import Level, examine, set_damage_aside
 
 
 @click.command()

@@ -7,7 +7,7 @@ from typing import Any
 from msgspec import Struct
 
 from kusciajob import __version__
-from kusciajob.api.http_gateway import METRICS_PATH
+from kusciajob.api.http.gateway import METRICS_PATH
 from kusciajob.cli.calling import Calling, calling
 from kusciajob.config import Settings
 

@@ -7,12 +7,12 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 
-from kusciajob.api.grpc_server import AddressInUse
+from kusciajob.api.grpc.server import AddressInUse
 from kusciajob.cli import signals
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
-from kusciajob.datadir import DataDirectoryError
 from kusciajob.model.errors import JobError
+from kusciajob.operations.datadir import DataDirectoryError
 from kusciajob.security.errors import SecurityError
 from kusciajob.server import Server
 from kusciajob.users import UserError

@@ -8,7 +8,7 @@ from google.protobuf import json_format
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
 from kusciajob.cli.errors import CommandError
-from kusciajob.jobfile import JobFileError, parse_job, read_job_file
+from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
 
 
 def read_request(file: Path) -> pb.CreateJobRequest:

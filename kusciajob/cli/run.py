@@ -12,7 +12,6 @@ import click
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kusciajob import datadir
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import log_format, options, outputs, tables, terminal, texts
 from kusciajob.cli.errors import EXIT_FAILED, CommandError, ServerDied, WronglyCalled
@@ -24,7 +23,8 @@ from kusciajob.cli.remote import connected
 from kusciajob.cli.texts import FINAL_STATES
 from kusciajob.client.connection import Connection
 from kusciajob.config import Settings
-from kusciajob.runtime.party import PASSAGE
+from kusciajob.operations import datadir
+from kusciajob.runtime.process.layout import PASSAGE
 
 HOST = "127.0.0.1"
 # The server is there for this process only.

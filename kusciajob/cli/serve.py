@@ -10,12 +10,13 @@ from typing import Any
 
 import click
 
-from kusciajob import __version__, openfiles
+from kusciajob import __version__
 from kusciajob.cli import log_format, options
 from kusciajob.cli.errors import EXIT_INTERNAL
 from kusciajob.cli.greeting import greeting
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.config import Settings
+from kusciajob.files import descriptors as openfiles
 
 logger = logging.getLogger(__name__)
 

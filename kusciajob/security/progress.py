@@ -8,8 +8,8 @@ import re
 import secrets
 from pathlib import Path
 
-from kusciajob import privatefile
 from kusciajob.contracts import PartyKey
+from kusciajob.files import private as privatefile
 from kusciajob.security.errors import SecurityError
 
 logger = logging.getLogger(__name__)

@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
-from kusciajob import privatefile
+from kusciajob.files import private as privatefile
 from kusciajob.security.certificates import make_certificates
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.tokens import MASTER_FILE, domain_file

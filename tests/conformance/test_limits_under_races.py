@@ -12,11 +12,11 @@ from kusciajob.model import transitions
 from kusciajob.model.errors import TooManyJobs
 from kusciajob.model.status import Job, JobState
 from kusciajob.model.transitions import Operation
-from kusciajob.retention import DAY_SECONDS, Retention
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import MASTER, JobService
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.stores import GuardedStore

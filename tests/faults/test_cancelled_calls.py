@@ -11,11 +11,11 @@ from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls import JobCalls
-from kusciajob.api.job_servicer import JobServicer
+from kusciajob.api.grpc.servicers import JobServicer
 from kusciajob.events.hub import Hub
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import MASTER, JobService
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support import steps
 from tests.support.clock import ManualClock
 from tests.support.database import read_checked

@@ -12,8 +12,8 @@ from aiohttp import web
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
-from kusciajob.api import http_connections
-from kusciajob.api.http_connections import HANDSHAKE_SECONDS, ConnectionLimits, HttpListener
+from kusciajob.api.http import connections as http_connections
+from kusciajob.api.http.connections import HANDSHAKE_SECONDS, ConnectionLimits, HttpListener
 from kusciajob.api.progress import ProgressListener
 from kusciajob.contracts import PartyKey
 from kusciajob.security.progress import ProgressSecrets

@@ -11,13 +11,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kusciajob import config, jobfile, yamlfile
-from kusciajob.catalog import AppImageCatalog
+from kusciajob import config
+from kusciajob.client import jobfile
 from kusciajob.config import SettingsError
-from kusciajob.domains import InvalidDomains, read_domains
+from kusciajob.files import yaml as yamlfile
+from kusciajob.images.catalog import AppImageCatalog
+from kusciajob.images.document import from_document
 from kusciajob.model import template
-from kusciajob.model.appimage_document import from_document
 from kusciajob.model.errors import InvalidAppImage, TemplateError, UnknownAppImage
+from kusciajob.runtime.domain_values import InvalidDomains, read_domains
 from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.doctor import examine
-from kusciajob.runtime.shim_client import ShimClient
-from kusciajob.runtime.shim_probe import ask_shim
+from kusciajob.operations.doctor import examine
+from kusciajob.runtime.process.shim_client import ShimClient
+from kusciajob.runtime.process.shim_probe import ask_shim
 from tests.support.polling import eventually
 from tests.support.processes import children_of, is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim

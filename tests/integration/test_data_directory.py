@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob import datadir
 from kusciajob.api.port_file import read_port, write_port
+from kusciajob.operations import datadir
 from tests.support.images import write_image
 from tests.support.polling import eventually
 from tests.support.program import assert_refused, job_file, kusciajob

@@ -12,17 +12,20 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
-from kusciajob.api import http_connections, http_gateway, http_messages, http_streams
 from kusciajob.api.gate import Limits, open_gates
-from kusciajob.api.grpc_server import AddressInUse
-from kusciajob.api.http_gateway import HttpGateway
+from kusciajob.api.grpc.server import AddressInUse
+from kusciajob.api.http import connections as http_connections
+from kusciajob.api.http import gateway as http_gateway
+from kusciajob.api.http import messages as http_messages
+from kusciajob.api.http import streams as http_streams
+from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.contracts import Form, HubClosed, Published
 from kusciajob.events.ring import SharedEvent
-from kusciajob.metrics import Metrics
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent
-from kusciajob.output import TaskOutput
-from kusciajob.service import Caller, JobService
+from kusciajob.operations.metrics import Metrics
+from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import new_job
 from tests.support.polling import PATIENCE_SECONDS, eventually
 

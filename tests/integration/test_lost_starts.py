@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from kusciajob.catalog import AppImageCatalog
 from kusciajob.contracts import NoCapacity, PartySpec, StartFailed
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model import transitions
 from kusciajob.model.job import Party
-from kusciajob.runtime.process import ProcessRuntime
-from kusciajob.runtime.shim.processes import list_processes, marker_of, read_marker
-from kusciajob.runtime.shim_client import PartyState, ShimClient, ShimError, ShimUnavailable
+from kusciajob.runtime.process.runtime import ProcessRuntime
+from kusciajob.runtime.process.shim.processes import list_processes, marker_of, read_marker
+from kusciajob.runtime.process.shim_client import PartyState, ShimClient, ShimError, ShimUnavailable
 from kusciajob.scheduler.worker import party_specs
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.images import write_image

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime.shim_client import ShimClient
+from kusciajob.runtime.process.shim_client import ShimClient
 from tests.support.images import write_image
 from tests.support.polling import eventually
 from tests.support.processes import pid_of

@@ -14,7 +14,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_
 from kusciajob.contracts import PartyKey, PartySpec
 from kusciajob.model.appimage import AppImage, Container, DeployTemplate, Port
 from kusciajob.model.job import Party, Task
-from kusciajob.runtime.process import ProcessRuntime
+from kusciajob.runtime.process.runtime import ProcessRuntime
 from tests.support.builders import job_spec
 from tests.support.polling import eventually
 from tests.support.requests import create, ended, in_state, job_request, task_request

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.runtime.shim.restarts import MAX_PAUSE_SECONDS, Paused, Restart
+from kusciajob.runtime.process.shim.restarts import MAX_PAUSE_SECONDS, Paused, Restart
 from tests.support.images import shell_image, write_images
 from tests.support.polling import eventually
 from tests.support.requests import create, ended, in_state, job_request, task_request

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime.shim_client import ShimClient
+from kusciajob.runtime.process.shim_client import ShimClient
 from tests.support.polling import eventually
 from tests.support.processes import is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim

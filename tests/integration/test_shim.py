@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime import shim
-from kusciajob.runtime.shim.records import MAX_LOG_BYTES, log
-from kusciajob.runtime.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
+from kusciajob.runtime.process import shim
+from kusciajob.runtime.process.shim.records import MAX_LOG_BYTES, log
+from kusciajob.runtime.process.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
 from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.processes import children_of, is_alive, pid_of, state_of
 
@@ -457,7 +457,7 @@ async def test_stopping_what_does_not_run_succeeds(client: ShimClient, party: Pa
 SERVER = """
 import asyncio, sys
 from pathlib import Path
-from kusciajob.runtime.shim_client import ShimClient
+from kusciajob.runtime.process.shim_client import ShimClient
 
 async def serve() -> None:
     client = ShimClient(Path(sys.argv[1]))

@@ -12,14 +12,14 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime.shim_client import ShimClient, ShimError
+from kusciajob.runtime.process.shim_client import ShimClient, ShimError
 from tests.support.polling import eventually
 from tests.support.processes import is_alive, pid_of
 
 # Its `hello` said nothing of restarts, and it took no notice of fields that came later.
 EARLIER = """
 import sys
-from kusciajob.runtime.shim import __main__, service
+from kusciajob.runtime.process.shim import __main__, service
 
 version = int(sys.argv.pop())
 

@@ -11,8 +11,8 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.runtime.shim_client import ShimClient
-from kusciajob.runtime.shim_heartbeat import BEATS, Heartbeat, kill_shim
+from kusciajob.runtime.process.shim_client import ShimClient
+from kusciajob.runtime.process.shim_heartbeat import BEATS, Heartbeat, kill_shim
 from tests.support.images import write_image
 from tests.support.polling import eventually, eventually_true
 from tests.support.processes import is_alive, pid_of, state_of

@@ -293,7 +293,7 @@ async def test_the_http_ports_log_tells_a_slip_once_for_each_peer(places: dict[s
         return [line for line in place.server.log.read_text().splitlines() if text in line]
 
     (line,) = await eventually(lines)
-    assert " WARNING kusciajob.api.http_log 127.0.0.1 " in line
+    assert " WARNING kusciajob.api.http.log 127.0.0.1 " in line
     log = place.server.log.read_text()
     assert "Traceback" not in log
     assert "refused what is no HTTP request" not in log

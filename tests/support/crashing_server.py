@@ -12,14 +12,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
-from kusciajob.catalog import AppImageCatalog
 from kusciajob.events.hub import Hub
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.model.status import Job
-from kusciajob.runtime.process import ProcessRuntime
+from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.service import MASTER, JobService
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.polling import eventually_true
 from tests.support.ports import free_range
 from tests.support.stores import GuardedStore

@@ -13,8 +13,8 @@ from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
-from kusciajob.service import MASTER, JobService
 from kusciajob.store.memory import MemoryStore
+from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.builders import new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import eventually

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from kusciajob.runtime.shim_client import ShimClient
+from kusciajob.runtime.process.shim_client import ShimClient
 
 
 def state_of(pid: int) -> str | None:

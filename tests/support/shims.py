@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime import shim
+from kusciajob.runtime.process import shim
 
 _UNMOUNT = "for place in $(awk '$3 == \"{}\" {{print $2}}' /proc/self/mounts); do umount $place; done"
 MACHINES = {
@@ -29,8 +29,8 @@ def machine_launcher(kind: str) -> list[str]:
 
 _PROBE = """
 import contextlib, os
-from kusciajob.runtime.shim.cgroups import find_cgroups
-from kusciajob.runtime.shim.descendants import Descendants
+from kusciajob.runtime.process.shim.cgroups import find_cgroups
+from kusciajob.runtime.process.shim.descendants import Descendants
 found = find_cgroups(f"kusciajob-probe-{os.getpid()}")
 print((found or Descendants()).kind)
 if found:

@@ -5,6 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from kusciajob.files.yaml import parse_documents
+from kusciajob.images.document import from_document
 from kusciajob.model import appimage
 from kusciajob.model.appimage import (
     AppImage,
@@ -15,9 +17,7 @@ from kusciajob.model.appimage import (
     Image,
     Port,
 )
-from kusciajob.model.appimage_document import from_document
 from kusciajob.model.errors import InvalidAppImage, UnknownRole
-from kusciajob.yamlfile import parse_documents
 from tests.support import kuscia_documents
 
 

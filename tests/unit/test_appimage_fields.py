@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kusciajob.model.appimage_fields import without_effect
-from kusciajob.yamlfile import parse_documents
+from kusciajob.files.yaml import parse_documents
+from kusciajob.images.fields import without_effect
 from tests.support import kuscia_documents
 
 

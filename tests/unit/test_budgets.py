@@ -4,8 +4,8 @@ import resource
 
 import pytest
 
-from kusciajob.api.descriptors import KEPT, share_descriptors
 from kusciajob.api.gate import BodyBudget, LimitReached
+from kusciajob.api.grpc.descriptors import KEPT, share_descriptors
 from kusciajob.config import SettingsError, load
 from tests.support.limits import limited
 

@@ -13,14 +13,14 @@ from kusciajob.model import transitions, weight
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType, Job, JobEvent
-from kusciajob.output import TaskOutput
-from kusciajob.retention import Retention
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import MASTER
 from kusciajob.store import sqlite
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
 from kusciajob.store.tail import Tail
+from kusciajob.usecases.jobs import MASTER
+from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.memory import MIB

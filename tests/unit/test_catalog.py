@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from kusciajob.catalog import AppImageCatalog, NoAppImageDirectory
+from kusciajob.files.yaml import parse_documents
+from kusciajob.images.catalog import AppImageCatalog, NoAppImageDirectory
 from kusciajob.model.errors import UnknownAppImage
-from kusciajob.yamlfile import parse_documents
 from tests.support import kuscia_documents
 
 

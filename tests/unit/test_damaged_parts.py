@@ -9,7 +9,7 @@ import pytest
 from kusciajob.model.errors import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
-from kusciajob.observation import count_jobs, count_parties
+from kusciajob.operations.observation import count_jobs, count_parties
 from kusciajob.store import database, landmark, sql
 from kusciajob.store.packing import APART, pack_spec, unpack_spec
 from kusciajob.store.sqlite import SqliteStore

@@ -15,25 +15,25 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kusciajob import datadir
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls import JobCalls
 from kusciajob.cli.main import cli
 from kusciajob.contracts import JobStore
-from kusciajob.doctor import Level, examine
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed, StoreDamaged
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, damaged_status
 from kusciajob.model.transitions import Operation
-from kusciajob.observation import count_jobs, count_parties
-from kusciajob.retention import DAY_SECONDS, Retention
+from kusciajob.operations import datadir
+from kusciajob.operations.doctor import Level, examine
+from kusciajob.operations.observation import count_jobs, count_parties
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.service import MASTER, Caller, JobService
 from kusciajob.store import database, rows, sql
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from kusciajob.wire.job_status import encode_event, encode_summary
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kusciajob.cli.main import cli
-from kusciajob.doctor import Level, examine
+from kusciajob.operations.doctor import Level, examine
 from kusciajob.store.sqlite import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 

@@ -6,8 +6,8 @@ from contextlib import asynccontextmanager
 
 from kusciajob.contracts import Form, WatchStream
 from kusciajob.model.status import EventType, JobEvent
-from kusciajob.service import Caller, JobService
 from kusciajob.store.memory import MemoryStore
+from kusciajob.usecases.jobs import Caller, JobService
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import PATIENCE_SECONDS

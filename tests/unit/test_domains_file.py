@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob import domains
-from kusciajob.domains import DomainsFile, InvalidDomains
+from kusciajob.runtime import domain_values as domains
+from kusciajob.runtime.domain_values import DomainsFile, InvalidDomains
 
 
 def read(directory: Path, text: str) -> DomainsFile:

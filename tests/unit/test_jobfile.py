@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kusciajob.jobfile import JobFileError, parse_job, read_job_file
-from kusciajob.yamlfile import parse_documents
+from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
+from kusciajob.files.yaml import parse_documents
 from tests.support import kuscia_documents
 
 REQUEST: dict[str, Any] = {

@@ -6,7 +6,7 @@ import tracemalloc
 
 import pytest
 
-from kusciajob.yamlfile import MAX_DEPTH, InvalidYaml, parse_json_documents
+from kusciajob.files.yaml import MAX_DEPTH, InvalidYaml, parse_json_documents
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from kusciajob.model.status import JobState
-from kusciajob.observation import PARTIES_BY_STATE, count_jobs, count_parties
+from kusciajob.operations.observation import PARTIES_BY_STATE, count_jobs, count_parties
 from kusciajob.store import database
 from kusciajob.store.sqlite import SqliteStore
 from tests.support import steps

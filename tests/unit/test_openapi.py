@@ -11,7 +11,7 @@ from openapi_schema_validator import OAS31Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.api import openapi
+from kusciajob.api.http import openapi
 from kusciajob.api.routes import ROUTES
 from kusciajob.wire.json import from_json, to_json
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime.paths import PathPlacer, mentioned
+from kusciajob.runtime.process.paths import PathPlacer, mentioned
 
 FILES = ("/no-such/etc/app.conf", "/no-such/etc/app.conf.d/more.yml", "/etc/only-the-file.conf", "/w/task.json")
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 
 from kusciajob.contracts import NoCapacity, PartyKey
-from kusciajob.runtime.ports import PortPool
+from kusciajob.runtime.process.ports import PortPool
 from tests.support.ports import free_range
 
 COUNT = 6

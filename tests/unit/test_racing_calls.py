@@ -13,9 +13,9 @@ from kusciajob.model.errors import JobExists, JobNotFound, TaskExists, TooManyJo
 from kusciajob.model.status import Job
 from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import MASTER, Caller, JobService
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.stores import GuardedStore

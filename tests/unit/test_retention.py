@@ -2,14 +2,14 @@
 
 import pytest
 
-from kusciajob import retention
 from kusciajob.contracts import JobStore
 from kusciajob.model import transitions
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType
 from kusciajob.model.transitions import Operation
-from kusciajob.retention import DAY_SECONDS, HOUR_SECONDS, Retention
 from kusciajob.store.memory import MemoryStore
+from kusciajob.usecases import retention
+from kusciajob.usecases.retention import DAY_SECONDS, HOUR_SECONDS, Retention
 from tests.support.builders import new_job
 from tests.support.clock import ManualClock
 

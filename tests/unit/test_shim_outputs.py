@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime.shim.outputs import EVENT, FAULT_SECONDS, OUTPUT_NAMES, Output, Outputs
+from kusciajob.runtime.process.shim.outputs import EVENT, FAULT_SECONDS, OUTPUT_NAMES, Output, Outputs
 
 LIMIT_BYTES = 64 << 10
 

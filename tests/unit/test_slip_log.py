@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from kusciajob.api import http_log
+from kusciajob.api.http import log as http_log
 
 TLS = b"\x16\x03\x01\x02\x00"
 HTTP2 = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

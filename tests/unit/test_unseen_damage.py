@@ -9,10 +9,10 @@ from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
-from kusciajob.output import TaskOutput
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import MASTER, Caller, JobService
 from kusciajob.store.sqlite import SqliteStore
+from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.damage import damage

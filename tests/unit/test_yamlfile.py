@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kusciajob.yamlfile import MAX_NODES, InvalidYaml, parse_documents, read_text
+from kusciajob.files.yaml import MAX_NODES, InvalidYaml, parse_documents, read_text
 
 EXPANDING = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 10)

@@ -1,6 +1,6 @@
 """The AppImage loader: a directory with one file."""
 
-from kusciajob.catalog import AppImageCatalog
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import UnknownAppImage
 from tests.fuzz.raw.files import file_of
 from tests.fuzz.raw.texts import check_text

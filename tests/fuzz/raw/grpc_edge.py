@@ -11,12 +11,12 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from kusciajob.api.gate import Limits, open_gates
-from kusciajob.api.grpc_server import SERVICES, HealthServicer, LogServicer
-from kusciajob.api.handlers import generic_handler
-from kusciajob.api.job_servicer import MAX_WATCH_SECONDS, JobServicer
-from kusciajob.api.uploads import Uploads
-from kusciajob.metrics import Metrics
-from kusciajob.service import MASTER, Caller
+from kusciajob.api.grpc.handlers import generic_handler
+from kusciajob.api.grpc.server import SERVICES, HealthServicer, LogServicer
+from kusciajob.api.grpc.servicers import MAX_WATCH_SECONDS, JobServicer
+from kusciajob.api.grpc.uploads import Uploads
+from kusciajob.operations.metrics import Metrics
+from kusciajob.usecases.jobs import MASTER, Caller
 from tests.fuzz.raw.contract import check_answer
 from tests.fuzz.raw.requests import good_requests
 from tests.fuzz.raw.world import World, finish, opened_world

@@ -7,9 +7,9 @@ from contextlib import asynccontextmanager
 from google.protobuf import json_format
 
 from kusciajob.api.gate import Limits, open_gates
-from kusciajob.api.http_gateway import HttpGateway
+from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.routes import ROUTES
-from kusciajob.metrics import Metrics
+from kusciajob.operations.metrics import Metrics
 from tests.fuzz.raw.requests import good_requests
 from tests.fuzz.raw.world import finish, opened_world
 

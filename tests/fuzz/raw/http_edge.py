@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.common_pb2 import ErrorResponse
-from kusciajob.api.http_messages import JSON_TYPE, PROTOBUF_TYPE
+from kusciajob.api.http.messages import JSON_TYPE, PROTOBUF_TYPE
 from kusciajob.api.routes import ROUTES, Route
 from tests.fuzz.raw.contract import UNREADABLE, check_answer
 from tests.fuzz.raw.http_connection import opened_connection

@@ -13,10 +13,10 @@ from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Job, JobState
-from kusciajob.output import TaskOutput
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.service import JobService
 from kusciajob.store.memory import MemoryStore
+from kusciajob.usecases.jobs import JobService
+from kusciajob.usecases.logs import TaskOutput
 from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock

@@ -1,0 +1,145 @@
+"""The gRPC edge: services, reflection, health, limits."""
+
+import asyncio
+from typing import Any
+
+import grpc
+import grpc.aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
+from kusciajob.api.calls import LogCalls
+from kusciajob.api.gate import Gate
+from kusciajob.api.grpc.handlers import generic_handler
+from kusciajob.api.grpc.reflection import serve_reflection
+from kusciajob.api.grpc.security import TokenCheck, caller_of, server_credentials
+from kusciajob.api.grpc.servicers import CallerOf, Context, JobServicer
+from kusciajob.api.grpc.uploads import Uploads
+from kusciajob.api.http.connections import ConnectionLimits
+from kusciajob.security.guard import Guard
+from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
+from kusciajob.wire.status import SUCCESS
+
+JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
+LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
+HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
+SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE)
+STOP_GRACE_SECONDS = 5.0
+HANDSHAKE_MILLISECONDS = 10_000
+"""How long a new connection may take until it is one of HTTP/2, TLS included."""
+IDLE_MILLISECONDS = 600_000
+"""A connection without a call is closed after so long; clients make a new one by themselves."""
+NO_LIMIT = 2**31 - 1
+
+
+class AddressInUse(Exception):
+    """The address cannot be listened on."""
+
+
+class HealthServicer:
+    """Kuscia's HealthService: ready while the standard health service says SERVING."""
+
+    def __init__(self, server: "GrpcServer") -> None:
+        self._server = server
+
+    async def healthZ(self, request: kuscia_health_pb2.HealthRequest, context: object) -> Any:
+        response = kuscia_health_pb2.HealthResponse()
+        response.status.message = SUCCESS
+        response.data.ready = self._server.is_serving
+        return response
+
+
+class LogServicer:
+    """Kuscia's LogService."""
+
+    def __init__(self, output: TaskOutput, caller_of: CallerOf) -> None:
+        self._calls = LogCalls(output)
+        self._caller_of = caller_of
+
+    async def QueryLog(self, request: log_pb2.QueryLogRequest, context: Context) -> None:
+        async for response in self._calls.QueryLog(request, self._caller_of(context)):
+            await context.write(response.SerializeToString())
+
+    async def QueryPodNode(
+        self, request: log_pb2.QueryPodNodeRequest, context: Context
+    ) -> log_pb2.QueryPodNodeResponse:
+        return await self._calls.QueryPodNode(request, self._caller_of(context))
+
+
+class GrpcServer:
+    """Serves the job API on one address; without a guard every caller is the master."""
+
+    def __init__(
+        self,
+        service: JobService,
+        output: TaskOutput,
+        *,
+        gate: Gate,
+        max_message_bytes: int,
+        guard: Guard | None = None,
+        connections: ConnectionLimits | None = None,
+    ) -> None:
+        self.is_serving = False
+        connections = connections or ConnectionLimits()
+        self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
+        self._watch: asyncio.Task[None] | None = None
+        # gRPC calls back into the credentials but does not keep them alive.
+        self._credentials = server_credentials(guard) if guard else None
+        caller = caller_of if guard else _master
+        self._health = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
+        self._server = grpc.aio.server(
+            interceptors=[TokenCheck(guard)] if guard else (),
+            options=[
+                ("grpc.max_receive_message_length", max_message_bytes),
+                ("grpc.max_send_message_length", -1),
+                ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+                ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
+                ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+                ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
+            ],
+        )
+        self._server.add_generic_rpc_handlers(
+            tuple(
+                generic_handler(served, servicer, gate, self._uploads, lambda context: caller(context).domain)
+                for served, servicer in (
+                    (JOB_SERVICE, JobServicer(service, caller)),
+                    (LOG_SERVICE, LogServicer(output, caller)),
+                    (HEALTH_SERVICE, HealthServicer(self)),
+                )
+            )
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
+
+    async def start(self, address: str) -> int:
+        """Listen and return the port. AddressInUse."""
+        try:
+            if self._credentials:
+                port = self._server.add_secure_port(address, self._credentials)
+            else:
+                port = self._server.add_insecure_port(address)
+        except RuntimeError:  # its text only says how to make gRPC tell more
+            raise AddressInUse(f"cannot listen on {address}: is the port taken?") from None
+        await self._server.start()
+        self._watch = asyncio.create_task(self._uploads.watch(port), name="gRPC connections")
+        return port
+
+    async def set_serving(self, *, is_serving: bool) -> None:
+        """What both health services tell."""
+        self.is_serving = is_serving
+        status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *(service.full_name for service in SERVICES)):
+            await self._health.set(name, status)
+
+    async def stop(self) -> None:
+        """Refuse new calls, let the present ones finish within the grace period."""
+        await self._server.stop(STOP_GRACE_SECONDS)
+        if self._watch is not None:
+            self._watch.cancel()
+            await asyncio.wait([self._watch])
+
+
+def _master(_: Context) -> Caller:
+    return MASTER

@@ -1,0 +1,255 @@
+"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, and the OpenAPI document."""
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from functools import partial
+from http import HTTPStatus
+from typing import TypeAlias, TypeVar
+
+from aiohttp import web
+from google.protobuf.message import Message
+
+from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
+from kusciajob.api.calls import JobCalls, LogCalls
+from kusciajob.api.gate import Gate, LimitReached
+from kusciajob.api.grpc.server import AddressInUse
+from kusciajob.api.http import openapi
+from kusciajob.api.http import streams as http_streams
+from kusciajob.api.http.connections import ConnectionLimits, HttpListener
+from kusciajob.api.http.health import HealthCalls
+from kusciajob.api.http.messages import (
+    JSON_TYPE,
+    Refused,
+    Unreadable,
+    certificate_of,
+    check_browser,
+    encoding_of,
+    meet_expectation,
+    read_body,
+    refusal,
+)
+from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
+from kusciajob.operations.metrics import CONTENT_TYPE, CallMeter
+from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
+from kusciajob.security.errors import Unauthenticated
+from kusciajob.security.guard import Guard
+from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
+from kusciajob.wire.status import Code, code_and_message
+
+logger = logging.getLogger(__name__)
+
+OPENAPI_PATH = "/openapi.json"
+METRICS_PATH = "/metrics"
+RETRY_SECONDS = 1
+"""When a client may try again that was refused for a limit."""
+STOP_GRACE_SECONDS = 2.0
+
+Handler: TypeAlias = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
+_Message = TypeVar("_Message", bound=Message)
+
+
+class HttpGateway:
+    """Serves the job API on one address; without a guard every caller is the master."""
+
+    def __init__(
+        self,
+        service: JobService,
+        output: TaskOutput,
+        *,
+        gate: Gate,
+        read_metrics: Callable[[], Awaitable[bytes]],
+        is_serving: Callable[[], bool],
+        max_message_bytes: int,
+        browser_rules: BrowserRules = LOOPBACK_ONLY,
+        guard: Guard | None = None,
+        connections: ConnectionLimits | None = None,
+    ) -> None:
+        self._service = service
+        self._gate = gate
+        self._read_metrics = read_metrics
+        self._watch_meter, self._log_meter = gate.meter(WATCH.name), gate.meter(QUERY_LOG.name)
+        self._refused_meter = gate.meter("")
+        self._log_calls = LogCalls(output)
+        self._calls: Mapping[str, object] = {
+            "JobService": JobCalls(service),
+            "LogService": self._log_calls,
+            "HealthService": HealthCalls(is_serving),
+        }
+        self._max_message_bytes = max_message_bytes
+        self._browser_rules = browser_rules
+        self._guard = guard
+        self._followers: set[asyncio.Task[None]] = set()
+        self._handlers: dict[str, dict[str, Handler]] = {
+            route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
+        }
+        self._changes = frozenset(route.path for route in ROUTES if route.is_change)
+        self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
+        self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
+        self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port. AddressInUse."""
+        tls = self._guard.ssl_context if self._guard else None
+        try:
+            return await self._listener.start(host.strip("[]"), port, tls=tls)
+        except OSError as error:
+            raise AddressInUse(f"cannot listen on {host}:{port}: is the port taken? ({error.strerror})") from None
+
+    async def stop(self) -> None:
+        """Refuse new calls, let the present ones finish within the grace period; logs are not followed any further."""
+        for follower in self._followers:
+            follower.cancel()
+        await self._listener.stop()
+
+    async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
+        began = time.perf_counter()
+        try:
+            check_browser(request, self._browser_rules, is_change=request.path in self._changes)
+            caller = await self._authenticate(request)
+            handler = self._find(request)
+            await meet_expectation(request)
+            return await handler(request, caller)
+        except LimitReached as error:
+            headers = {"Retry-After": str(RETRY_SECONDS)}
+            if not request.content.at_eof():  # the rest of its body is not worth the way
+                headers["Connection"] = "close"
+            return self._refuse(Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
+        except Refused as refused:
+            return self._refuse(refused, began)
+        except Exception as error:  # what a client sees of it is a reference to the log
+            code, text = code_and_message(error, Code.UNEXPECTED)
+            return self._refuse(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
+
+    def _refuse(self, refused: Refused, began: float) -> web.Response:
+        self._refused_meter.note(f"HTTP {refused.http_status}", time.perf_counter() - began)
+        return refusal(refused)
+
+    async def _authenticate(self, request: web.BaseRequest) -> Caller:
+        if self._guard is None:
+            return MASTER
+        try:
+            caller = Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            if self._guard.has_lost_authority:
+                self._guard.check_certificate(certificate_of(request))
+            return caller
+        except Unauthenticated as error:
+            await self._guard.delays.hold(request.remote or "")
+            logger.warning("refused an HTTP request from %s: %s", request.remote, error)
+            raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
+
+    def _hold(self, request: web.BaseRequest, caller: Caller) -> http_streams.Hold:
+        if self._guard is None:
+            return nullcontext()
+        return self._guard.hold(caller.domain, request.headers.get(TOKEN_HEADER), certificate_of(request))
+
+    def _find(self, request: web.BaseRequest) -> Handler:
+        methods = self._handlers.get(request.path)
+        if methods is None:
+            raise Refused(HTTPStatus.NOT_FOUND, f"there is no such path; {OPENAPI_PATH} tells all of them")
+        # What is sent of an answer to HEAD is its head, by aiohttp.
+        handler = methods.get("GET" if request.method == "HEAD" else request.method)
+        if handler is not None:
+            return handler
+        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else ()), "OPTIONS"])
+        if request.method == "OPTIONS":
+            return partial(_tell_methods, allowed)
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed} only", headers={"Allow": allowed})
+
+    def _handler(self, route: Route) -> Handler:
+        if route is WATCH:
+            return self._serve_watch
+        if route is QUERY_LOG:
+            return self._serve_log
+        call = getattr(self._calls[route.call.containing_service.name], route.name)
+        request_type = route.request
+        meter, gate, now = self._gate.meter(route.name), self._gate, time.perf_counter
+
+        async def serve(request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+            peer = request.remote or ""
+            gate.enter(peer, now())
+            try:
+                encoding = encoding_of(request)
+                with gate.bodies.hold(peer) as take:
+                    body = await self._read(request, take)
+                    began = now()
+                    try:
+                        response = await call(await encoding.read(body, request_type), caller)
+                    except Unreadable as error:
+                        response = _unreadable(error)
+                meter.note(response.status.code, now() - began)
+                return encoding.answer(response)
+            finally:
+                gate.leave(peer)
+
+        return serve
+
+    async def _serve_watch(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        with self._stream(request, caller, self._watch_meter):
+            try:
+                watching = await self._read_message(request, job_pb2.WatchJobRequest)
+            except Unreadable as error:
+                raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
+            return await http_streams.watch(self._service, watching, request, caller, self._hold(request, caller))
+
+    async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        with self._stream(request, caller, self._log_meter):
+            lines = await self._log_lines(request, caller)
+            self._followers.add(request.task)
+            try:
+                return await http_streams.send_lines(lines, request, self._hold(request, caller))
+            finally:
+                self._followers.discard(request.task)
+
+    @contextmanager
+    def _stream(self, request: web.BaseRequest, caller: Caller, meter: CallMeter) -> Iterator[None]:
+        """A place for a stream, and its life noted. LimitReached."""
+        peer, is_watch = request.remote or "", meter is self._watch_meter
+        with self._gate.stream(peer, is_watch=is_watch, domain=caller.domain):
+            began = time.perf_counter()
+            try:
+                yield
+            finally:
+                meter.note("OK", time.perf_counter() - began)
+
+    async def _serve_metrics(self, _: web.BaseRequest, caller: Caller) -> web.StreamResponse:
+        if caller.domain:
+            text = f'domain "{caller.domain}" may not read the metrics: they tell of all domains'
+            raise Refused(HTTPStatus.FORBIDDEN, text, code=Code.NOT_ALLOWED)
+        return web.Response(body=await self._read_metrics(), headers={"Content-Type": CONTENT_TYPE})
+
+    async def _log_lines(self, request: web.BaseRequest, caller: Caller) -> AsyncIterator[Message]:
+        try:
+            message = await self._read_message(request, log_pb2.QueryLogRequest)
+        except Unreadable as error:
+            return _only(_unreadable(error))
+        return self._log_calls.QueryLog(message, caller)
+
+    async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
+        """Unreadable, LimitReached."""
+        with self._gate.bodies.hold(request.remote or "") as take:
+            return await encoding_of(request).read(await self._read(request, take), kind)
+
+    async def _read(self, request: web.BaseRequest, take: Callable[[int], None]) -> bytes:
+        return await read_body(request, max_bytes=self._max_message_bytes, take=take)
+
+
+async def _tell_methods(allowed: str, _: web.BaseRequest, __: Caller) -> web.StreamResponse:
+    return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+
+
+async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
+    return web.Response(body=openapi.document(), headers={"Content-Type": JSON_TYPE})
+
+
+async def _only(message: Message) -> AsyncIterator[Message]:
+    yield message
+
+
+def _unreadable(error: Unreadable) -> common_pb2.ErrorResponse:
+    """Without `data`, as Kuscia's own answer; in binary it reads as any response."""
+    return common_pb2.ErrorResponse(status=common_pb2.Status(code=Code.UNEXPECTED, message=str(error)))

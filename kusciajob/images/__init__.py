@@ -1,0 +1,1 @@
+"""AppImages: where they come from and what they say."""

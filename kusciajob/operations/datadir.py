@@ -1,0 +1,117 @@
+"""The data directory: whether it is a server's, which server works there, and that nobody else can read it."""
+
+import errno
+import fcntl
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from kusciajob.runtime.process.shim.records import open_regular
+
+logger = logging.getLogger(__name__)
+
+DATABASE = "jobs.db"
+LOCK = "lock"
+MAX_LOCK_BYTES = 32
+"""A lock file holds a process id; a longer one is somebody else's file."""
+_BEFORE_THE_DATABASE = frozenset({LOCK, "certs", "appimages", "domains", "domains.yaml", "server.log", "lost+found"})
+_BESIDE_THE_DATABASE = frozenset(
+    {
+        "jobs.head",
+        "jobs.head.new",
+        "runs",
+        "progress.key",
+        "progress.port",
+        "shim.lock",
+        "shim.log",
+        "shim.sock",
+        "shim.cgroups",
+    }
+)
+OWN = _BEFORE_THE_DATABASE | _BESIDE_THE_DATABASE
+"""What may be in a directory without a database: what is put there before the first start, and what a server leaves."""
+
+
+class DataDirectoryError(Exception):
+    """The directory cannot be used; the text says why and what to do."""
+
+
+class DataDirectoryInUse(DataDirectoryError):
+    """Another server works in the data directory."""
+
+
+def claim(directory: Path, *, mode: int = 0o700) -> None:
+    """Make the directory with that mode, or see that it is a server's; one that is there stays as it is.
+
+    DataDirectoryError: it holds something else. OSError: it cannot be made or read.
+    """
+    if not directory.is_dir():
+        directory.mkdir(parents=True, mode=0o700)
+        directory.chmod(mode)  # whatever the umask is
+    names = sorted(os.listdir(directory))
+    foreign = [name for name in names if name not in OWN]
+    if foreign and DATABASE not in names:
+        others = f" and {len(foreign) - 1} more" if len(foreign) > 1 else ""
+        raise DataDirectoryError(
+            f"{directory} is not a server's data directory: it is not empty and holds {foreign[0]!r}{others}; "
+            "choose an empty or a new directory with --data-dir"
+        )
+    mode = directory.stat().st_mode
+    if mode & 0o022:
+        logger.warning(
+            "data directory %s can be written by others (mode %o): they can replace what is in it",
+            directory,
+            mode & 0o777,
+        )
+
+
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """The directory is locked until the end, of this or of the process. DataDirectoryInUse, DataDirectoryError."""
+    file = directory / LOCK
+    try:
+        descriptor = open_regular(str(file), os.O_RDWR | os.O_CREAT)
+    except OSError as error:
+        raise DataDirectoryError(f"{file} cannot be the server's lock file: {error.strerror}; remove it") from None
+    try:
+        _lock(descriptor, directory)
+        if os.fstat(descriptor).st_size > MAX_LOCK_BYTES:
+            raise DataDirectoryError(f"{file} is not a server's lock file, it holds more than a process id; remove it")
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, directory: Path) -> None:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        pid = os.pread(descriptor, MAX_LOCK_BYTES, 0).decode(errors="replace").strip() or "unknown"
+        raise DataDirectoryInUse(
+            f"data directory {directory} is in use by the server with process id {pid}: "
+            "stop that one or choose another with --data-dir"
+        ) from None
+
+
+def keep_private(directory: Path) -> None:
+    """The database is readable by its owner only from its first moment on; SQLite makes its other files alike.
+
+    Before it is opened: to close a file drops the locks that SQLite has on it. DataDirectoryError.
+    """
+    for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
+        file = directory / name
+        try:
+            descriptor = open_regular(str(file), os.O_RDONLY | (os.O_CREAT if name == DATABASE else 0))
+        except OSError as error:
+            if error.errno in (errno.ENOENT, errno.ELOOP):
+                continue  # a link was made by an operator: what it names is his
+            raise DataDirectoryError(f"{file} cannot be the server's database: {error.strerror}") from None
+        try:
+            if os.fstat(descriptor).st_mode & 0o077:
+                os.fchmod(descriptor, 0o600)
+        finally:
+            os.close(descriptor)

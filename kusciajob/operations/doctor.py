@@ -1,0 +1,204 @@
+"""Examines a data directory, with its server running or not, writing nothing; repairs one whose server is stopped."""
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from enum import StrEnum
+from pathlib import Path
+
+from msgspec import MsgspecError, Struct
+
+from kusciajob.model.status import ACTIVE, Job, TaskState
+from kusciajob.runtime.process.shim_probe import ask_shim
+from kusciajob.store import database, landmark, repair, sql
+
+LOW_SPACE_BYTES = 1 << 30
+
+
+class Level(StrEnum):
+    """How bad a finding is."""
+
+    OK = "ok"
+    NOTE = "note"
+    PROBLEM = "PROBLEM"
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at, and what was found."""
+
+    level: Level
+    text: str
+
+
+def examine(directory: Path) -> Iterator[Finding]:
+    """All findings, one by one; an unreadable database ends them."""
+    yield _space(directory)
+    yield _shim(directory)
+    file = directory / "jobs.db"
+    if not file.exists():
+        lost = landmark.file_of(file).exists()
+        text = "it was removed: there were jobs" if lost else "no server has ever worked in this directory"
+        yield Finding(Level.PROBLEM, f"there is no {file}: {text}")
+        return
+    try:
+        known = landmark.read(landmark.file_of(file))  # before the database, which is never behind it
+    except (OSError, ValueError) as error:
+        known = None
+        yield Finding(Level.PROBLEM, f"{landmark.file_of(file)} cannot be read: {error}")
+    try:
+        with closing(database.read_only(file)) as connection:
+            connection.execute("BEGIN")  # everything is read from one moment
+            version = yield from _schema(connection)
+            yield from _integrity(connection)
+            if not version and known is not None:
+                had = f"revision {known.revision} and {known.jobs} jobs"
+                yield Finding(Level.PROBLEM, f"lost: the database is empty, it had {had}")
+            if version != len(database.migrations()):
+                yield Finding(Level.NOTE, "jobs: not looked at, this program reads them in its own schema only")
+                return
+            yield from _losses(connection, known)
+            yield from _damage(connection)
+            yield from _revisions(connection)
+            yield from _strays(connection, directory / "runs")
+            yield from _unfinished(connection)
+    except sqlite3.Error as error:
+        yield Finding(
+            Level.PROBLEM,
+            f"{file} cannot be read: {error}. Restore a copy, or save what can be read: `sqlite3 {file.name} .recover`",
+        )
+
+
+def set_damage_aside(directory: Path) -> Iterator[Finding]:
+    """Put an end to the damage of single rows; nothing of them is lost, see repair. No server may work here."""
+    file = directory / "jobs.db"
+    if not file.exists():
+        return
+    try:
+        with closing(database.connect(file)) as connection:
+            database.migrate(connection, database.migrations())
+            for text in repair.set_aside(connection, now=time.time()):
+                yield Finding(Level.NOTE, text)
+            known = landmark.Landmark(landmark.identity(connection), sql.head(connection), sql.size(connection))
+            landmark.write(landmark.file_of(file), known)
+    except (sqlite3.Error, database.NewerSchema, OSError) as error:
+        yield Finding(Level.PROBLEM, f"{file} cannot be repaired: {error}")
+
+
+def _space(directory: Path) -> Finding:
+    try:
+        free = shutil.disk_usage(directory).free
+    except OSError as error:
+        return Finding(Level.PROBLEM, f"{directory} cannot be read: {error.strerror}")
+    level = Level.PROBLEM if free < LOW_SPACE_BYTES else Level.OK
+    return Finding(level, f"disk: {free >> 20} MiB free, {LOW_SPACE_BYTES >> 20} MiB should be")
+
+
+def _shim(directory: Path) -> Finding:
+    try:
+        hello = ask_shim(directory)
+    except (TimeoutError, MsgspecError):
+        text = "shim: it does not answer, parties neither start nor end; a running server replaces it soon"
+        return Finding(Level.PROBLEM, text)
+    if hello is None:
+        return Finding(Level.OK, "shim: none runs, and no program of a party")
+    return Finding(Level.OK, f"shim: process {hello.pid} answers, a party is kept together by {hello.containment}")
+
+
+def _schema(connection: sqlite3.Connection) -> Generator[Finding, None, int]:
+    """Returns its version."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    known = len(database.migrations())
+    if version > known:
+        yield Finding(Level.PROBLEM, f"schema: version {version} is newer than this program, which knows {known}")
+    elif version < known:
+        yield Finding(Level.NOTE, f"schema: version {version}, the next start of a server makes it {known}")
+    else:
+        yield Finding(Level.OK, f"schema: version {version}")
+    return int(version)
+
+
+def _integrity(connection: sqlite3.Connection) -> Iterator[Finding]:
+    answers = [row[0] for row in connection.execute("PRAGMA quick_check(10)")]
+    if answers == ["ok"]:
+        yield Finding(Level.OK, "database: sound")
+    else:
+        yield from (Finding(Level.PROBLEM, f"database: {answer}") for answer in answers)
+
+
+def _losses(connection: sqlite3.Connection, known: landmark.Landmark | None) -> Iterator[Finding]:
+    """What was found missing at starts, and what is missing now."""
+    for found_at, text in connection.execute("SELECT found_at, text FROM loss ORDER BY through"):
+        day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found_at))
+        yield Finding(Level.NOTE, f"lost: at the start of {day}: {text}")
+    if known is not None and (loss := landmark.find_loss(connection, known)):
+        yield Finding(Level.PROBLEM, f"lost: {loss.text}")
+
+
+def _damage(connection: sqlite3.Connection) -> Iterator[Finding]:
+    count = 0
+    for found in repair.find(connection):
+        count += 1
+        yield Finding(Level.PROBLEM, f"damaged: {found.damage}")
+    (kept,) = connection.execute("SELECT count(*) FROM damaged").fetchone()
+    if kept:
+        yield Finding(Level.NOTE, f"damaged: {kept} rows were set aside earlier, they are in the table `damaged`")
+    if count:
+        yield Finding(Level.NOTE, "damaged: with the server stopped, `kusciajob doctor --repair` sets them aside")
+    else:
+        yield Finding(Level.OK, "rows: all can be read")
+
+
+def _revisions(connection: sqlite3.Connection) -> Iterator[Finding]:
+    first, last, count = connection.execute("SELECT min(revision), max(revision), count(*) FROM log").fetchone()
+    (lost,) = connection.execute(
+        "SELECT ifnull(sum(through - after), 0) FROM loss WHERE after >= ? AND through < ?", (first or 0, last or 0)
+    ).fetchone()
+    if count and last - first + 1 - lost != count:
+        missing = last - first + 1 - lost - count
+        yield Finding(Level.PROBLEM, f"log: {missing} revisions are missing from {first} to {last}")
+    else:
+        yield Finding(Level.OK, f"log: {count} events" + (f", revisions {first} to {last}" if count else ""))
+    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (sql.head(connection),)).fetchone()
+    if ahead:
+        yield Finding(Level.PROBLEM, f"log: {ahead} jobs have changed later than its last revision, {last or 0}")
+
+
+def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:
+    entries = sorted(runs.iterdir()) if runs.is_dir() else []
+    numbers = {int(entry.name) for entry in entries if entry.name.isdecimal()}
+    strays = sorted(sql.missing(connection, numbers))
+    for number in strays:
+        text = f"runs/{number}: its job is deleted; waits for removal, which a server tries until it succeeds"
+        yield Finding(Level.NOTE, text)
+    for entry in entries:
+        if not entry.name.isdecimal():
+            yield Finding(Level.PROBLEM, f"runs/{entry.name}: not the server's; it stays until somebody removes it")
+    yield Finding(Level.OK, f"runs: directories of {len(numbers) - len(strays)} jobs")
+
+
+def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
+    jobs = sql.unfinished(connection)
+    yield Finding(Level.OK, f"jobs: {sql.size(connection)}, unfinished: {len(jobs)}")
+    holders: dict[str, str] = {}
+    for job in jobs:
+        yield from _waiting(job)
+        for index, task in enumerate(job.status.tasks):
+            for party in (party for party in task.parties if party.state in ACTIVE):
+                place = f"job {job.job_id}, task {task.alias} ({index}), party {party.domain_id}"
+                for endpoint in party.endpoints:
+                    if endpoint.address in holders:
+                        text = f"ports: {endpoint.address} belongs to two: {holders[endpoint.address]}; {place}"
+                        yield Finding(Level.PROBLEM, text)
+                    holders[endpoint.address] = place
+    yield Finding(Level.OK, f"ports: {len(holders)} in use by parties")
+
+
+def _waiting(job: Job) -> Iterator[Finding]:
+    tasks = [task for task in job.status.tasks if task.state in (TaskState.PENDING, TaskState.STARTING)]
+    if any(task.state is TaskState.RUNNING for task in job.status.tasks):
+        return
+    for task in tasks:
+        reason = task.message or "no reason is known (its server may be about to start it, or is stopped)"
+        yield Finding(Level.NOTE, f"job {job.job_id} is {job.status.state}, task {task.alias}: {reason}")

@@ -1,0 +1,1 @@
+"""Runs programs as processes of this machine."""

@@ -1,0 +1,234 @@
+"""A party as a process finds itself: its directory, and what is executed there."""
+
+import hashlib
+import logging
+import os
+import shutil
+import stat
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from msgspec import Struct
+
+from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.model.appimage import Container, DeployTemplate
+from kusciajob.model.errors import TemplateError, UnknownRole
+from kusciajob.model.status import Endpoint
+from kusciajob.model.text import shown
+from kusciajob.runtime.process.paths import PathPlacer, mentioned
+from kusciajob.runtime.rendering import certificate_files, render
+from kusciajob.users import User, Users
+
+logger = logging.getLogger(__name__)
+
+OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
+TEMPORARY = "tmp"
+"""A party's own directory for temporary files, by this name to the shim as well: it looks whether one is left empty."""
+MAX_NAME_BYTES = 255  # of one path component, on Linux
+PASSAGE = 0o711
+"""The mode of a directory that others may pass but not read."""
+BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
+
+
+class Program(Struct, frozen=True):
+    """What to execute. `argv[0]` is an absolute path."""
+
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    restarts_on_failure: bool = False
+    notice: str = ""
+    """What its standard error begins with."""
+
+
+def template_of(party: PartySpec) -> DeployTemplate:
+    """How the party runs. StartFailed when that is no single program."""
+    task = party.spec.tasks[party.key.task]
+    if party.image is None:
+        raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
+    try:
+        deploy = party.image.template_for(task.parties[party.key.party].role)
+    except UnknownRole as error:
+        raise StartFailed(str(error)) from None
+    if len(deploy.containers) != 1:
+        raise StartFailed(
+            f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
+            "the process runtime runs one"
+        )
+    return deploy
+
+
+def user_of(party: PartySpec, users: Users) -> User:
+    """Whose process the party is to be. StartFailed where its domain has no user."""
+    domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
+    user = users.of(domain_id)
+    if user is None:
+        raise StartFailed(f"setting run_as names no user for domain {shown(domain_id)}, and none for all others")
+    return user
+
+
+def prepare(
+    party: PartySpec,
+    directory: Path,
+    *,
+    domains: Path,
+    path: str,
+    progress_url: str,
+    facts: DomainFacts,
+    strict_templates: bool,
+    replica: int = 0,
+    user: User | None = None,
+) -> Program:
+    """Lay out the directory of one of the party's replicas and say what to execute there. StartFailed tells why not.
+
+    The program may write in its root, its temporary and its domain's directory; as another user, nowhere else.
+    """
+    deploy = template_of(party)
+    container = deploy.containers[0]
+    own = party.spec.tasks[party.key.task].parties[party.key.party]
+    domain_directory = f"{domains}/{directory_name(own.domain_id)}"
+    root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
+    cwd = _below(root, container.working_dir)
+    mounts = [mount.mount_path for mount in container.config_volume_mounts]
+    placer = PathPlacer(root, files=[*mounts, *certificate_files(container, facts)], working_dir=container.working_dir)
+    try:
+        rendering = render(
+            party,
+            container,
+            facts=facts,
+            surroundings={
+                "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
+                "LANG": "C.UTF-8",
+                "HOME": root,
+                "TMPDIR": temporary,
+                **({"USER": user.name, "LOGNAME": user.name} if user else {}),
+            },
+            variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
+            place=placer.place,
+            is_strict=strict_templates,
+            replica=replica,
+        )
+    except TemplateError as error:
+        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    if any(map(placer.would_break, (*container.command, *container.args))):
+        raise StartFailed(
+            "the command line has a path of a config file in a text for a shell, which would split the party's "
+            'directory: choose a data_dir of letters, digits, ".", "-" and "_", or a relative path',
+            detail=root,
+        )
+    try:
+        # Once a program was started there, what is there is no longer ours to write to.
+        if not os.path.lexists(f"{directory}/{OUTPUT_FILES[OutputStream.STDOUT]}"):
+            for each in (root, temporary, domain_directory, cwd):
+                _make(each)
+            for file, text in rendering.files.items():
+                _write(_below(root, file), text.encode())
+            for file, content in rendering.secret_files.items():
+                _write(_below(root, file), content)
+            if user:
+                _hand_over(user, directory, root, temporary)
+                _hand_over_domain(user, domain_directory)
+            if rendering.warning and not replica:  # the others' is the same
+                logger.warning("party %s of task %s: %s", party.key, shown(party.task_id), rendering.warning)
+    except OSError as error:
+        text = f"the party's directory cannot be written: {error.strerror}"
+        raise StartFailed(text, detail=str(error.filename)) from None
+    words = rendering.words
+    # One that is not among the party's files is the image's own: it is told by the name that the AppImage has for it.
+    program = words[0] if os.path.exists(words[0]) else words[0].removeprefix(root)
+    return Program(
+        argv=(_find(program, cwd, rendering.env["PATH"]), *words[1:]),
+        env=rendering.env,
+        cwd=cwd,
+        restarts_on_failure=deploy.restart_policy == "OnFailure",
+        # The party's owner looks there, the operator into the log.
+        notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
+    )
+
+
+def directory_name(domain_id: str) -> str:
+    """The domain id as one harmless path component, its own; the usual ones stay as they are."""
+    name = quote(domain_id, safe="")
+    if len(name) > MAX_NAME_BYTES:
+        # quote() leaves no "=", so that no other name looks like this one.
+        return f"{name[:100]}={hashlib.sha256(domain_id.encode()).hexdigest()}"
+    return name.replace(".", "%2E") if name.strip(".") == "" else name
+
+
+def endpoints_of(deploy: DeployTemplate, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
+    """One address per port, replica by replica, each in the order of the container's ports."""
+    return tuple(
+        Endpoint(port.name, port.scope, port.protocol, f"{host}:{number}")
+        for port, number in zip(deploy.containers[0].ports * deploy.replicas, ports, strict=True)
+    )
+
+
+def replica_name(key: PartyKey, replica: int) -> str:
+    """The name of a replica's run and, below the runs, of its directory. The first has that of its party."""
+    return f"{key}.{replica}" if replica else str(key)
+
+
+def explain_paths(container: Container, told: str) -> str:
+    """What to tell of a failed program when its last words name a config file at the AppImage's own path; or ""."""
+    path = mentioned(told, [mount.mount_path for mount in container.config_volume_mounts])
+    if not path or os.path.lexists(path):
+        return ""
+    return (
+        f" (this runtime has no {path}: the file is in the party's own directory, and only a path that is written out "
+        "in command, args, env or a config template leads there)"
+    )
+
+
+def _write(file: str, content: bytes) -> None:
+    """The file, for its owner only, with the directories above it."""
+    _make(os.path.dirname(file))
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as stream:
+        stream.write(content)
+
+
+def _make(directory: str) -> None:
+    """The directory is there, with those above it. As fast as can be where it is not, or where its parent is not."""
+    try:
+        os.mkdir(directory, 0o700)
+    except FileExistsError:
+        if not os.path.isdir(directory):
+            raise
+    except FileNotFoundError:
+        _make(os.path.dirname(directory))
+        _make(directory)  # another party may have made it meanwhile
+
+
+def _hand_over(user: User, directory: Path, *own: str) -> None:
+    """The party's own directories and what is in them become the user's; those above them let him pass, no more."""
+    # No program has run there yet, so that nothing can be changed under this.
+    for passage in (directory, directory.parent, directory.parent.parent):
+        passage.chmod(PASSAGE)
+    for top in own:
+        for place, _, files in os.walk(top):
+            for path in (place, *(f"{place}/{name}" for name in files)):
+                os.chown(path, user.uid, user.gid, follow_symlinks=False)
+
+
+def _hand_over_domain(user: User, directory: str) -> None:
+    """The domain's directory becomes the user's own where it is the server's; not what somebody has put into it."""
+    found = os.lstat(directory)
+    if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
+        os.chmod(directory, 0o700)
+        os.chown(directory, user.uid, user.gid, follow_symlinks=False)
+
+
+def _below(root: str, absolute: str) -> str:
+    """The AppImage's absolute path inside the party's root; `..` is refused when an AppImage is built."""
+    return str(Path(root, absolute.lstrip("/")))
+
+
+def _find(program: str, cwd: str, path: str) -> str:
+    if "/" in program:
+        return str(Path(cwd, program))
+    found = shutil.which(program, path=path)
+    if found is None:
+        text = f'command "{program}" was not found on PATH (setting path puts directories before it)'
+        raise StartFailed(text, detail=path)
+    return str(Path(found).absolute())

@@ -1,0 +1,54 @@
+"""Reads what programs have written, wherever a program may have put something else in the place of its files."""
+
+import errno
+import os
+from pathlib import Path
+
+from kusciajob.contracts import OutputPiece
+from kusciajob.runtime.process.shim.records import open_regular
+
+TAIL_LINES = 5
+TAIL_BYTES = 2048
+READ_BYTES = 64 * 1024
+
+
+def read(file: Path, offset: int) -> OutputPiece:
+    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs.
+
+    Nothing where the program has put something else in the file's place.
+    """
+    try:
+        descriptor = open_regular(str(file), os.O_RDONLY)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
+            return OutputPiece(offset, b"")
+        raise
+    try:
+        if offset > os.fstat(descriptor).st_size:
+            offset = 0  # without holes, the file was emptied instead
+        while True:
+            start = _data_from(descriptor, offset)
+            data = os.pread(descriptor, READ_BYTES, start)
+            if _data_from(descriptor, start) == start:  # else the hole has grown meanwhile
+                return OutputPiece(start, data)
+    finally:
+        os.close(descriptor)
+
+
+def _data_from(descriptor: int, offset: int) -> int:
+    """The first offset from this one on that is in no hole."""
+    try:
+        return os.lseek(descriptor, offset, os.SEEK_DATA)
+    except OSError:  # at the end, or the file system knows no holes
+        return offset
+
+
+def tail(file: Path) -> str:
+    """The last lines of a program's output, at most 2 KiB."""
+    try:
+        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
+            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
+            text = stream.read(TAIL_BYTES).decode(errors="replace")
+    except OSError:
+        return ""
+    return "\n".join(text.strip().splitlines()[-TAIL_LINES:])

@@ -1,0 +1,1 @@
+"""What callers ask of the server, whatever they speak."""
