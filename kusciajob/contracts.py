@@ -121,13 +121,8 @@ class WatchStream(Protocol):
 class EventHub(Protocol):
     """Tails the log once and fans out in memory. There is no publish()."""
 
-    def subscribe(
-        self, *, after: int | None = None, form: Form | None = None
-    ) -> AbstractAsyncContextManager[WatchStream]:
-        """Watch from a revision on; None: every existing job as ADDED first, then what follows.
-
-        `form` is what the watcher is going to ask its events for: so they have it from the start.
-        """
+    def subscribe(self, *, after: int | None = None) -> AbstractAsyncContextManager[WatchStream]:
+        """Watch from a revision on; None: every existing job as ADDED first, then what follows."""
 
 
 class HubClosed(Exception):

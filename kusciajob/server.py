@@ -12,6 +12,7 @@ from typing import Self
 import msgspec
 
 from kusciajob import users
+from kusciajob.api.calls import build_calls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
@@ -151,10 +152,10 @@ class Server:
         grpc_gate, http_gate = open_gates(limits, metrics)
         observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, source=runtime, images=images)
+        calls = build_calls(service, output)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
-            service,
-            output,
+            calls,
             gate=grpc_gate,
             max_message_bytes=max_message_bytes,
             guard=guard,
@@ -163,11 +164,9 @@ class Server:
         stack.push_async_callback(grpc_server.stop)
         if settings.http_port >= 0:
             gateway = HttpGateway(
-                service,
-                output,
+                calls,
                 gate=http_gate,
                 read_metrics=observation.read,
-                is_serving=lambda: grpc_server.is_serving,
                 max_message_bytes=max_message_bytes,
                 browser_rules=BrowserRules(
                     bound_host=settings.host,

@@ -2,11 +2,10 @@
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from kusciajob.contracts import Form, JobStore
+from kusciajob.contracts import JobStore
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.events.source import Source
 from kusciajob.events.stream import Stream
@@ -33,8 +32,8 @@ class Hub:
     Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
 
     An event is encoded once for all streams that keep up, that is, are no more than `ring_events` behind (fewer where
-    they are big): when it is published, with its parts at hand, which is three times as fast as later. A failing store
-    is waited for; a hub that dies of anything else closes its streams and tells in `wait_failed`.
+    they are big). A failing store is waited for; a hub that dies of anything else closes its streams and tells in
+    `wait_failed`.
     """
 
     def __init__(self, store: JobStore, *, ring_events: int = RING_EVENTS, batch_events: int = BATCH_EVENTS) -> None:
@@ -42,7 +41,6 @@ class Hub:
         self._ring = Ring(ring_events)
         self._batch_events = batch_events
         self._streams: set[Stream] = set()
-        self._forms: Counter[Form] = Counter()
         self._replayed: Recent[int, SharedEvent] = Recent(REPLAYED_BYTES)
         self._tail: asyncio.Task[None] | None = None
 
@@ -67,7 +65,7 @@ class Hub:
                 self._tail.result()
 
     @asynccontextmanager
-    async def subscribe(self, *, after: int | None = None, form: Form | None = None) -> AsyncIterator[Stream]:
+    async def subscribe(self, *, after: int | None = None) -> AsyncIterator[Stream]:
         """See EventHub. HubClosed."""
         self._ring.check_open()
         stream = Stream(
@@ -78,14 +76,10 @@ class Hub:
             added=self._added,
         )
         self._streams.add(stream)
-        if form:
-            self._forms[form] += 1
         try:
             yield stream
         finally:
             self._streams.discard(stream)
-            if form:
-                self._forms -= Counter([form])  # one that nobody wants any more is gone
 
     @property
     def head(self) -> int:
@@ -107,15 +101,9 @@ class Hub:
                 self._ring.restart(await self._source.head())
                 continue
             if events:
-                self._ring.append([self._share(event) for event in events])
+                self._ring.append([SharedEvent(event) for event in events])
             # Neither a store with endless news nor one with endless hints may keep the streams from reading.
             await asyncio.sleep(0)
-
-    def _share(self, event: JobEvent) -> SharedEvent:
-        shared = SharedEvent(event)
-        for form in self._forms:
-            shared.encoded(form)
-        return shared
 
     def _added(self, job: JobSummary) -> SharedEvent:
         """The job as ADDED, a damaged one as ERROR; those whom it is replayed to at about the same time share one."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from msgspec import Struct
 
-from kusciajob.contracts import Clock, EventHub, Form, ImageSource, JobStore, Published, WatchStream
+from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import limits, transitions
 from kusciajob.model.errors import (
     InvalidJob,
@@ -202,9 +202,9 @@ class JobService:
             return
 
     @asynccontextmanager
-    async def watch(self, caller: Caller, *, form: Form | None = None) -> AsyncIterator[WatchStream]:
-        """Every existing job as ADDED, then what happens to the jobs that the caller may see. `form`: see EventHub."""
-        async with self._hub.subscribe(form=form) as stream:
+    async def watch(self, caller: Caller) -> AsyncIterator[WatchStream]:
+        """Every existing job as ADDED, then what happens to the jobs that the caller may see."""
+        async with self._hub.subscribe() as stream:
             yield _VisibleStream(stream, caller) if caller.domain else stream
 
     async def _change(self, job_id: str, caller: Caller, change: Callable[[Job], Job]) -> None:

@@ -216,25 +216,6 @@ async def test_an_event_is_encoded_once_for_all_streams(store: JobStore) -> None
     assert calls == [(EventType.ADDED, revision) for revision in (1, 2, 3)] * 2
 
 
-async def test_a_form_that_a_stream_is_going_to_ask_for_is_made_when_an_event_is_published(store: JobStore) -> None:
-    made: list[str] = []
-
-    def encode(event: JobEvent) -> bytes:
-        made.append(event.job.job_id)
-        return event.job.job_id.encode()
-
-    async with opened_hub(store) as hub:
-        async with hub.subscribe(form=encode), hub.subscribe(form=encode) as stream:
-            await create_jobs(store, "a", "b")
-            await published(hub, 2)
-            assert made == ["a", "b"]
-            assert [shared.encoded(encode) for shared in await stream.read()] == [b"a", b"b"]
-        await create_jobs(store, "c")
-        await published(hub, 3)
-
-    assert made == ["a", "b"], "there is no stream any more that would ask for it"
-
-
 async def test_each_form_is_encoded_apart(store: JobStore) -> None:
     async with opened_hub(store) as hub, hub.subscribe() as stream:
         await create_jobs(store, "a")

@@ -4,18 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.api.calls import JobCalls
-from kusciajob.api.grpc.servicers import JobServicer
+from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.job import JobCalls
+from kusciajob.api.gate import Limits, open_gates
+from kusciajob.api.grpc.handlers import generic_handler
+from kusciajob.api.grpc.server import JOB_SERVICE
+from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.events.hub import Hub
+from kusciajob.operations.metrics import Metrics
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.logs import TaskOutput
 from tests.support import steps
 from tests.support.clock import ManualClock
 from tests.support.database import read_checked
@@ -63,7 +69,15 @@ class Desk(Struct):
 
     store: SqliteStore
     calls: JobCalls
-    servicer: JobServicer
+    watch: Callable[[object, Any], Coroutine[Any, Any, None]]
+    """WatchJob over gRPC."""
+
+
+class Details(Struct, frozen=True):
+    """How gRPC asks for a handler."""
+
+    method: str
+    invocation_metadata: tuple[tuple[str, str], ...] = ()
 
 
 class HesitantStore(GuardedStore):
@@ -74,7 +88,13 @@ class HesitantStore(GuardedStore):
 
 
 class Audience:
-    """A gRPC context of a client that takes one event after the other."""
+    """A gRPC context of a client that watches for a second and takes one event after the other."""
+
+    def peer(self) -> str:
+        return "ipv4:127.0.0.1:4711"
+
+    async def read(self) -> bytes:
+        return pb.WatchJobRequest(timeout_seconds=1).SerializeToString()
 
     async def send_initial_metadata(self, _: tuple[()]) -> None:
         await asyncio.sleep(0)
@@ -88,10 +108,14 @@ async def opened_desk(file: Path) -> AsyncIterator[Desk]:
     """At the end no stream is left, and what was begun in the store is finished."""
     store = await SqliteStore.open(file)
     hub = Hub(store)
+    gate, _ = open_gates(Limits(), Metrics())
     await hub.open()
     service = JobService(store=HesitantStore(store), hub=hub, images=AnyImage(), clock=ManualClock())
     try:
-        yield Desk(store, JobCalls(service), JobServicer(service, lambda _: MASTER))
+        calls = build_calls(service, cast(TaskOutput, None))
+        handlers: Any = generic_handler(JOB_SERVICE, calls, gate, Uploads(gate.bodies))
+        watch = handlers.service(Details(f"/{JOB_SERVICE.full_name}/WatchJob")).stream_stream
+        yield Desk(store, calls.JobService, watch)
         assert hub.lags == []
     finally:
         await hub.close()
@@ -115,7 +139,7 @@ async def run(desk: Desk) -> None:
 
 def watch(desk: Desk) -> Coroutine[Any, Any, Any]:
     """It ends by itself when nothing has happened for its time."""
-    return desk.servicer.WatchJob(pb.WatchJobRequest(timeout_seconds=1), Audience())  # type: ignore[arg-type]
+    return desk.watch(None, Audience())
 
 
 CASES = {

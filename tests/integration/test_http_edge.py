@@ -12,6 +12,7 @@ from typing import Any, cast
 import aiohttp
 import pytest
 
+from kusciajob.api.calls import build_calls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.server import AddressInUse
 from kusciajob.api.http import connections as http_connections
@@ -98,12 +99,12 @@ class Edge:
         self.service = Service()
         self.output = Output()
         self.port = 0
+        calls = build_calls(cast(JobService, self.service), cast(TaskOutput, self.output))
+        calls.HealthService.is_serving = True
         self.gateway = HttpGateway(
-            cast(JobService, self.service),
-            cast(TaskOutput, self.output),
+            calls,
             gate=open_gates(Limits(), Metrics())[1],
             read_metrics=no_metrics,
-            is_serving=lambda: True,
             max_message_bytes=MAX_BYTES,
         )
 

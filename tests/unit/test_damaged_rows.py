@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.api.calls import JobCalls
+from kusciajob.api.calls.job import JobCalls
 from kusciajob.cli.main import cli
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub

@@ -1,7 +1,8 @@
 """Registers a servicer with a gRPC server, behind a gate."""
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from typing import Any, TypeAlias
 
 import grpc
@@ -10,15 +11,20 @@ from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
+from kusciajob.api.calls import Calls, StreamCall, UnaryCall
+from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.api.gate import Gate, LimitReached, host_of
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.routes import WATCH
+from kusciajob.contracts import HubClosed, Published
+from kusciajob.model.errors import LogTruncated, StoreDamaged, StoreFailed
+from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.wire.bounds import TooManyElements
+from kusciajob.wire.job_status import encode_event
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
-DomainOf: TypeAlias = Callable[[Context], str]
-"""Which domain calls; empty for the master."""
+CallerOf: TypeAlias = Callable[[Context], Caller]
 
 OK = "OK"
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.name
@@ -29,12 +35,12 @@ BROKEN_OFF = "BROKEN_OFF"
 
 def generic_handler(
     service: ServiceDescriptor,
-    servicer: object,
+    calls: Calls,
     gate: Gate,
     uploads: Uploads,
-    domain_of: DomainOf = lambda _: "",
+    caller_of: CallerOf = lambda _: MASTER,
 ) -> "grpc.GenericRpcHandler[Any, Any]":
-    """Serve every method by the servicer's coroutine of that name; one that streams writes bytes to the context.
+    """Serve every method by the call of that name.
 
     All are registered as if their requests were streams: gRPC calls such a handler when a call begins, any other only
     when its request is there, however large it is and however long it takes. It is the same on the wire.
@@ -44,17 +50,18 @@ def generic_handler(
     """
     handlers: dict[str, grpc.RpcMethodHandler[Any, Any]] = {}
     for method in service.methods:
-        call, kind = getattr(servicer, method.name), GetMessageClass(method.input_type)
+        call, kind = calls.of(method), GetMessageClass(method.input_type)
         if method.server_streaming:
-            serve = _stream(call, kind, method.name, gate, uploads, domain_of=domain_of)
-            handlers[method.name] = grpc.stream_stream_rpc_method_handler(serve)
+            stream = _stream(call, kind, method.name, gate, uploads, caller_of=caller_of)
+            handlers[method.name] = grpc.stream_stream_rpc_method_handler(stream)
         else:
-            handlers[method.name] = grpc.stream_unary_rpc_method_handler(_unary(call, kind, method.name, gate, uploads))
+            unary = _unary(call, kind, method.name, gate, uploads, caller_of=caller_of)
+            handlers[method.name] = grpc.stream_unary_rpc_method_handler(unary)
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
 def _unary(
-    call: Callable[[Any, Context], Awaitable[Any]], kind: type[Message], name: str, gate: Gate, uploads: Uploads
+    call: UnaryCall, kind: type[Message], name: str, gate: Gate, uploads: Uploads, *, caller_of: CallerOf
 ) -> Callable[[object, Context], Awaitable[bytes]]:
     meter, now = gate.meter(name), time.perf_counter
 
@@ -71,9 +78,9 @@ def _unary(
             if len(data) > BIG_BYTES:
                 with gate.bodies.hold(host) as take:
                     take(len(data))
-                    response = await call(await decode_beside(parse_protobuf, data, kind), context)
+                    response = await call(await decode_beside(parse_protobuf, data, kind), caller_of(context))
             else:
-                response = await call(kind.FromString(data), context)
+                response = await call(kind.FromString(data), caller_of(context))
             code = response.status.code
             return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or a ReadyResponse
         except (LimitReached, TooManyElements) as error:
@@ -91,22 +98,16 @@ def _unary(
 
 
 def _stream(
-    call: Callable[[Any, Context], Awaitable[None]],
-    kind: type[Message],
-    name: str,
-    gate: Gate,
-    uploads: Uploads,
-    *,
-    domain_of: DomainOf,
+    call: StreamCall, kind: type[Message], name: str, gate: Gate, uploads: Uploads, *, caller_of: CallerOf
 ) -> Callable[[object, Context], Awaitable[None]]:
     meter, now, is_watch = gate.meter(name), time.perf_counter, name == WATCH.name
 
     async def serve(_: object, context: Context) -> None:
         began, code = now(), BROKEN_OFF
-        peer = context.peer()
+        peer, caller = context.peer(), caller_of(context)
         host = host_of(peer)
         try:
-            with gate.stream(host, is_watch=is_watch, domain=domain_of(context)):
+            with gate.stream(host, is_watch=is_watch, domain=caller.domain):
                 data = await uploads.receive(context, peer)
                 if len(data) > BIG_BYTES:
                     with gate.bodies.hold(host) as take:
@@ -114,7 +115,7 @@ def _stream(
                         request = await decode_beside(parse_protobuf, data, kind)
                 else:
                     request = kind.FromString(data)
-                await call(request, context)
+                await _send(call(request, caller), context)
             code = OK
         except (LimitReached, TooManyElements) as error:
             code = EXHAUSTED
@@ -122,10 +123,39 @@ def _stream(
         except DecodeError as error:
             code = UNREADABLE
             await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
+        except (InvalidWatch, HubClosed, LogTruncated, StoreFailed) as error:
+            await context.abort(*_end_of(error))
         finally:
             meter.note(code, now() - began)
 
     return serve
+
+
+async def _send(batches: AsyncGenerator[Sequence[Published | Message], None], context: Context) -> None:
+    async with aclosing(batches):
+        await anext(batches)
+        # Before there is a message: the headers tell the client that from now on it misses nothing.
+        await context.send_initial_metadata(())
+        async for batch in batches:
+            for item in batch:
+                data = item.SerializeToString() if isinstance(item, Message) else item.encoded(encode_event)
+                await context.write(data)
+
+
+def _end_of(error: Exception) -> tuple[grpc.StatusCode, str]:
+    """How a stream ends that cannot go on: the status, and what the client can do."""
+    match error:
+        case InvalidWatch():
+            return grpc.StatusCode.INVALID_ARGUMENT, str(error)
+        case HubClosed():
+            return grpc.StatusCode.UNAVAILABLE, "the server is stopping: connect again to go on"
+        case LogTruncated():
+            return grpc.StatusCode.OUT_OF_RANGE, (
+                f"this watcher fell too far behind: {error}: connect again for the present state of every job"
+            )
+        case StoreDamaged():
+            return grpc.StatusCode.DATA_LOSS, str(error)
+    return grpc.StatusCode.UNAVAILABLE, f"the store cannot be read: {error}"
 
 
 def _unreadable_text(kind: type[Message], error: DecodeError) -> str:

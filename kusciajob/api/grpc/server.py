@@ -1,7 +1,6 @@
 """The gRPC edge: services, reflection, health, limits."""
 
 import asyncio
-from typing import Any
 
 import grpc
 import grpc.aio
@@ -9,18 +8,15 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
-from kusciajob.api.calls import LogCalls
+from kusciajob.api.calls import Calls
 from kusciajob.api.gate import Gate
-from kusciajob.api.grpc.handlers import generic_handler
+from kusciajob.api.grpc.handlers import Context, generic_handler
 from kusciajob.api.grpc.reflection import serve_reflection
 from kusciajob.api.grpc.security import TokenCheck, caller_of, server_credentials
-from kusciajob.api.grpc.servicers import CallerOf, Context, JobServicer
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.http.connections import ConnectionLimits
 from kusciajob.security.guard import Guard
-from kusciajob.usecases.jobs import MASTER, Caller, JobService
-from kusciajob.usecases.logs import TaskOutput
-from kusciajob.wire.status import SUCCESS
+from kusciajob.usecases.jobs import MASTER, Caller
 
 JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
@@ -38,50 +34,19 @@ class AddressInUse(Exception):
     """The address cannot be listened on."""
 
 
-class HealthServicer:
-    """Kuscia's HealthService: ready while the standard health service says SERVING."""
-
-    def __init__(self, server: "GrpcServer") -> None:
-        self._server = server
-
-    async def healthZ(self, request: kuscia_health_pb2.HealthRequest, context: object) -> Any:
-        response = kuscia_health_pb2.HealthResponse()
-        response.status.message = SUCCESS
-        response.data.ready = self._server.is_serving
-        return response
-
-
-class LogServicer:
-    """Kuscia's LogService."""
-
-    def __init__(self, output: TaskOutput, caller_of: CallerOf) -> None:
-        self._calls = LogCalls(output)
-        self._caller_of = caller_of
-
-    async def QueryLog(self, request: log_pb2.QueryLogRequest, context: Context) -> None:
-        async for response in self._calls.QueryLog(request, self._caller_of(context)):
-            await context.write(response.SerializeToString())
-
-    async def QueryPodNode(
-        self, request: log_pb2.QueryPodNodeRequest, context: Context
-    ) -> log_pb2.QueryPodNodeResponse:
-        return await self._calls.QueryPodNode(request, self._caller_of(context))
-
-
 class GrpcServer:
     """Serves the job API on one address; without a guard every caller is the master."""
 
     def __init__(
         self,
-        service: JobService,
-        output: TaskOutput,
+        calls: Calls,
         *,
         gate: Gate,
         max_message_bytes: int,
         guard: Guard | None = None,
         connections: ConnectionLimits | None = None,
     ) -> None:
-        self.is_serving = False
+        self._calls = calls
         connections = connections or ConnectionLimits()
         self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
         self._watch: asyncio.Task[None] | None = None
@@ -101,14 +66,7 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers(
-            tuple(
-                generic_handler(served, servicer, gate, self._uploads, lambda context: caller(context).domain)
-                for served, servicer in (
-                    (JOB_SERVICE, JobServicer(service, caller)),
-                    (LOG_SERVICE, LogServicer(output, caller)),
-                    (HEALTH_SERVICE, HealthServicer(self)),
-                )
-            )
+            tuple(generic_handler(service, calls, gate, self._uploads, caller) for service in SERVICES)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
@@ -128,7 +86,7 @@ class GrpcServer:
 
     async def set_serving(self, *, is_serving: bool) -> None:
         """What both health services tell."""
-        self.is_serving = is_serving
+        self._calls.HealthService.is_serving = is_serving
         status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *(service.full_name for service in SERVICES)):
             await self._health.set(name, status)

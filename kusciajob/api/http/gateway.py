@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from http import HTTPStatus
@@ -14,13 +14,12 @@ from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
-from kusciajob.api.calls import JobCalls, LogCalls
+from kusciajob.api.calls import Calls, UnaryCall
+from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc.server import AddressInUse
-from kusciajob.api.http import openapi
-from kusciajob.api.http import streams as http_streams
+from kusciajob.api.http import openapi, streams
 from kusciajob.api.http.connections import ConnectionLimits, HttpListener
-from kusciajob.api.http.health import HealthCalls
 from kusciajob.api.http.messages import (
     JSON_TYPE,
     Refused,
@@ -33,12 +32,12 @@ from kusciajob.api.http.messages import (
     refusal,
 )
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
+from kusciajob.contracts import HubClosed, Published
 from kusciajob.operations.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
-from kusciajob.usecases.jobs import MASTER, Caller, JobService
-from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.wire.status import Code, code_and_message
 
 logger = logging.getLogger(__name__)
@@ -58,28 +57,20 @@ class HttpGateway:
 
     def __init__(
         self,
-        service: JobService,
-        output: TaskOutput,
+        calls: Calls,
         *,
         gate: Gate,
         read_metrics: Callable[[], Awaitable[bytes]],
-        is_serving: Callable[[], bool],
         max_message_bytes: int,
         browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
         connections: ConnectionLimits | None = None,
     ) -> None:
-        self._service = service
+        self._calls = calls
         self._gate = gate
         self._read_metrics = read_metrics
         self._watch_meter, self._log_meter = gate.meter(WATCH.name), gate.meter(QUERY_LOG.name)
         self._refused_meter = gate.meter("")
-        self._log_calls = LogCalls(output)
-        self._calls: Mapping[str, object] = {
-            "JobService": JobCalls(service),
-            "LogService": self._log_calls,
-            "HealthService": HealthCalls(is_serving),
-        }
         self._max_message_bytes = max_message_bytes
         self._browser_rules = browser_rules
         self._guard = guard
@@ -142,7 +133,7 @@ class HttpGateway:
             logger.warning("refused an HTTP request from %s: %s", request.remote, error)
             raise Refused(HTTPStatus.UNAUTHORIZED, str(error), code=Code.NOT_ALLOWED) from None
 
-    def _hold(self, request: web.BaseRequest, caller: Caller) -> http_streams.Hold:
+    def _hold(self, request: web.BaseRequest, caller: Caller) -> streams.Hold:
         if self._guard is None:
             return nullcontext()
         return self._guard.hold(caller.domain, request.headers.get(TOKEN_HEADER), certificate_of(request))
@@ -165,7 +156,7 @@ class HttpGateway:
             return self._serve_watch
         if route is QUERY_LOG:
             return self._serve_log
-        call = getattr(self._calls[route.call.containing_service.name], route.name)
+        call: UnaryCall = self._calls.of(route.call)
         request_type = route.request
         meter, gate, now = self._gate.meter(route.name), self._gate, time.perf_counter
 
@@ -192,16 +183,23 @@ class HttpGateway:
         with self._stream(request, caller, self._watch_meter):
             try:
                 watching = await self._read_message(request, job_pb2.WatchJobRequest)
+                batches = self._calls.JobService.WatchJob(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
+                return await streams.send(batches, request, self._hold(request, caller))
             except Unreadable as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
-            return await http_streams.watch(self._service, watching, request, caller, self._hold(request, caller))
+            except InvalidWatch as error:
+                raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
+            except HubClosed:
+                text = "the server is stopping: connect again to go on"
+                raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, text, code=Code.UNEXPECTED) from None
 
     async def _serve_log(self, request: web.BaseRequest, caller: Caller) -> web.StreamResponse:
         with self._stream(request, caller, self._log_meter):
-            lines = await self._log_lines(request, caller)
             self._followers.add(request.task)
             try:
-                return await http_streams.send_lines(lines, request, self._hold(request, caller))
+                return await streams.send(
+                    await self._log_batches(request, caller), request, self._hold(request, caller)
+                )
             finally:
                 self._followers.discard(request.task)
 
@@ -222,12 +220,14 @@ class HttpGateway:
             raise Refused(HTTPStatus.FORBIDDEN, text, code=Code.NOT_ALLOWED)
         return web.Response(body=await self._read_metrics(), headers={"Content-Type": CONTENT_TYPE})
 
-    async def _log_lines(self, request: web.BaseRequest, caller: Caller) -> AsyncIterator[Message]:
+    async def _log_batches(
+        self, request: web.BaseRequest, caller: Caller
+    ) -> AsyncGenerator[Sequence[Published | Message], None]:
         try:
             message = await self._read_message(request, log_pb2.QueryLogRequest)
         except Unreadable as error:
             return _only(_unreadable(error))
-        return self._log_calls.QueryLog(message, caller)
+        return self._calls.LogService.QueryLog(message, caller)
 
     async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
         """Unreadable, LimitReached."""
@@ -246,8 +246,9 @@ async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:
     return web.Response(body=openapi.document(), headers={"Content-Type": JSON_TYPE})
 
 
-async def _only(message: Message) -> AsyncIterator[Message]:
-    yield message
+async def _only(message: Message) -> AsyncGenerator[Sequence[Message], None]:
+    yield ()
+    yield (message,)
 
 
 def _unreadable(error: Unreadable) -> common_pb2.ErrorResponse:

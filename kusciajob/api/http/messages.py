@@ -14,8 +14,8 @@ from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob.api.calls.ready import ReadyResponse
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
-from kusciajob.api.ready import ReadyResponse
 from kusciajob.model.text import shown
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
 from kusciajob.wire.bounds import TooManyElements

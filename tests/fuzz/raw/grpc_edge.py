@@ -10,10 +10,11 @@ from google.protobuf.message import DecodeError
 from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
+from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.job import MAX_WATCH_SECONDS
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.handlers import generic_handler
-from kusciajob.api.grpc.server import SERVICES, HealthServicer, LogServicer
-from kusciajob.api.grpc.servicers import MAX_WATCH_SECONDS, JobServicer
+from kusciajob.api.grpc.server import SERVICES
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.operations.metrics import Metrics
 from kusciajob.usecases.jobs import MASTER, Caller
@@ -64,10 +65,6 @@ class _Context:
         raise grpc.aio.AbortError
 
 
-class _Serving:
-    is_serving = True
-
-
 def run(data: bytes) -> None:
     """An answer of the contract, or INVALID_ARGUMENT for what is no request."""
     method, code, answers = call(data)
@@ -114,13 +111,9 @@ async def _call(method: MethodDescriptor, request: bytes, caller: Caller) -> tup
 
 
 def _handler(method: MethodDescriptor, world: World) -> Any:
-    servicers: dict[str, object] = {
-        "JobService": JobServicer(world.service, _caller_of),
-        "LogService": LogServicer(world.output, _caller_of),
-        "HealthService": HealthServicer(_Serving()),  # type: ignore[arg-type]  # all that it asks of a server
-    }
     service = method.containing_service
-    generic = generic_handler(service, servicers[service.name], _gate, Uploads(_gate.bodies))
+    calls = build_calls(world.service, world.output)
+    generic = generic_handler(service, calls, _gate, Uploads(_gate.bodies), _caller_of)
     handler = generic.service(_Details(f"/{service.full_name}/{method.name}"))  # type: ignore[arg-type]
     assert handler is not None
     return handler

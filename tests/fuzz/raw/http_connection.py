@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from google.protobuf import json_format
 
+from kusciajob.api.calls import build_calls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.routes import ROUTES
@@ -73,11 +74,9 @@ async def opened_connection() -> AsyncIterator[Connection]:
     """To a new server."""
     async with opened_world() as world:
         gateway = HttpGateway(
-            world.service,
-            world.output,
+            build_calls(world.service, world.output),
             gate=_gate,
             read_metrics=_read_no_metrics,
-            is_serving=lambda: True,
             max_message_bytes=MAX_MESSAGE_BYTES,
         )
         connection = Connection(gateway._listener._server())

@@ -1,25 +1,24 @@
-"""The unary calls of Kuscia's job API: decode, call the service, encode. Every transport serves them from here."""
+"""The calls of Kuscia's JobService: decode, call the service, encode."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+import time
+from collections.abc import AsyncGenerator, Sequence
 from itertools import accumulate
 
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as log_pb
-from kusciajob.api.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
-from kusciajob.api.routes import DOMAIN_HEADER
+from kusciajob.api.calls.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
+from kusciajob.contracts import Published
 from kusciajob.model import failures
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
 from kusciajob.recent import Recent
 from kusciajob.usecases.jobs import Caller, JobService
-from kusciajob.usecases.logs import TaskOutput
 from kusciajob.wire import codec
 from kusciajob.wire.job_status import encode_summary, head, part, tags_of
-from kusciajob.wire.status import SUCCESS, Answer, Code
+from kusciajob.wire.status import Answer, Code
 
 KEPT_RESPONSES_BYTES = 16 << 20
 KEPT_STATUSES_BYTES = 8 << 20
@@ -30,6 +29,7 @@ FORMS = 3
 MAX_BATCH_IDS = 10_000
 BATCH_READ = 64
 """So many jobs are read at once: each can be large."""
+MAX_WATCH_SECONDS = 2**31 - 1
 LARGE_INPUTS_CHARACTERS = 1 << 20
 """A job with more task_input_config is described off the event loop, one at a time."""
 
@@ -38,8 +38,12 @@ _JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
 _SUCCESS = pb.QueryJobResponse(status=ReadyResponse.status).SerializeToString()
 
 
+class InvalidWatch(Exception):
+    """The watch that is asked for is none; the text names the value and what would be right."""
+
+
 class JobCalls:
-    """One coroutine per RPC, of its name. None raises: the outcome is in the response's status.
+    """One method per RPC, of its name. None but WatchJob raises: the outcome is in the response's status.
 
     What is told of a job is kept in bytes for who asks again: a job of one number and revision never changes. Of a job
     with details each domain is told its own.
@@ -162,6 +166,31 @@ class JobCalls:
             response.data.job_id = request.job_id
         return response
 
+    async def WatchJob(
+        self, request: pb.WatchJobRequest, caller: Caller, *, idle_seconds: float | None = None
+    ) -> AsyncGenerator[Sequence[Published], None]:
+        """The events in batches, until `timeout_seconds` are over.
+
+        The first batch is empty: from now on nothing is missed. So is each that comes because nothing else did for
+        `idle_seconds`. InvalidWatch, HubClosed, LogTruncated, StoreFailed.
+        """
+        seconds = request.timeout_seconds
+        if not 0 <= seconds <= MAX_WATCH_SECONDS:
+            raise InvalidWatch(f"timeout_seconds {seconds} is out of range: 0 (no limit) to {MAX_WATCH_SECONDS}")
+        now = last = time.monotonic()
+        deadline = now + (seconds or float("inf"))
+        idle = idle_seconds or float("inf")
+        async with self._service.watch(caller) as stream:
+            yield ()
+            while now < deadline:
+                wake = min(deadline, last + idle)
+                # It can come back early and empty: what the caller may not see is left out.
+                batch = await stream.read(None if wake == float("inf") else max(0, wake - now))
+                now = time.monotonic()
+                if batch or now >= last + idle:
+                    last = now
+                    yield batch
+
     async def _command(
         self,
         operation: Operation,
@@ -197,37 +226,3 @@ def _describe(job: Job) -> tuple[ReadyResponse, int]:
     pieces = codec.encode_job(job)
     data = b"".join((_SUCCESS, head(_DATA, sum(map(len, pieces))), *pieces))
     return ReadyResponse(pb.QueryJobResponse, data), len(data)
-
-
-class LogCalls:
-    """The calls of Kuscia's LogService. The party is chosen by the custom header `domain` (DOMAIN_HEADER)."""
-
-    def __init__(self, output: TaskOutput) -> None:
-        self._output = output
-
-    async def QueryLog(self, request: log_pb.QueryLogRequest, caller: Caller) -> AsyncIterator[log_pb.QueryLogResponse]:
-        """One response per piece of text; an error comes as the last response's status."""
-        response = log_pb.QueryLogResponse()
-        with Answer(response.status, Code.QUERY_LOG_FAILED):
-            async for text in self._output.read(
-                request.task_id,
-                domain=request.header.custom_headers.get(DOMAIN_HEADER, ""),
-                replica=request.replica_idx,
-                caller=caller,
-                follow=request.follow,
-                container=request.container,
-            ):
-                piece = log_pb.QueryLogResponse(log=text)
-                piece.status.message = SUCCESS
-                yield piece
-            return
-        yield response
-
-    async def QueryPodNode(self, request: log_pb.QueryPodNodeRequest, caller: Caller) -> log_pb.QueryPodNodeResponse:
-        response = log_pb.QueryPodNodeResponse()
-        with Answer(response.status, Code.QUERY_NODE_FAILED):
-            node = await self._output.node(
-                request.task_id, domain=request.domain, replica=request.replica_idx, caller=caller
-            )
-            response.node_name, response.node_ip = node.name, node.ip
-        return response

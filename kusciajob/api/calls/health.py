@@ -1,6 +1,4 @@
-"""Kuscia's HealthService, for every transport."""
-
-from collections.abc import Callable
+"""The calls of Kuscia's HealthService."""
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as pb
 from kusciajob.usecases.jobs import Caller
@@ -8,13 +6,13 @@ from kusciajob.wire.status import SUCCESS
 
 
 class HealthCalls:
-    """Tells whether the server serves."""
+    """Tells whether the server serves, which its owner sets."""
 
-    def __init__(self, is_serving: Callable[[], bool]) -> None:
-        self._is_serving = is_serving
+    def __init__(self) -> None:
+        self.is_serving = False
 
     async def healthZ(self, request: pb.HealthRequest, caller: Caller) -> pb.HealthResponse:
         response = pb.HealthResponse()
         response.status.message = SUCCESS
-        response.data.ready = self._is_serving()
+        response.data.ready = self.is_serving
         return response

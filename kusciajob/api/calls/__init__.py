@@ -1,0 +1,37 @@
+"""The calls of the API: each once, for every edge."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from typing import Any, TypeAlias
+
+from google.protobuf.descriptor import MethodDescriptor
+from google.protobuf.message import Message
+from msgspec import Struct
+
+from kusciajob.api.calls.health import HealthCalls
+from kusciajob.api.calls.job import JobCalls
+from kusciajob.api.calls.log import LogCalls
+from kusciajob.contracts import Published
+from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.logs import TaskOutput
+
+UnaryCall: TypeAlias = Callable[[Any, Caller], Awaitable[Any]]
+"""Of a request and a caller; what it returns is the response, or a ReadyResponse."""
+StreamCall: TypeAlias = Callable[..., AsyncGenerator[Sequence[Published | Message], None]]
+"""Of a request and a caller. Its first batch comes when the stream is in place, and is empty."""
+
+
+class Calls(Struct, frozen=True):
+    """Each service's, under its name in the proto files."""
+
+    JobService: JobCalls
+    LogService: LogCalls
+    HealthService: HealthCalls
+
+    def of(self, method: MethodDescriptor) -> Any:
+        """The UnaryCall or, where the answer is a stream, the StreamCall."""
+        return getattr(getattr(self, method.containing_service.name), method.name)
+
+
+def build_calls(service: JobService, output: TaskOutput) -> Calls:
+    """One set, for all edges: what the calls keep in memory is there once."""
+    return Calls(JobCalls(service), LogCalls(output), HealthCalls())
