@@ -2,10 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
 from functools import partial
-
-from msgspec import Struct
 
 from kusciajob.contracts import (
     Clock,
@@ -14,23 +11,19 @@ from kusciajob.contracts import (
     ImageSource,
     JobStore,
     PartyKey,
-    PartySpec,
     Runtime,
     WatchStream,
 )
-from kusciajob.model.errors import JobDamaged, JobNotFound, LogTruncated, StoreFailed
-from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
+from kusciajob.model.errors import JobDamaged, JobNotFound, StoreFailed
+from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.scheduler.departures import Departures
+from kusciajob.scheduler.recovery import NOTHING_FOUND, Stray, attach, look_around, stray_of
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
 from kusciajob.scheduler.supervisor import pause, until_done
-from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools, party_specs
+from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools
 
 logger = logging.getLogger(__name__)
-
-SEARCHED_EVENTS = 20_000
-"""So many of the newest events are looked through, at the start, for the tasks of deleted jobs that left something."""
-SEARCHED_AT_ONCE = 500
 
 
 class Scheduler:
@@ -63,9 +56,7 @@ class Scheduler:
         self._workers: dict[int, JobWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
         self._removals: dict[int, asyncio.Task[None]] = {}
-        self._unfinished: Sequence[Job] = ()
-        self._strays: Sequence[_Stray] = ()
-        self._from_revision = 0
+        self._found = NOTHING_FOUND
         self.recovered = asyncio.Event()
         """Set once everything that ran is attached to; nothing new is started before."""
 
@@ -87,14 +78,12 @@ class Scheduler:
     async def open(self) -> None:
         """Read the store, before it is changed by others."""
         await self._runtime.open()
-        self._from_revision = await self._store.head()
-        self._unfinished = await self._store.unfinished()
-        self._room.recover(self._unfinished)
-        self._strays = await self._find_strays()
+        self._found = await look_around(self._store, self._runtime)
+        self._room.recover(self._found.unfinished)
 
     async def run(self) -> None:
         """Schedule until cancelled, or until the hub closes."""
-        async with self._hub.subscribe(after=self._from_revision) as stream, asyncio.TaskGroup() as group:
+        async with self._hub.subscribe(after=self._found.revision) as stream, asyncio.TaskGroup() as group:
             await self._recover(group)
             self.recovered.set()
             try:
@@ -111,36 +100,15 @@ class Scheduler:
         worker = self._workers.get(key.job)
         return worker is None or worker.report_progress(key, progress)
 
-    async def _find_strays(self) -> list["_Stray"]:
-        """The deleted jobs of which the runtime has anything, with what may run of them."""
-        missing = await self._store.missing(await self._runtime.owned())
-        known: dict[int, _Stray] = {}
-        end, head = self._from_revision, self._from_revision
-        # A job was deleted after it was created, and mostly just before the server ended.
-        while len(known) < len(missing) and end > max(min(missing), head - SEARCHED_EVENTS):
-            start = max(end - SEARCHED_AT_ONCE, 0)
-            try:
-                events = await self._store.read_log(start, end - start)
-            except LogTruncated:
-                break
-            for event in events:
-                if event.type is EventType.DELETED and event.job.number in missing:
-                    known[event.job.number] = _stray(event)
-            end = start
-        return [known.get(number) or _Stray(number, f"number {number}", None) for number in sorted(missing)]
-
     async def _recover(self, group: asyncio.TaskGroup) -> None:
-        for job in self._unfinished:
-            for party in _active_parties(job):
-                what = f"taking back party {party.key} of job {job.job_id}"
-                await until_done(what, partial(self._runtime.attach, party), clock=self._clock)
-        for stray in self._strays:
+        found, self._found = self._found, NOTHING_FOUND
+        await attach(found.unfinished, self._runtime, clock=self._clock)
+        for stray in found.strays:
             logger.warning("removing what is left of the deleted job %s", stray.holder)
             self._remove(group, stray)
-        for job in self._unfinished:
+        for job in found.unfinished:
             if job.status.is_scheduled:
                 self._start_worker(group, job)
-        self._unfinished = self._strays = ()
 
     async def _follow(self, group: asyncio.TaskGroup, stream: WatchStream) -> None:
         while True:
@@ -150,7 +118,7 @@ class Scheduler:
     async def _observe(self, group: asyncio.TaskGroup, event: JobEvent) -> None:
         number = event.job.number
         if event.type is EventType.DELETED:
-            self._remove(group, _stray(event))
+            self._remove(group, stray_of(event))
         elif event.job.status.is_damaged:
             await self._take_up(group, event)  # the job itself may be sound
         elif number in self._workers:
@@ -188,12 +156,12 @@ class Scheduler:
             self._workers.pop(number, None)
             self._tasks.pop(number, None)
 
-    def _remove(self, group: asyncio.TaskGroup, stray: "_Stray") -> None:
+    def _remove(self, group: asyncio.TaskGroup, stray: Stray) -> None:
         """What a deleted job has running and stored goes. From here on tasks that took over its task ids wait."""
         self._departures.begin(stray.number, stray.holder, stray.task_ids)
         self._removals[stray.number] = group.create_task(self._clear_away(stray), name=f"remove job {stray.number}")
 
-    async def _clear_away(self, stray: "_Stray") -> None:
+    async def _clear_away(self, stray: Stray) -> None:
         number, what = stray.number, f"of the deleted job {stray.holder} (number {stray.number})"
         try:
             self._workers.pop(number, None)
@@ -207,27 +175,3 @@ class Scheduler:
             await until_done(f"removing the files {what}", partial(self._runtime.remove, number), clock=self._clock)
         finally:
             del self._removals[number]
-
-
-class _Stray(Struct, frozen=True):
-    """A deleted job of which something is left: how it is called, and of which tasks something may run (None: any)."""
-
-    number: int
-    holder: str
-    task_ids: tuple[str, ...] | None
-
-
-def _stray(deleted: JobEvent) -> _Stray:
-    job = deleted.job
-    if job.status.is_damaged:
-        return _Stray(job.number, job.job_id, None)
-    # What has ended left nothing running, and what was not committed as placed was never started.
-    return _Stray(job.number, job.job_id, tuple(task.task_id for task in job.status.tasks if task.state in ACTIVE))
-
-
-def _active_parties(job: Job) -> Iterator[PartySpec]:
-    for index, task in enumerate(job.status.tasks):
-        if task.state in ACTIVE:
-            for party, status in zip(party_specs(job, index, None), task.parties, strict=True):
-                if status.state in ACTIVE:
-                    yield party

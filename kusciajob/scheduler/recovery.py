@@ -1,0 +1,86 @@
+"""What a server that starts finds: jobs that are not finished, what runs of them, and what deleted ones have left."""
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from msgspec import Struct
+
+from kusciajob.contracts import Clock, JobStore, PartySpec, Runtime
+from kusciajob.model.errors import LogTruncated
+from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
+from kusciajob.scheduler.supervisor import until_done
+from kusciajob.scheduler.worker import party_specs
+
+SEARCHED_EVENTS = 20_000
+"""So many of the newest events are looked through for the tasks of deleted jobs that left something."""
+SEARCHED_AT_ONCE = 500
+
+
+class Stray(Struct, frozen=True):
+    """A deleted job of which something is left: how it is called, and of which tasks something may run (None: any)."""
+
+    number: int
+    holder: str
+    task_ids: tuple[str, ...] | None
+
+
+class Found(Struct, frozen=True):
+    """All that is there at a revision."""
+
+    revision: int
+    unfinished: Sequence[Job]
+    strays: Sequence[Stray]
+
+
+NOTHING_FOUND = Found(0, (), ())
+
+
+async def look_around(store: JobStore, runtime: Runtime) -> Found:
+    """Before the store is changed by others. StoreFailed."""
+    revision = await store.head()
+    unfinished = await store.unfinished()
+    return Found(revision, unfinished, await _find_strays(store, runtime, revision))
+
+
+async def attach(jobs: Sequence[Job], runtime: Runtime, *, clock: Clock) -> None:
+    """Take back what runs of the jobs, with all that is reserved for it; a runtime that fails is asked again."""
+    for job in jobs:
+        for party in _active_parties(job):
+            what = f"taking back party {party.key} of job {job.job_id}"
+            await until_done(what, partial(runtime.attach, party), clock=clock)
+
+
+def stray_of(deleted: JobEvent) -> Stray:
+    """What a job may have left, by its DELETED."""
+    job = deleted.job
+    if job.status.is_damaged:
+        return Stray(job.number, job.job_id, None)
+    # What has ended left nothing running, and what was not committed as placed was never started.
+    return Stray(job.number, job.job_id, tuple(task.task_id for task in job.status.tasks if task.state in ACTIVE))
+
+
+async def _find_strays(store: JobStore, runtime: Runtime, head: int) -> list[Stray]:
+    """The deleted jobs of which the runtime has anything, with what may run of them."""
+    missing = await store.missing(await runtime.owned())
+    known: dict[int, Stray] = {}
+    end = head
+    # A job was deleted after it was created, and mostly just before the server ended.
+    while len(known) < len(missing) and end > max(min(missing), head - SEARCHED_EVENTS):
+        start = max(end - SEARCHED_AT_ONCE, 0)
+        try:
+            events = await store.read_log(start, end - start)
+        except LogTruncated:
+            break
+        for event in events:
+            if event.type is EventType.DELETED and event.job.number in missing:
+                known[event.job.number] = stray_of(event)
+        end = start
+    return [known.get(number) or Stray(number, f"number {number}", None) for number in sorted(missing)]
+
+
+def _active_parties(job: Job) -> Iterator[PartySpec]:
+    for index, task in enumerate(job.status.tasks):
+        if task.state in ACTIVE:
+            for party, status in zip(party_specs(job, index, None), task.parties, strict=True):
+                if status.state in ACTIVE:
+                    yield party
