@@ -154,6 +154,8 @@ class PartySpec(Struct, frozen=True, gc=False):
     spec: JobSpec
     image: AppImage | None
     endpoints: tuple[tuple[Endpoint, ...], ...] = ()
+    traceparent: str = ""
+    """What spans of the party's programs belong to, as W3C Trace Context has it; empty where nobody makes spans."""
 
 
 class DomainFacts(Struct, frozen=True):
@@ -176,12 +178,16 @@ class ExitResult(Struct, frozen=True, gc=False):
     """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame.
 
     `message` is for everybody, `detail` for the master and the party's domain: what a program wrote, or where it lies.
+    `exit_code` is 128 and the signal's number where a signal has killed it, as Kubernetes has it; None: not known.
+    `ended_at` is in seconds since the epoch; None: just now.
     """
 
     succeeded: bool
     message: str = ""
     is_fault: bool = False
     detail: str = ""
+    exit_code: int | None = None
+    ended_at: float | None = None
 
 
 class StartFailed(Exception):

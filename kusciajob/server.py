@@ -26,6 +26,7 @@ from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir
 from kusciajob.operations.metrics import Metrics
 from kusciajob.operations.observation import Observation
+from kusciajob.operations.story import Story
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -97,6 +98,7 @@ class Server:
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
+        story = Story()
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock, guard)
@@ -104,7 +106,13 @@ class Server:
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(
-            store=store, hub=hub, runtime=runtime, images=images, clock=clock, limits=_slot_limits(settings)
+            store=store,
+            hub=hub,
+            runtime=runtime,
+            images=images,
+            clock=clock,
+            limits=_slot_limits(settings),
+            story=story,
         )
         connections, progress_connections = share_descriptors(
             in_all=settings.max_connections, per_peer=settings.max_connections_per_peer
@@ -126,6 +134,7 @@ class Server:
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
             log_bytes=settings.log_retention_mib * MIB,
+            story=story,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
         for name, work in parts.items():
@@ -140,6 +149,7 @@ class Server:
             requires_approval=settings.require_approval,
             max_jobs=settings.max_jobs,
             max_jobs_per_domain=settings.max_jobs_per_domain,
+            story=story,
         )
         limits = Limits(
             calls_per_peer=settings.max_calls_per_peer,

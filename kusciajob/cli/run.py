@@ -1,7 +1,7 @@
 """`kusciajob run`: one job with a server of its own, in this process."""
 
 import asyncio
-import logging
+import os
 import shutil
 import tempfile
 import time
@@ -24,6 +24,7 @@ from kusciajob.cli.texts import FINAL_STATES
 from kusciajob.client.connection import Connection
 from kusciajob.config import Settings
 from kusciajob.operations import datadir
+from kusciajob.operations.log_writer import LogWriter
 from kusciajob.runtime.process.layout import PASSAGE
 
 HOST = "127.0.0.1"
@@ -112,12 +113,12 @@ def _run_in(directory: Path, settings: Settings, call: _Call, *, is_temporary: b
 def _begin_log(directory: Path, settings: Settings) -> None:
     try:
         datadir.claim(directory, mode=PASSAGE if settings.users else 0o700)
-        log_file = logging.FileHandler(directory / "server.log")
+        log_file = os.open(directory / "server.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     except datadir.DataDirectoryError as error:
         raise CommandError(str(error)) from None
     except OSError as error:
         raise CommandError(f"the data directory cannot be used: {error}") from None
-    log_format.configure(level=settings.log_level, form=settings.log_format, handler=log_file)
+    log_format.configure(level=settings.log_level, form=settings.log_format, handler=LogWriter(log_file))
 
 
 def _epilogue(ended: _Ended, found: outputs.Outputs, directory: Path, *, is_kept: bool) -> str:

@@ -5,6 +5,7 @@ import contextlib
 import gc
 import logging
 import os
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from kusciajob.cli.greeting import greeting
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.config import Settings
 from kusciajob.files import descriptors as openfiles
+from kusciajob.operations.log_writer import LogWriter
 
 logger = logging.getLogger(__name__)
 
@@ -33,10 +35,15 @@ def serve(config_file: Path | None, **flags: str | bool | None) -> int:
     A second Ctrl-C ends the server at once. SIGHUP makes it read its certificates and tokens again.
     """
     settings = options.load_settings(flags, config_file)
-    log_format.configure(level=settings.log_level, form=settings.log_format, handler=logging.StreamHandler())
+    log_format.configure(level=settings.log_level, form=settings.log_format, handler=_stderr())
     _prefer_throughput()
     openfiles.raise_limit()
     return asyncio.run(_serve(settings))
+
+
+def _stderr() -> logging.Handler:
+    """Not to be waited for; nowhere where the process was started without it."""
+    return LogWriter(sys.stderr.fileno()) if sys.stderr else logging.NullHandler()
 
 
 def _prefer_throughput() -> None:

@@ -186,10 +186,19 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     awaited: tuple[str, ...] = ()
     """Domains whose approval is required."""
     approvals: tuple[Approval, ...] = ()
+    restarted_at: float | None = None
+    """The last time, if ever."""
+    traceparent: str = ""
+    """What the job's spans belong to, if its creator has said so; for no client."""
 
     @property
     def state(self) -> JobState:
         return _JOB_STATES[self.phase.state]
+
+    @property
+    def began_at(self) -> float:
+        """When its present run was asked for."""
+        return self.restarted_at or self.created_at
 
     @property
     def is_unfinished(self) -> bool:

@@ -143,7 +143,9 @@ def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
     return moves
 
 
-def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple[str, ...] = ()) -> Job:
+def create(
+    spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple[str, ...] = (), traceparent: str = ""
+) -> Job:
     """A new job: Pending, or AwaitingApproval while `awaited` names domains that must accept it."""
     tasks = tuple(
         TaskStatus(
@@ -162,6 +164,7 @@ def create(spec: JobSpec, *, task_ids: Sequence[str], now: float, awaited: tuple
         tasks=tasks,
         stage=Stage(StageKind.CREATE),
         awaited=awaited,
+        traceparent=traceparent,
     )
     return _explain_waiting(Job(spec, status))
 
@@ -178,7 +181,7 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     status = replace(job.status, stage=stage, message=stage.text)
     if operation is Operation.RESTART:
         tasks = (task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks)
-        status = replace(status, phase=_restarted(status, now), tasks=tuple(tasks))
+        status = replace(status, phase=_restarted(status, now), tasks=tuple(tasks), restarted_at=now)
         # Not settled: where every task has succeeded already, all are to see the restart before they see its end.
         return _explain_waiting(replace(job, status=status))
     message = planner.ENDED_TEXT[stage.kind]

@@ -145,7 +145,7 @@ class SimulatedRuntime:
         run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
         # The scripted message stands for what a program writes.
         text = f"exit code {own.exit_code}" if own.exit_code else ""
-        result = ExitResult(succeeded=not own.exit_code, message=text, detail=own.message)
+        result = ExitResult(succeeded=not own.exit_code, message=text, detail=own.message, exit_code=own.exit_code)
         if seconds <= 0:
             run.end(result)
             return

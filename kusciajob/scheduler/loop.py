@@ -16,6 +16,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.errors import JobDamaged, JobNotFound, StoreFailed
 from kusciajob.model.status import EventType, Job, JobEvent
+from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.recovery import NOTHING_FOUND, Stray, attach, look_around, stray_of
 from kusciajob.scheduler.room import WaitingRoom
@@ -43,15 +44,23 @@ class Scheduler:
         images: ImageSource,
         clock: Clock,
         limits: SlotLimits = NO_LIMITS,
+        story: Story = LOG_ONLY,
     ) -> None:
         self._store = store
         self._hub = hub
         self._runtime = runtime
         self._clock = clock
+        self._story = story
         self._room = WaitingRoom(limits, clock)
         self._departures = Departures()
         self._tools = Tools(
-            store=store, runtime=runtime, images=images, clock=clock, room=self._room, departures=self._departures
+            store=store,
+            runtime=runtime,
+            images=images,
+            clock=clock,
+            room=self._room,
+            departures=self._departures,
+            story=story,
         )
         self._workers: dict[int, JobWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -104,8 +113,9 @@ class Scheduler:
         found, self._found = self._found, NOTHING_FOUND
         await attach(found.unfinished, self._runtime, clock=self._clock)
         for stray in found.strays:
-            logger.warning("removing what is left of the deleted job %s", stray.holder)
+            logger.warning("removing what is left of the deleted job %s", stray.holder, extra={"job": stray.holder})
             self._remove(group, stray)
+        self._story.taken_up(found.unfinished)
         for job in found.unfinished:
             if job.status.is_scheduled:
                 self._start_worker(group, job)
@@ -133,7 +143,7 @@ class Scheduler:
             except (JobNotFound, JobDamaged):
                 return  # deleted since, and its DELETED follows; or nothing can be done for it
             except StoreFailed as error:
-                logger.error("job %s: the store failed, trying again: %s", event.job.job_id, error)
+                logger.error("the store failed, trying again: %s", error, extra={"job": event.job.job_id})
                 await pause(STORE_RETRY_SECONDS, clock=self._clock)
             else:
                 break
@@ -170,6 +180,8 @@ class Scheduler:
                 task.cancel()
                 await asyncio.wait([task])  # it can start nothing more
             await until_done(f"ending the programs {what}", partial(self._runtime.stop_job, number), clock=self._clock)
+            if stray.task_ids or stray.task_ids is None:
+                self._story.cleared(stray.holder)
             self._departures.end(number)
             self._room.remove(number)
             await until_done(f"removing the files {what}", partial(self._runtime.remove, number), clock=self._clock)

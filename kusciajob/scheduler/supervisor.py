@@ -7,9 +7,11 @@ from itertools import chain, repeat
 from typing import TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kusciajob.contracts import Clock, ExitResult, PartyKey, PartySpec, Runtime, StartFailed
 from kusciajob.model.transitions import PartyEvent
+from kusciajob.operations.story import LOG_ONLY, Story, of_party
 
 logger = logging.getLogger(__name__)
 
@@ -46,13 +48,17 @@ class PartySupervisor:
         runtime: Runtime,
         clock: Clock,
         report: Callable[[PartyReport], None],
-        is_running: bool,
+        began_at: float | None = None,
+        story: Story = LOG_ONLY,
     ) -> None:
+        """`began_at` is when a party that runs already was started, in seconds since the epoch."""
         self._party = party
         self._runtime = runtime
         self._clock = clock
         self._report = report
-        self._is_starting = not is_running
+        self._story = story
+        self._began_at = began_at
+        self._is_starting = began_at is None
         self._has_begun = False
         self._stop_reason: str | None = None
         self._stopper: asyncio.Task[None] | None = None
@@ -86,13 +92,20 @@ class PartySupervisor:
             if isinstance(error, StartFailed):
                 message, detail = str(error), error.detail
             else:
-                logger.exception("party %s cannot be supervised any more, it is stopped", self._party.key)
+                logger.exception("a party cannot be supervised any more, it is stopped", extra=of_party(self._party))
                 message, detail = f"the runtime failed ({type(error).__name__})", str(error)
             result = ExitResult(succeeded=False, message=message, is_fault=True, detail=detail)
             await self._stop_party()
         if self._stopper is not None:
             await self._stopper
-        self._report(self._end(result))
+        report = self._end(result)
+        self._story.party_ended(
+            self._party,
+            replace(result, succeeded=report.event is PartyEvent.SUCCEEDED, message=report.message),
+            began_at=self._began_at,
+            ended_at=result.ended_at or self._clock.now(),
+        )
+        self._report(report)
 
     async def _start(self) -> bool:
         """Whether the party was started; False when it was stopped meanwhile and is gone."""
@@ -108,6 +121,8 @@ class PartySupervisor:
         if self._stop_reason is not None:
             await self._stop_party()
             return False
+        self._began_at = self._clock.now()
+        self._story.party_began(self._party)
         self._report(PartyReport(self._party.key, PartyEvent.STARTED))
         return True
 

@@ -20,9 +20,10 @@ from kusciajob.contracts import (
 from kusciajob.model import failures, planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed, UnknownAppImage
-from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, Unstarted
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
@@ -45,6 +46,7 @@ class Tools(Struct, frozen=True):
     clock: Clock
     room: WaitingRoom
     departures: Departures
+    story: Story = LOG_ONLY
 
 
 class _Step(Struct):
@@ -77,6 +79,8 @@ class JobWorker:
         self._progress_hold: asyncio.TimerHandle | None = None
         self._partners_hold: asyncio.TimerHandle | None = None
         self._fault = ""
+        self._told_waits: set[tuple[int, int, str]] = set()
+        """Task, attempt and reason."""
 
     def observe(self, event: JobEvent) -> None:
         """Take note of a change in the log, which may be our own."""
@@ -106,9 +110,10 @@ class JobWorker:
                 await self._advance()
             self._tools.room.remove(self._job.number)
         except JobNotFound:
-            logger.debug("job %s is deleted; what is left is removed by whoever sees the DELETED", self._job.job_id)
+            text = "the job is deleted; what is left is removed by whoever sees the DELETED"
+            logger.debug(text, extra={"job": self._job.job_id})
         except JobDamaged as error:
-            logger.error("what runs of it is left running: %s", error)
+            logger.error("what runs of it is left running: %s", error, extra={"job": self._job.job_id})
         finally:
             self._tools.room.leave(self._job.number)
             self._tools.departures.leave(self._job.number)
@@ -125,9 +130,10 @@ class JobWorker:
         """After a restart of the server: supervise again what the store says is started."""
         for index, task in enumerate(self._job.status.tasks):
             if task.state in ACTIVE:
+                since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
                 for party, status in zip(party_specs(self._job, index, self._image(index)), task.parties, strict=True):
                     if status.state in ACTIVE:
-                        self._supervise(party, is_running=status.state is TaskState.RUNNING)
+                        self._supervise(party, began_at=since if status.state is TaskState.RUNNING else None)
 
     async def _advance(self) -> None:
         """One change: fold, plan, commit, act."""
@@ -147,10 +153,21 @@ class JobWorker:
             self._fault = ""
             if committed.revision > self._job.revision:
                 self._job = committed
+            self._tell(before, committed)
         self._inbox = [*step.kept, *self._inbox[seen:]]
         if self._inbox:
             self._wake.set()
         self._act(step)
+
+    def _tell(self, before: Job, committed: Job) -> None:
+        """What the commit means, and each reason for which a task waits once."""
+        self._tools.story.changed(before.status, committed)
+        for index, task in enumerate(committed.status.tasks):
+            if task is not before.status.tasks[index] and task.message and planner.is_unplaced(task):
+                reason = index, task.attempt, task.message
+                if reason not in self._told_waits and task.message != before.status.tasks[index].message:
+                    self._told_waits.add(reason)
+                    self._tools.story.waits(committed, index)
 
     async def _retry(self, before: Job, error: StaleJob | StoreFailed) -> None:
         try:
@@ -158,7 +175,7 @@ class JobWorker:
                 raise error
             fresh = await self._tools.store.get(before.job_id)
         except StoreFailed as failure:
-            logger.error("job %s: the store failed, trying again: %s", before.job_id, failure)
+            logger.error("the store failed, trying again: %s", failure, extra={"job": before.job_id})
             self._fault = f"the store failed for a while: {failure}"
             self._set_timer(STORE_RETRY_SECONDS)
             return
@@ -263,7 +280,7 @@ class JobWorker:
         self._tools.room.keep_active(step.job)
         for index, image in step.placed.items():
             for party in party_specs(step.job, index, image):
-                self._supervise(party, is_running=False)
+                self._supervise(party)
         for stop in step.plan.stop:
             attempt = step.job.status.tasks[stop.task].attempt
             key = PartyKey(step.job.number, stop.task, attempt, stop.party)
@@ -283,13 +300,16 @@ class JobWorker:
         except UnknownAppImage:
             return None  # only a new start would need it, and says so
 
-    def _supervise(self, party: PartySpec, *, is_running: bool) -> None:
+    def _supervise(self, party: PartySpec, *, began_at: float | None = None) -> None:
+        if traceparent := self._tools.story.traceparent(party.key, self._job):
+            party = replace(party, traceparent=traceparent)
         self._supervisors[party.key] = PartySupervisor(
             party,
             runtime=self._tools.runtime,
             clock=self._tools.clock,
             report=self._take,
-            is_running=is_running,
+            began_at=began_at,
+            story=self._tools.story,
         )
 
     def _take_progress(self) -> dict[PartyKey, float]:

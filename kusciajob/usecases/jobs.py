@@ -27,6 +27,7 @@ from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.text import listed, shown
 from kusciajob.model.transitions import Operation
+from kusciajob.operations.story import LOG_ONLY, Story
 
 TASK_ID_SUFFIX_BYTES = 6
 CREATE_TRIES = 100
@@ -84,11 +85,13 @@ class JobService:
         requires_approval: bool = False,
         max_jobs: int = 0,
         max_jobs_per_domain: int = 0,
+        story: Story = LOG_ONLY,
     ) -> None:
         self._store = store
         self._hub = hub
         self._images = images
         self._clock = clock
+        self._story = story
         self._requires_approval = requires_approval
         self._max_jobs = max_jobs
         self._max_jobs_per_domain = max_jobs_per_domain
@@ -111,10 +114,14 @@ class JobService:
             task_ids=task_ids(spec, _suffixes(len(spec.tasks))),
             now=self._clock.now(),
             awaited=tuple(domain for domain in awaited if domain != spec.initiator),
+            traceparent=self._story.trace_of_call,
         )
         for _ in range(CREATE_TRIES):
             try:
                 await self._store_new(job)
+            except asyncio.CancelledError:
+                self._story.left(spec.job_id, caller.name)
+                raise
             except TaskExists:
                 # Whose the task is, only the master may learn.
                 given = listed([shown(task.task_id) for task in spec.tasks if task.task_id])
@@ -130,6 +137,7 @@ class JobService:
                 if isinstance(refusal, TooManyJobs):
                     await self._stored(spec.initiator)
             else:
+                self._story.created(job, caller.name)
                 return spec.job_id
         raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
 
@@ -169,11 +177,11 @@ class JobService:
 
     async def command(self, operation: Operation, job_id: str, reason: str, caller: Caller) -> None:
         """Stop, cancel, suspend or restart a job. InvalidTransition where its state forbids it."""
-        await self._change(
-            job_id,
-            caller,
-            lambda job: transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now()),
-        )
+
+        def ask(job: Job) -> Job:
+            return transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now())
+
+        await self._change(job_id, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
 
     async def approve(self, job_id: str, *, accepted: bool, reason: str, caller: Caller) -> None:
         """A domain's answer to a job that awaits approval; the master answers for every domain that has not."""
@@ -183,7 +191,10 @@ class JobService:
             domains = [caller.domain] if caller.domain else [d for d in job.status.awaited if d not in given]
             return transitions.approve(job, domains, accepted=accepted, reason=reason, now=self._clock.now())
 
-        await self._change(job_id, caller, answer)
+        def tell(job: Job) -> None:
+            self._story.answered(job, caller.name, reason, accepted=accepted)
+
+        await self._change(job_id, caller, answer, tell)
 
     async def delete(self, job_id: str, caller: Caller) -> None:
         """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
@@ -195,10 +206,14 @@ class JobService:
                 (job,) = error.jobs
             try:
                 await self._store.delete(job)
+            except asyncio.CancelledError:
+                self._story.left(job_id, caller.name)
+                raise
             except StaleJob:
                 continue
             except JobNotFound as unknown:
                 raise caller.explain(unknown) from None
+            self._story.deleted(job, caller.name, now=self._clock.now())
             return
 
     @asynccontextmanager
@@ -207,18 +222,26 @@ class JobService:
         async with self._hub.subscribe() as stream:
             yield _VisibleStream(stream, caller) if caller.domain else stream
 
-    async def _change(self, job_id: str, caller: Caller, change: Callable[[Job], Job]) -> None:
+    async def _change(
+        self, job_id: str, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
+    ) -> None:
+        """Commit a change, or nothing where it has no effect, and tell it."""
         while True:
             job = await self.query(job_id, caller)
             changed = change(job)
             if changed is job:
                 return
             try:
-                await self._store.replace(changed)
+                committed = await self._store.replace(changed)
+            except asyncio.CancelledError:
+                self._story.left(job_id, caller.name)
+                raise
             except StaleJob:
                 continue  # the scheduler was faster; what it changed may matter
             except JobNotFound as unknown:
                 raise caller.explain(unknown) from None
+            tell(committed)
+            self._story.changed(job.status, committed)
             return
 
     async def _find(self, job_id: str, caller: Caller) -> Job:

@@ -6,6 +6,7 @@ from collections import deque
 from kusciajob.contracts import Clock, JobStore
 from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.status import JobSummary
+from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.supervisor import pause
 
 logger = logging.getLogger(__name__)
@@ -27,7 +28,15 @@ class Retention:
     """
 
     def __init__(
-        self, *, store: JobStore, clock: Clock, job_days: float, log_events: int, log_hours: float, log_bytes: int = 0
+        self,
+        *,
+        store: JobStore,
+        clock: Clock,
+        job_days: float,
+        log_events: int,
+        log_hours: float,
+        log_bytes: int = 0,
+        story: Story = LOG_ONLY,
     ) -> None:
         self._store = store
         self._clock = clock
@@ -35,6 +44,7 @@ class Retention:
         self._log_events = log_events
         self._log_seconds = log_hours * HOUR_SECONDS
         self._log_bytes = log_bytes
+        self._story = story
         self._after = 0
         self._samples: deque[tuple[float, int]] = deque()
         self._truncated = 0
@@ -73,7 +83,7 @@ class Retention:
             await self._store.delete(job)
         except (JobNotFound, StaleJob, JobDamaged):
             return
-        logger.info("job %s is deleted: it ended more than job_retention_days ago", summary.job_id)
+        self._story.deleted(job, None, "it ended more than job_retention_days ago", now=self._clock.now())
 
     async def _truncate_log(self) -> None:
         head = await self._store.head()

@@ -374,7 +374,7 @@ async def test_a_stop_after_the_end_does_nothing(runtime: ManualRuntime) -> None
     reports: list[PartyReport] = []
     (party, _) = party_specs(admit_and_place(replace(new_job(), number=1)), 0, None)
     await runtime.allocate([party])
-    supervisor = PartySupervisor(party, runtime=runtime, clock=ManualClock(), report=reports.append, is_running=False)
+    supervisor = PartySupervisor(party, runtime=runtime, clock=ManualClock(), report=reports.append)
     await eventually(lambda: runtime.running)
     runtime.end()
     await eventually(lambda: len(reports) == 2)

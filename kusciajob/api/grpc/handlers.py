@@ -15,6 +15,7 @@ from kusciajob.api.calls import Calls, StreamCall, UnaryCall
 from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.api.gate import Gate, LimitReached, host_of
+from kusciajob.api.grpc import requests
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.routes import WATCH
 from kusciajob.contracts import HubClosed, Published
@@ -72,6 +73,7 @@ def _unary(
         code: int | str = BROKEN_OFF
         is_in = False
         try:
+            await requests.begin(context)
             gate.enter(host, began)
             is_in = True
             data = await uploads.receive(context, peer)
@@ -107,6 +109,7 @@ def _stream(
         peer, caller = context.peer(), caller_of(context)
         host = host_of(peer)
         try:
+            await requests.begin(context, is_stream=True)
             with gate.stream(host, is_watch=is_watch, domain=caller.domain):
                 data = await uploads.receive(context, peer)
                 if len(data) > BIG_BYTES:
@@ -135,7 +138,7 @@ async def _send(batches: AsyncGenerator[Sequence[Published | Message], None], co
     async with aclosing(batches):
         await anext(batches)
         # Before there is a message: the headers tell the client that from now on it misses nothing.
-        await context.send_initial_metadata(())
+        await context.send_initial_metadata(requests.answer_metadata())
         async for batch in batches:
             for item in batch:
                 data = item.SerializeToString() if isinstance(item, Message) else item.encoded(encode_event)

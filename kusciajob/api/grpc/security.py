@@ -10,6 +10,7 @@ import grpc
 import grpc.aio
 
 from kusciajob.api.gate import host_of
+from kusciajob.api.grpc import requests
 from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
@@ -65,6 +66,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
                     async for answer in answers:
                         await context.write(answer)
             except Unauthenticated as error:
+                await requests.begin(context, is_stream=True)
                 logger.warning("ended a gRPC stream to %s: %s", context.peer(), error)
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
 
@@ -81,6 +83,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
             try:
                 self._guard.check_certificate(_certificate_in(context))
             except Unauthenticated as error:
+                await requests.begin(context)
                 logger.warning("refused a gRPC call from %s: %s", context.peer(), error)
                 await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
             return await serve(request, context)
@@ -129,6 +132,7 @@ def _refusal(text: str, delays: FailureDelays) -> Any:
     """Serves a call of any kind: a handler of streams is called before anything of the request is read."""
 
     async def refuse(_: object, context: Context) -> NoReturn:
+        await requests.begin(context, is_stream=True)
         await delays.hold(host_of(context.peer()))
         logger.warning("refused a gRPC call from %s: %s", context.peer(), text)
         await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)

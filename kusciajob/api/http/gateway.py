@@ -34,6 +34,7 @@ from kusciajob.api.http.messages import (
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
 from kusciajob.contracts import HubClosed, Published
 from kusciajob.operations.metrics import CONTENT_TYPE, CallMeter
+from kusciajob.operations.request import REQUEST_ID, TRACEPARENT, begin
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
@@ -99,6 +100,13 @@ class HttpGateway:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
+        known = begin(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
+        response = await self._answer(request, began)
+        if not response.prepared:  # else it is a stream, which has it
+            response.headers[REQUEST_ID] = known.id
+        return response
+
+    async def _answer(self, request: web.BaseRequest, began: float) -> web.StreamResponse:
         try:
             check_browser(request, self._browser_rules, is_change=request.path in self._changes)
             caller = await self._authenticate(request)

@@ -13,6 +13,7 @@ from kusciajob.api.http.messages import JSON_TYPE
 from kusciajob.contracts import HubClosed, Published
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.model.status import JobEvent
+from kusciajob.operations.request import REQUEST_ID, present
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.wire import job_status
 from kusciajob.wire.json import to_json
@@ -60,7 +61,8 @@ async def send(
 @asynccontextmanager
 async def _stream(request: web.BaseRequest) -> AsyncIterator[web.StreamResponse]:
     """A response whose head is sent. It breaks off where it would leave a hole, so that the client asks again."""
-    response = web.StreamResponse(headers={"Content-Type": JSON_TYPE, "Cache-Control": "no-cache"})
+    headers = {"Content-Type": JSON_TYPE, "Cache-Control": "no-cache", REQUEST_ID: present().id}
+    response = web.StreamResponse(headers=headers)
     await response.prepare(request)
     try:
         yield response

@@ -34,6 +34,9 @@ from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
 
+SIGNALLED = 128
+"""What a signal's number is added to for an exit code."""
+
 
 class ProcessRuntime:
     """See Runtime and OutputSource. What it keeps of a party is below `<directory>/runs/<party key>`."""
@@ -193,12 +196,13 @@ class ProcessRuntime:
             for wait in waits:
                 wait.cancel()
             await asyncio.gather(*waits, return_exceptions=True)
-        return ExitResult(succeeded=True)
+        return ExitResult(succeeded=True, exit_code=0)
 
     async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
         ended = await self._shim.wait(_name(directory))
         if ended.code == 0 and ended.tidy:
-            return ExitResult(succeeded=True)  # mostly there is nothing to look at or to remove
+            # Mostly there is nothing to look at or to remove.
+            return ExitResult(succeeded=True, exit_code=0, ended_at=ended.ended_at)
         return await self._blocking.do(partial(_judge, ended, directory, container))
 
     async def stop(self, key: PartyKey) -> None:
@@ -321,8 +325,9 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if ended.lost:
         text = "lost: its process was found dead or without supervision after the shim had died"
         return ExitResult(succeeded=False, message=text, is_fault=True)
-    if ended.code == 0:
-        return ExitResult(succeeded=True)
+    code = ended.code if ended.signal is None else SIGNALLED + ended.signal
+    if code == 0:
+        return ExitResult(succeeded=True, exit_code=0, ended_at=ended.ended_at)
     if ended.signal is not None:
         text = f"killed by signal {ended.signal} ({_signal_name(ended.signal)})"
     else:
@@ -333,7 +338,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     tail = output_files.tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
     if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
-    return ExitResult(succeeded=False, message=text, detail=tail)
+    return ExitResult(succeeded=False, message=text, detail=tail, exit_code=code, ended_at=ended.ended_at)
 
 
 def _signal_name(number: int) -> str:
