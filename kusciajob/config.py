@@ -26,6 +26,7 @@ _METAVARS = {
 }
 _METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")
 _ORIGIN = re.compile(r"https?://([-a-z0-9._]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_ENDPOINT = re.compile(r"https?://([-a-zA-Z0-9._]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
 
 
 class SettingsError(Exception):
@@ -194,6 +195,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["debug", "info", "warning", "error"], Meta(description="what is logged, to stderr")
     ] = "info"
     log_format: Annotated[Literal["text", "json"], Meta(description="how it is logged")] = "text"
+    otlp_endpoint: Annotated[
+        str,
+        Meta(
+            description="where traces of jobs are sent, OpenTelemetry over HTTP, e.g. http://localhost:4318; programs "
+            "are given it, and their place in the trace; needs the extra `otel`; empty = no traces"
+        ),
+    ] = ""
 
     def __post_init__(self) -> None:
         if self.first_port > self.last_port:
@@ -207,6 +215,11 @@ class Settings(Struct, frozen=True, kw_only=True):
                     f"allowed_origins has {origin!r}: scheme, host and port only, in lower case, e.g. "
                     "https://portal.example.com"
                 )
+        if self.otlp_endpoint and not _ENDPOINT.fullmatch(self.otlp_endpoint):
+            raise ValueError(
+                f"setting otlp_endpoint is {reprlib.repr(self.otlp_endpoint)}: it must be http:// or https://, a host, "
+                "a port and a path if need be, and neither user nor password, e.g. http://localhost:4318"
+            )
         try:
             users.parse(self.run_as)
         except users.UserError as error:

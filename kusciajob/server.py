@@ -26,7 +26,7 @@ from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir
 from kusciajob.operations.metrics import Metrics
 from kusciajob.operations.observation import Observation
-from kusciajob.operations.story import Story
+from kusciajob.operations.story import Spans, Story
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -51,6 +51,10 @@ PROBE_SECONDS = 1.0
 PROGRESS_KEY = "progress.key"
 
 
+class TracingUnavailable(Exception):
+    """Traces are asked for, and what makes them is not installed."""
+
+
 class SystemClock:
     """The machine's clock and the running event loop's timers."""
 
@@ -66,7 +70,7 @@ class Server:
 
     It takes calls as soon as it has started. Before the scheduler has found what runs it is not healthy, and nothing
     new is started.
-    Raises SecurityError, DataDirectoryError, UserError, AddressInUse, StoreFailed on the way up.
+    Raises TracingUnavailable, SecurityError, DataDirectoryError, UserError, AddressInUse, StoreFailed on the way up.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -91,6 +95,7 @@ class Server:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         settings, clock = self.settings, SystemClock()
+        story = Story(_open_spans(settings.otlp_endpoint, stack))
         guard = self._guard = open_guard(settings)
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
@@ -98,7 +103,6 @@ class Server:
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        story = Story()
         store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock, guard)
@@ -239,6 +243,7 @@ class Server:
             strict_templates=settings.strict_templates,
             max_restarts=settings.max_restarts,
             restart_pause_seconds=settings.restart_pause_seconds,
+            otlp_endpoint=settings.otlp_endpoint,
         )
         return runtime, AppImageCatalog(settings.app_images, is_required=settings.app_image_dir is not None)
 
@@ -254,6 +259,22 @@ class Server:
         error = task.exception()
         if error is not None:
             self._failed.set_exception(error)
+
+
+def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
+    """What makes traces; without an endpoint nothing of it is imported. TracingUnavailable."""
+    if not endpoint:
+        return None
+    try:
+        from kusciajob.operations.tracing import Tracing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise TracingUnavailable(
+            f"setting otlp_endpoint is {endpoint!r}, but OpenTelemetry is not installed ({error}): "
+            "pip install 'kusciajob[otel]', or leave otlp_endpoint empty"
+        ) from None
+    tracing = Tracing(endpoint)
+    stack.push_async_callback(tracing.close)
+    return tracing
 
 
 def _ports(settings: Settings) -> range:

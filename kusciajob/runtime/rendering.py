@@ -111,6 +111,13 @@ def port_of(endpoint: Endpoint) -> int:
     return int(endpoint.address.rpartition(":")[2])
 
 
+def trace_collector(endpoint: str) -> dict[str, str]:
+    """Surroundings that tell a program where to send spans of its own; none without an endpoint."""
+    if not endpoint:
+        return {}
+    return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
+
+
 def _certificate_variables(certificates: Mapping[str, bytes], place: Callable[[str], str]) -> dict[str, str]:
     paths = {PurePosixPath(path).name: path for path in certificates}
     return {variable: place(paths[name]) for variable, name in CERTIFICATE_VARIABLES.items() if name in paths}
@@ -137,6 +144,8 @@ def _task_variables(party: PartySpec, container: Container, replica: int) -> dic
     }
     for endpoint in endpoints:
         variables[cluster.port_variable(endpoint.port_name)] = str(port_of(endpoint))
+    if party.traceparent:
+        variables["TRACEPARENT"] = party.traceparent
     return variables
 
 

@@ -96,7 +96,7 @@ class Audience:
     async def read(self) -> bytes:
         return pb.WatchJobRequest(timeout_seconds=1).SerializeToString()
 
-    async def send_initial_metadata(self, _: tuple[()]) -> None:
+    async def send_initial_metadata(self, _: object) -> None:
         await asyncio.sleep(0)
 
     async def write(self, _: bytes) -> None:

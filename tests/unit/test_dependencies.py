@@ -21,8 +21,10 @@ FLOORS = {"aiohttp": "3.14.5", "cryptography": "50", "pytest": "9.0.3"}
 def requirements() -> list[Requirement]:
     setup = configparser.ConfigParser()
     setup.read(TOP / "setup.cfg")
-    lines = setup["options"]["install_requires"] + setup["options.extras_require"]["dev"]
-    return [Requirement(line) for line in lines.splitlines() if line]
+    extras = setup["options.extras_require"]
+    lines = "\n".join([setup["options"]["install_requires"], *extras.values()])
+    # The development tools name the other extras.
+    return [Requirement(line) for line in lines.splitlines() if line and not line.startswith("kusciajob")]
 
 
 def constraints() -> dict[str, Version]:

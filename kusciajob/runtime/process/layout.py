@@ -17,7 +17,7 @@ from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
-from kusciajob.runtime.rendering import certificate_files, render
+from kusciajob.runtime.rendering import certificate_files, render, trace_collector
 from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
@@ -79,6 +79,7 @@ def prepare(
     strict_templates: bool,
     replica: int = 0,
     user: User | None = None,
+    otlp_endpoint: str = "",
 ) -> Program:
     """Lay out the directory of one of the party's replicas and say what to execute there. StartFailed tells why not.
 
@@ -102,6 +103,7 @@ def prepare(
                 "LANG": "C.UTF-8",
                 "HOME": root,
                 "TMPDIR": temporary,
+                **trace_collector(otlp_endpoint),
                 **({"USER": user.name, "LOGNAME": user.name} if user else {}),
             },
             variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},

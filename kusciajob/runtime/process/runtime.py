@@ -57,6 +57,7 @@ class ProcessRuntime:
         strict_templates: bool = False,
         max_restarts: int = 0,
         restart_pause_seconds: float = 0.0,
+        otlp_endpoint: str = "",
     ) -> None:
         self._runs = directory.absolute() / "runs"
         self._domains = domains.absolute()
@@ -68,6 +69,7 @@ class ProcessRuntime:
         self._strict_templates = strict_templates
         self._max_restarts = max_restarts
         self._restart_pause_seconds = restart_pause_seconds
+        self._otlp_endpoint = otlp_endpoint
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
         self._output_limit_bytes = output_limit_bytes
@@ -141,6 +143,7 @@ class ProcessRuntime:
                 domains=self._domains,
                 path=self._path,
                 progress_url=self._progress_url(party),
+                otlp_endpoint=self._otlp_endpoint,
                 facts=facts,
                 strict_templates=self._strict_templates,
                 replica=replica,

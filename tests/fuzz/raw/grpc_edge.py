@@ -51,7 +51,13 @@ class _Context:
     async def read(self) -> bytes:
         return self._request
 
-    async def send_initial_metadata(self, _: tuple[()]) -> None:
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, _: object) -> None:
+        pass
+
+    async def send_initial_metadata(self, _: object) -> None:
         pass
 
     async def write(self, message: Any) -> None:
