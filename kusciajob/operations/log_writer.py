@@ -7,7 +7,7 @@ import threading
 
 MOST_BYTES = 4 << 20
 """What may wait to be written; lines beyond are dropped."""
-GATHER_SECONDS = 0.01
+GATHER_SECONDS = 0.02
 """The shortest time between two writes: a thread that wakes for each line would cost more than the line."""
 CLOSE_SECONDS = 2.0
 """How long the end of the process is put off for what has yet to be written."""
