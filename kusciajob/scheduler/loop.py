@@ -179,11 +179,12 @@ class Scheduler:
             if task is not None:
                 task.cancel()
                 await asyncio.wait([task])  # it can start nothing more
-            await until_done(f"ending the programs {what}", partial(self._runtime.stop_job, number), clock=self._clock)
+            until = partial(until_done, clock=self._clock, fields={"job": stray.holder})
+            await until(f"ending the programs {what}", partial(self._runtime.stop_job, number))
             if stray.task_ids or stray.task_ids is None:
                 self._story.cleared(stray.holder)
             self._departures.end(number)
             self._room.remove(number)
-            await until_done(f"removing the files {what}", partial(self._runtime.remove, number), clock=self._clock)
+            await until(f"removing the files {what}", partial(self._runtime.remove, number))
         finally:
             del self._removals[number]

@@ -8,6 +8,7 @@ from msgspec import Struct
 from kusciajob.contracts import Clock, JobStore, PartySpec, Runtime
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
+from kusciajob.operations.story import of_party
 from kusciajob.scheduler.supervisor import until_done
 from kusciajob.scheduler.worker import party_specs
 
@@ -47,7 +48,7 @@ async def attach(jobs: Sequence[Job], runtime: Runtime, *, clock: Clock) -> None
     for job in jobs:
         for party in _active_parties(job):
             what = f"taking back party {party.key} of job {job.job_id}"
-            await until_done(what, partial(runtime.attach, party), clock=clock)
+            await until_done(what, partial(runtime.attach, party), clock=clock, fields=of_party(party))
 
 
 def stray_of(deleted: JobEvent) -> Stray:

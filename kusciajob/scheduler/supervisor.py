@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from itertools import chain, repeat
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -141,18 +141,25 @@ class PartySupervisor:
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
     """Return once the runtime says that the party is gone and its reservations are free; try until it does."""
-    await until_done(f"stopping party {key}", lambda: runtime.stop(key), clock=clock)
+    fields = {"party": str(key), "attempt": key.attempt}
+    await until_done(f"stopping party {key}", lambda: runtime.stop(key), clock=clock, fields=fields)
 
 
-async def until_done(what: str, work: Callable[[], Awaitable[T]], *, clock: Clock) -> T:
-    """What the work returns; it is tried until it succeeds, at growing distances. The log tells what fails."""
+async def until_done(
+    what: str, work: Callable[[], Awaitable[T]], *, clock: Clock, fields: Mapping[str, Any] | None = None
+) -> T:
+    """What the work returns; it is tried until it succeeds, at growing distances. The log tells what fails.
+
+    `fields` are those of its lines.
+    """
     for seconds in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
         try:
             return await work()
         except Exception as error:
             # The traceback once is enough: this may go on for days.
             is_first = seconds == RETRY_SECONDS[0]
-            logger.error("%s failed, trying again in %g s: %s", what, seconds, error or repr(error), exc_info=is_first)
+            text = "%s failed, trying again in %g s: %s"
+            logger.error(text, what, seconds, error or repr(error), exc_info=is_first, extra=fields)
             await pause(seconds, clock=clock)
     raise AssertionError("the tries have no end")
 

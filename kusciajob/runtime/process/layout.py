@@ -16,6 +16,7 @@ from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
+from kusciajob.operations.story import of_party
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
 from kusciajob.runtime.rendering import certificate_files, render, trace_collector
 from kusciajob.users import User, Users
@@ -132,7 +133,8 @@ def prepare(
                 _hand_over(user, directory, root, temporary)
                 _hand_over_domain(user, domain_directory)
             if rendering.warning and not replica:  # the others' is the same
-                logger.warning("party %s of task %s: %s", party.key, shown(party.task_id), rendering.warning)
+                text = "party %s of task %s: %s"
+                logger.warning(text, party.key, shown(party.task_id), rendering.warning, extra=of_party(party))
     except OSError as error:
         text = f"the party's directory cannot be written: {error.strerror}"
         raise StartFailed(text, detail=str(error.filename)) from None

@@ -200,6 +200,7 @@ class ShimClient:
                     "party %s runs once, whatever its restartPolicy: the running shim is of an earlier version; "
                     "it is replaced when those that it runs have ended",
                     key,
+                    extra={"party": key},
                 )
             payload |= {"max_restarts": max_restarts, "pause_seconds": pause_seconds}
         if notice:
