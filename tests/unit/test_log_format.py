@@ -3,11 +3,13 @@
 import json
 import logging
 import sys
+from contextvars import copy_context
 
 from kusciajob.cli.log_format import JsonFormatter, TextFormatter
+from kusciajob.operations import request
 
 
-def record(message: str, *arguments: object, **fields: str) -> logging.LogRecord:
+def record(message: str, *arguments: object, **fields: object) -> logging.LogRecord:
     """As a logger makes it of a call with `extra=fields`, at 2026-01-01T00:00:00Z."""
     made = logging.makeLogRecord({"name": "kusciajob.scheduler", "levelname": "INFO", "msg": message, **fields})
     made.args = arguments
@@ -28,6 +30,18 @@ def test_text_quotes_values_that_are_no_single_word() -> None:
 def test_a_line_break_in_a_message_makes_no_second_line() -> None:
     line = TextFormatter().format(record("refused %s", "job\n2026-01-01T00:00:00Z INFO forged"))
     assert "\n" not in line
+
+
+def test_a_line_tells_the_request_during_which_it_was_written_and_numbers_are_numbers() -> None:
+    def lines() -> list[str]:
+        request.begin("mine")
+        ended = record("party ended", job="psi", exit_code=3, seconds=0.5)
+        return [TextFormatter().format(ended), JsonFormatter().format(ended)]
+
+    text, entry = copy_context().run(lines)
+    assert text.endswith(" party ended job=psi exit_code=3 seconds=0.5 request=mine")
+    assert '"exit_code":3,"seconds":0.5,"request":"mine"' in entry
+    assert "request" not in JsonFormatter().format(record("stopped"))
 
 
 HOSTILE = "job\x1b]52;c;cm0gLXJm\x07\x9b2J\u202eevil\u2028forged"
