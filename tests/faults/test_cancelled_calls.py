@@ -96,6 +96,12 @@ class Audience:
     async def read(self) -> bytes:
         return pb.WatchJobRequest(timeout_seconds=1).SerializeToString()
 
+    def invocation_metadata(self) -> tuple[()]:
+        return ()
+
+    def set_trailing_metadata(self, _: object) -> None:
+        pass
+
     async def send_initial_metadata(self, _: object) -> None:
         await asyncio.sleep(0)
 
