@@ -8,7 +8,7 @@ DEMO   := .demo
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check bench bench-full fmt proto readme clean
+.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check bench bench-full fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -64,7 +64,7 @@ check: $(VENV)/.ready ## lint, types, import contracts, generated code, known ho
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
-	$(BIN)/python scripts/gen_readme.py --check
+	$(BIN)/python scripts/gen_docs.py --check
 	$(BIN)/python scripts/audit.py
 
 bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
@@ -80,8 +80,8 @@ fmt: $(VENV)/.ready ## format and mend what lint can mend
 proto: $(VENV)/.ready ## compile proto/ into kusciajob/_gen
 	PYTHON=$(BIN)/python scripts/gen_proto.sh
 
-readme: $(VENV)/.ready ## write the README's parts that come from the code
-	$(BIN)/python scripts/gen_readme.py
+docs: $(VENV)/.ready ## write the documents' parts that come from the code
+	$(BIN)/python scripts/gen_docs.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) $(VENV)-3.* $(ENGINE) $(DEMO) build *.egg-info
