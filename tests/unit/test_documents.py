@@ -1,8 +1,10 @@
 """The documents: what the check of them finds."""
 
+import re
 from pathlib import Path
 
 import pytest
+import yaml
 
 from scripts import gen_docs
 
@@ -49,3 +51,16 @@ def test_a_link_that_leads_nowhere_is_told(
     document = tmp_path / "document.md"
     document.write_text(f"# Here is `it`\n\nSee [that]({link}).\n")
     assert bool(gen_docs.broken_links(document)) is is_broken
+
+
+def test_the_workflow_calls_parts_that_there_are() -> None:
+    targets = re.findall(r"^([a-z-]+):", (gen_docs.ROOT / "Makefile").read_text(), re.MULTILINE)
+    jobs = yaml.safe_load((gen_docs.ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    parts = {
+        entry["part"] for job in jobs.values() for entry in job.get("strategy", {}).get("matrix", {}).get("include", ())
+    }
+    commands = [step["run"].split() for job in jobs.values() for step in job["steps"] if "run" in step]
+    assert all(command[0] == ".ci/run" for command in commands)
+    parts |= {command[1] for command in commands if not command[1].startswith("$")}
+    assert parts <= set(targets)
+    assert {"check", "test", "test-hostile", "test-pythons", "demo", "release-check"} == parts
