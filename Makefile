@@ -58,9 +58,8 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
 
-# What takes long because of sizes or compilers, and reaches no line that others do not.
-UNMEASURED := $(addprefix --ignore tests/,unit/test_proto_contract.py unit/test_told_once.py unit/test_bounded_texts.py \
-    unit/test_bounds.py unit/test_terminal.py conformance/test_store_sizes.py)
+# What takes long, and reaches no line of these rooms that others do not.
+UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_once terminal certificates)
 
 coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (1 minute)
 	$(BIN)/python -m pytest tests/unit tests/conformance $(UNMEASURED) --numprocesses 4 --dist loadfile --cov

@@ -1,7 +1,7 @@
 """Writes what the documents take from the code: states, settings, metrics, error codes, benchmark results.
 
 --check only compares. It also looks whether both READMEs have the same commands and headings, and whether every link
-from one document to another leads somewhere.
+from one document to another leads somewhere, and every file is there that a document names.
 """
 
 import json
@@ -163,6 +163,14 @@ def broken_links(document: Path) -> list[str]:
     return found
 
 
+def missing_files(document: Path) -> list[str]:
+    """Files that the document names, as seen from the root, the package or the document, and that are not there."""
+    names = re.findall(r"`((?:[\w.-]+/)+(?:[\w-]+\.(?:py|sh|yml|toml|service))?)`", document.read_text())
+    places = ROOT, ROOT / "kusciajob", document.parent
+    lost = [name for name in names if "/" in name.rstrip("/") and not any((place / name).exists() for place in places)]
+    return [f"{document.relative_to(ROOT)} names {name}, which is not there" for name in lost]
+
+
 def anchor_of(heading: str) -> str:
     """As the usual hosts make it."""
     text = heading.lstrip("#").strip().lower()
@@ -185,7 +193,7 @@ def main() -> int:
         pair = f"{README.name} and {TRANSLATION.name}"
         problems += [f"{pair} differ: {text}" for text in differences(README.read_text(), TRANSLATION.read_text())]
         for document in (*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")):
-            problems += broken_links(document)
+            problems += broken_links(document) + missing_files(document)
     for problem in problems:
         print(problem, file=sys.stderr)
     return 1 if problems else 0

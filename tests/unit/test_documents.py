@@ -53,6 +53,17 @@ def test_a_link_that_leads_nowhere_is_told(
     assert bool(gen_docs.broken_links(document)) is is_broken
 
 
+def test_a_file_that_is_named_and_is_not_there_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gen_docs, "ROOT", tmp_path)
+    (tmp_path / "kusciajob" / "store").mkdir(parents=True)
+    (tmp_path / "kusciajob" / "store" / "sql.py").touch()
+    document = tmp_path / "document.md"
+    document.write_text(
+        "`store/sql.py`, `kusciajob/store/sql.py`, `kusciajob/store/`, `make x`, `runs/<number>/`, `store/sq.py`"
+    )
+    assert gen_docs.missing_files(document) == ["document.md names store/sq.py, which is not there"]
+
+
 def test_the_workflow_calls_parts_that_there_are() -> None:
     targets = re.findall(r"^([a-z-]+):", (gen_docs.ROOT / "Makefile").read_text(), re.MULTILINE)
     jobs = yaml.safe_load((gen_docs.ROOT / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
