@@ -62,7 +62,7 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_once terminal certificates)
 
 coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (1 minute)
-	$(BIN)/python -m pytest tests/unit tests/conformance $(UNMEASURED) --numprocesses 4 --dist loadfile --cov
+	$(PYTEST) tests/unit tests/conformance $(UNMEASURED) --cov
 
 check: $(VENV)/.ready ## lint, types, import contracts, generated parts, documents, coverage, known holes: changes nothing
 	$(BIN)/ruff check .

@@ -13,7 +13,7 @@ fail() {
 }
 
 version=$("$python" -c 'import re; print(re.search(r"__version__ = \"(.+)\"", open("kusciajob/__init__.py").read())[1])')
-sections=$(grep -E '^## \[' CHANGELOG.md | head -2)
+sections=$(grep -m 2 -E '^## \[' CHANGELOG.md)
 [[ $(sed -n 1p <<<"$sections") == "## [Unreleased]" ]] || fail "CHANGELOG.md does not begin with a section [Unreleased]"
 [[ $(sed -n 2p <<<"$sections") =~ ^"## [$version] - "[0-9]{4}-[0-9]{2}-[0-9]{2}$ ]] ||
     fail "kusciajob/__init__.py has version $version, the newest section of CHANGELOG.md is: $(sed -n 2p <<<"$sections")"
