@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from kusciajob.cli.settings import settings
-from kusciajob.metrics import Metrics
 from kusciajob.model.status import JobState
 from kusciajob.model.transitions import OPERATION_TABLE, Effect, Operation, job_moves
-from kusciajob.observation import Observation
+from kusciajob.operations.metrics import Metrics
+from kusciajob.operations.observation import Observation
 from kusciajob.wire.status import Code
 
 ROOT = Path(__file__).parents[1]
