@@ -61,7 +61,7 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 # What takes long, and reaches no line of these rooms that others do not.
 UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_once terminal certificates)
 
-coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (1 minute)
+coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (2 minutes of processor time)
 	$(PYTEST) tests/unit tests/conformance $(UNMEASURED) --cov
 
 check: $(VENV)/.ready ## lint, types, import contracts, generated parts, documents, coverage, known holes: changes nothing
