@@ -1,4 +1,4 @@
-"""The server's settings: one definition for flags, environment variables, the configuration file and the README."""
+"""The server's settings: one definition for flags, environment variables, the configuration file and the documents."""
 
 import os
 import re

@@ -1,4 +1,4 @@
-"""`kusciajob settings`: the configuration table of the README, and the settings in force."""
+"""`kusciajob settings`: the configuration table of the documents, and the settings in force."""
 
 import json
 import os
