@@ -12,7 +12,7 @@ from msgspec import MsgspecError, Struct
 
 from kusciajob.model.status import ACTIVE, Job, TaskState
 from kusciajob.runtime.process.shim_probe import ask_shim
-from kusciajob.store import database, landmark, repair, sql
+from kusciajob.store.sqlite import database, landmark, repair, sql
 
 LOW_SPACE_BYTES = 1 << 30
 

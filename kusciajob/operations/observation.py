@@ -12,8 +12,8 @@ from kusciajob.events.hub import Hub
 from kusciajob.model.status import JobState, TaskState
 from kusciajob.operations.metrics import Metrics
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.store import database
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database
+from kusciajob.store.sqlite.store import SqliteStore
 
 COUNT_SECONDS = 10.0
 """Files and states are counted at most so often, on a thread of their own: it takes long on a large directory."""

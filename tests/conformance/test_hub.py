@@ -19,7 +19,7 @@ from kusciajob.events.stream import Stream
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 from tests.support.polling import eventually
 from tests.support.stores import FaultyStore, GuardedStore, SlowStore

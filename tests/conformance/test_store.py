@@ -21,7 +21,7 @@ from kusciajob.model.errors import (
 )
 from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.polling import PATIENCE_SECONDS
 

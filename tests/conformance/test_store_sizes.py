@@ -13,7 +13,7 @@ from kusciajob.model.errors import JobNotFound, LogTruncated
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Job
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import NOW, job_spec, new_job, task
 
 LARGE = '{"ü": "\\u0000"}' * 20_000

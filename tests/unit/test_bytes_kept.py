@@ -14,9 +14,9 @@ from kusciajob.model.errors import LogTruncated
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store import sqlite
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import store as sqlite
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.store.tail import Tail
 from kusciajob.usecases.jobs import MASTER
 from kusciajob.usecases.logs import TaskOutput

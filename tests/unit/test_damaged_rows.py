@@ -29,9 +29,9 @@ from kusciajob.operations.doctor import Level, examine
 from kusciajob.operations.observation import count_jobs, count_parties
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.store import database, rows, sql
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, rows, sql
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from kusciajob.wire.job_status import encode_event, encode_summary

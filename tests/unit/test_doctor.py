@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from kusciajob.cli.main import cli
 from kusciajob.operations.doctor import Level, examine
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 
 

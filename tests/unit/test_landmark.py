@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kusciajob.model.errors import LogTruncated
-from kusciajob.store import database, landmark, sql
-from kusciajob.store.landmark import SKIPPED_REVISIONS, Landmark
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite.landmark import SKIPPED_REVISIONS, Landmark
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 from tests.support.polling import eventually
 

@@ -7,8 +7,8 @@ import pytest
 
 from kusciajob.model.status import JobState
 from kusciajob.operations.observation import PARTIES_BY_STATE, count_jobs, count_parties
-from kusciajob.store import database
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support import steps
 from tests.support.builders import job_spec, new_job, task
 

@@ -15,8 +15,9 @@ import pytest
 
 from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed, TaskNotFound
 from kusciajob.model.status import Job
-from kusciajob.store import database, sql, sqlite
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, sql
+from kusciajob.store.sqlite import store as sqlite
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 
 
@@ -95,7 +96,7 @@ def test_a_commit_is_synced_to_the_disk(path: Path) -> None:
 CREATE_FOR_EVER = """
 import asyncio, itertools, sys
 from pathlib import Path
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 
 async def main():

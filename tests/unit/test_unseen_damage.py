@@ -10,7 +10,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job

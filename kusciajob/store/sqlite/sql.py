@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from kusciajob.model.errors import JobDamaged, JobError, JobNotFound, TaskNotFound
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries, rows
-from kusciajob.store.packing import pack_spec, pack_status, plain
+from kusciajob.store import entries
+from kusciajob.store.sqlite import rows
+from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
 """A larger specification, or one with large inputs, is not read on the event loop."""

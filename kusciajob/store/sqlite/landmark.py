@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from kusciajob.store import sql
+from kusciajob.store.sqlite import sql
 
 logger = logging.getLogger(__name__)
 

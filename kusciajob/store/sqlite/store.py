@@ -19,8 +19,9 @@ from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
-from kusciajob.store import database, entries, landmark, sql
-from kusciajob.store.damage import DamageLog
+from kusciajob.store import entries
+from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite.damage import DamageLog
 from kusciajob.store.tail import Tail
 
 logger = logging.getLogger(__name__)
