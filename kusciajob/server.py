@@ -19,7 +19,7 @@ from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.config import Settings
-from kusciajob.contracts import DomainFacts, ImageSource, PartyKey, PartySpec
+from kusciajob.contracts import DomainFacts, ImageSource, JobStore, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
@@ -103,7 +103,7 @@ class Server:
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
+        store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock, guard)
         self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
@@ -320,7 +320,7 @@ def _check_users(settings: Settings, *, is_tls: bool) -> None:
 
 
 async def _tell_health(
-    scheduler: Scheduler, store: SqliteStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer
+    scheduler: Scheduler, store: JobStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer
 ) -> None:
     """Serving once what ran is attached to, and while the store can commit and the shim answers.
 

@@ -115,7 +115,7 @@ class NoOutput:
 async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
-    store.failing = {"get"}
+    store.fails = {"get"}
     output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
     assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
     pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)

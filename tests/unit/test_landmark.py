@@ -30,7 +30,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def known(connection: sqlite3.Connection, revision: int, jobs: int) -> Landmark:
-    return Landmark(landmark.identity(connection), revision, jobs)
+    return Landmark(sql.identity(connection), revision, jobs)
 
 
 @pytest.mark.parametrize(("revision", "jobs"), [(5, 3), (4, 4), (2, 2), (0, 0)])

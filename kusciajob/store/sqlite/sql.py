@@ -250,6 +250,12 @@ def sizes(connection: sqlite3.Connection) -> dict[str, int]:
     return {str(initiator): count for initiator, count in counts}
 
 
+def identity(connection: sqlite3.Connection) -> str:
+    """The store's id; empty where somebody has deleted it."""
+    row = connection.execute("SELECT id FROM store").fetchone()
+    return str(row[0]) if row else ""
+
+
 def losses(connection: sqlite3.Connection) -> int:
     """How often changes were found missing."""
     (count,) = connection.execute("SELECT count(*) FROM loss").fetchone()
