@@ -246,8 +246,19 @@ class NoCapacity(Exception):
     """
 
 
+class Node(Struct, frozen=True):
+    """A machine that runs parties."""
+
+    name: str
+    ip: str
+
+
 class Runtime(Protocol):
     """Runs the parties of tasks. Every call may be repeated; a key that is known already is attached to."""
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Set while nothing can be started or stopped."""
 
     async def open(self) -> None:
         """Get ready to serve, before any other call."""
@@ -275,6 +286,9 @@ class Runtime(Protocol):
 
         Returns only when it is known that nothing of the party runs or can still be started.
         """
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        """Where one replica of the party runs, has run or is going to run."""
 
     async def owned(self) -> Collection[int]:
         """The job numbers of which the runtime keeps anything: programs, reservations or files."""
@@ -315,6 +329,12 @@ class OutputSource(Protocol):
     async def replicas(self, key: PartyKey) -> int:
         """How many instances of the party's program were started, at least 1."""
 
+
+WaitReport = Callable[[PartyKey, str], None]
+"""Where a runtime tells why a party has not started yet, such as an image that is being pulled; "" takes that back.
+
+Each new text is an event for all who watch the job: while the same is awaited it must not change.
+"""
 
 ProgressReport = Callable[[PartyKey, float], None]
 """Where a runtime tells how far a task is, 0 to 1."""

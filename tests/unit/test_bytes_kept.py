@@ -24,6 +24,7 @@ from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.memory import MIB
+from tests.support.runtimes import ManualRuntime
 from tests.support.stores import FaultyStore
 from tests.support.streams import opened_hub
 
@@ -116,8 +117,10 @@ async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
     store.fails = {"get"}
-    output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
-    assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
+    output = TaskOutput(store=store, runtime=ManualRuntime(), source=NoOutput(), images=AnyImage())
+    assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name == "machine-1", (
+        "the runtime is asked"
+    )
     pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)
     assert [piece async for piece in pieces] == []
 

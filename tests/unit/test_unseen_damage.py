@@ -16,6 +16,7 @@ from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
+from tests.support.runtimes import ManualRuntime
 from tests.support.streams import opened_hub
 
 ALICE, BOB, CAROL = Caller("alice"), Caller("bob"), Caller("carol")
@@ -38,7 +39,7 @@ class Place:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock())
-        self.output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
+        self.output = TaskOutput(store=store, runtime=ManualRuntime(), source=NoOutput(), images=AnyImage())
 
     async def ask(self, what: str, job_id: str, caller: Caller) -> None:
         calls: dict[str, Callable[[], Awaitable[object]]] = {

@@ -17,6 +17,7 @@ from kusciajob.contracts import (
     DomainFacts,
     DomainSource,
     ExitResult,
+    Node,
     OutputPiece,
     OutputStream,
     PartyKey,
@@ -25,6 +26,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout, output_files
 from kusciajob.runtime.process.blocking import Blocking
 from kusciajob.runtime.process.ports import PortPool
@@ -85,7 +87,6 @@ class ProcessRuntime:
 
     @property
     def failing(self) -> asyncio.Event:
-        """Set while nothing can be started or stopped."""
         return self._shim.failing
 
     async def open(self) -> None:
@@ -212,6 +213,9 @@ class ProcessRuntime:
         if (run := self._may_run.get(key)) is not None:
             await self._end_all(run)
         self._release(key)
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        return await this_machine()
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)

@@ -21,6 +21,7 @@ from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import PATIENCE_SECONDS
+from tests.support.runtimes import ManualRuntime
 from tests.support.steps import job_in
 
 CALL_SECONDS = PATIENCE_SECONDS
@@ -67,7 +68,7 @@ async def opened_world() -> AsyncIterator[World]:
     try:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
-            TaskOutput(store=store, source=_Talkative(), images=AnyImage()),
+            TaskOutput(store=store, runtime=ManualRuntime(), source=_Talkative(), images=AnyImage()),
         )
     finally:
         await hub.close()
