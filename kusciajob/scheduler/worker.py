@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -144,12 +144,8 @@ class JobWorker:
 
     def _resume(self) -> None:
         """After a restart of the server: supervise again what the store says is started."""
-        for index, task in enumerate(self._job.status.tasks):
-            if task.state in ACTIVE:
-                since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
-                for party, status in zip(party_specs(self._job, index, self._image(index)), task.parties, strict=True):
-                    if status.state in ACTIVE:
-                        self._supervise(party, began_at=since if status.state is TaskState.RUNNING else None)
+        for party, began_at in active_parties(self._job, self._image):
+            self._supervise(party, began_at=began_at)
 
     async def _advance(self) -> None:
         """One change: fold, plan, commit, act."""
@@ -379,3 +375,14 @@ def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]
         )
         for position in range(len(task.parties))
     ]
+
+
+def active_parties(job: Job, image_of: Callable[[int], AppImage | None]) -> Iterator[tuple[PartySpec, float | None]]:
+    """Each party that is started or to be started, and since when it runs; the images of its tasks by their index."""
+    for index, task in enumerate(job.status.tasks):
+        if task.state not in ACTIVE:
+            continue
+        since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
+        for party, status in zip(party_specs(job, index, image_of(index)), task.parties, strict=True):
+            if status.state in ACTIVE:
+                yield party, since if status.state is TaskState.RUNNING else None
