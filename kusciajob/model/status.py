@@ -230,11 +230,6 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
         return False
 
 
-def damaged_status(cause: str) -> JobStatus:
-    """Stands for a status that cannot be read; its message names the cause."""
-    return JobStatus(Unknown(), 0.0, (), Stage(StageKind.CREATE), message=f"damaged: {cause}")
-
-
 class Job(Struct, frozen=True, gc=False):
     """A stored job. `number` is the revision at which it was created: unique for ever, never used again."""
 

@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from msgspec import MsgspecError
 
-from kusciajob.model.errors import InvalidJob, JobDamaged
+from kusciajob.model.damage import JobDamaged, damaged_status
+from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import JobSpec
-from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, JobSummary, TaskState, damaged_status
+from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, JobSummary, TaskState
 from kusciajob.model.text import shown
 from kusciajob.store.packing import unpack_spec, unpack_status
 

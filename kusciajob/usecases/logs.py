@@ -9,7 +9,8 @@ from msgspec import Struct
 from kusciajob.contracts import ImageSource, JobStore, OutputSource, OutputStream, PartyKey
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
-from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, TaskNotFound
 from kusciajob.model.status import JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.usecases.jobs import Caller

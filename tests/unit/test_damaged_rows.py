@@ -21,8 +21,9 @@ from kusciajob.cli.main import cli
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
-from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed, StoreDamaged
-from kusciajob.model.status import EventType, Job, JobEvent, JobState, damaged_status
+from kusciajob.model.damage import JobDamaged, damaged_status
+from kusciajob.model.errors import JobExists, NotAllowed, StoreDamaged
+from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from kusciajob.model.transitions import Operation
 from kusciajob.operations import datadir
 from kusciajob.operations.doctor import Level, examine

@@ -11,7 +11,8 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
 from kusciajob.contracts import Published
 from kusciajob.model import failures
-from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
 from kusciajob.recent import Recent

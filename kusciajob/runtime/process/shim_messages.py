@@ -15,8 +15,6 @@ class PartyExit(msgspec.Struct, frozen=True):
     ended_at: float
     stopped: bool
     lost: bool
-    tidy: bool = False
-    """Whether it left no temporary files."""
     restarts: int = 0
     """How often it was started again; the end is that of the last run."""
 
@@ -30,14 +28,6 @@ class PartyState(msgspec.Struct, frozen=True):
     exit: PartyExit | None = None
 
 
-class RunningParty(msgspec.Struct, frozen=True):
-    """One entry of `list`."""
-
-    key: str
-    pid: int
-    started_at: float
-
-
 class Hello(msgspec.Struct, frozen=True):
     version: int
     pid: int
@@ -47,17 +37,12 @@ class Hello(msgspec.Struct, frozen=True):
     """Whether it starts failed programs again, and writes a notice; one of an earlier version does neither."""
 
 
-class Running(msgspec.Struct, frozen=True):
-    parties: list[RunningParty]
-
-
 class Done(msgspec.Struct, frozen=True):
     """The result of a request that has nothing to tell."""
 
 
 class Fault(msgspec.Struct, frozen=True):
     text: str
-    retryable: bool
 
 
 class Message(msgspec.Struct, frozen=True):

@@ -2,7 +2,7 @@
 
 It imports the standard library and itself only, so that it starts in milliseconds. It speaks JSON lines, one object
 each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
-"text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
+"text"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
     hello                                               protocol version, pid, what keeps a party together, and
                                                         whether failed programs are started again
@@ -12,7 +12,6 @@ each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "re
              [notice]                                   what stderr.log begins with
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown
-    list                                                the running parties
 
 A party's `dir` gets stdout.log (created first: where it is missing nothing was ever spawned), stderr.log, party.json
 (who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.
