@@ -96,7 +96,9 @@ def unset_fields(message: Message) -> list[str]:
 
 
 def answer(job: Job) -> pb.QueryJobResponseData:
-    return pb.QueryJobResponseData.FromString(b"".join(codec.encode_job(job)))
+    data = pb.QueryJobResponseData()
+    codec.fill_job(data, job)
+    return data
 
 
 def test_every_field_of_a_request_comes_back_in_query() -> None:
@@ -308,7 +310,8 @@ def test_an_event_has_its_type_and_the_whole_status(kind: EventType) -> None:
 
 
 def test_a_summary_is_the_job_id_and_status() -> None:
-    message = pb.JobStatus.FromString(job_status.encode_summary(new_job("job-2").summary))
+    message = pb.JobStatus()
+    job_status.fill_summary(message, new_job("job-2").summary)
     assert (message.job_id, message.status.state) == ("job-2", "Pending")
 
 
