@@ -14,7 +14,7 @@ from kusciajob.operations.doctor import examine
 from kusciajob.runtime.process.shim_client import ShimClient
 from kusciajob.runtime.process.shim_probe import ask_shim
 from tests.support.polling import eventually
-from tests.support.processes import children_of, end_all_below, is_alive, pid_of, running_below
+from tests.support.processes import children_of, is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim
 
 pytestmark = pytest.mark.hostile
@@ -76,7 +76,8 @@ async def client(tmp_path: Path, kind: str) -> AsyncIterator[ShimClient]:
     assert hello is not None
     assert hello.containment == kind
     yield client
-    await end_all_below(client, tmp_path)
+    for party in await client.list():
+        await client.stop(party.key, grace_seconds=0)
     pid = pid_of(client)
     await client.close()
     await eventually(lambda: not is_alive(pid))
@@ -94,7 +95,7 @@ async def test_a_daemon_that_left_session_and_environment_ends_with_its_party(
     await client.stop(party.key, grace_seconds=5)
 
     assert not is_alive(daemon)
-    assert running_below(tmp_path) == [other.key]
+    assert [running.key for running in await client.list()] == [other.key]
 
 
 async def test_who_takes_anothers_marker_neither_lives_longer_nor_harms_it(client: ShimClient, tmp_path: Path) -> None:
@@ -124,7 +125,7 @@ async def test_a_daemon_that_was_faster_than_any_look_ends_at_the_latest_with_al
     await client.stop(other.key, grace_seconds=5)
 
     assert not is_alive(daemon)
-    assert running_below(tmp_path) == [later.key]
+    assert [running.key for running in await client.list()] == [later.key]
 
 
 async def test_a_bomb_of_forks_ends_with_its_party(client: ShimClient, tmp_path: Path) -> None:
@@ -148,7 +149,7 @@ async def test_a_bomb_of_forks_ends_with_its_party(client: ShimClient, tmp_path:
     await client.stop(party.key, grace_seconds=0.1)
 
     assert (await client.wait(party.key)).code in (0, None)
-    assert running_below(tmp_path) == []
+    assert await client.list() == []
     with (tmp_path / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
@@ -222,4 +223,4 @@ async def test_the_doctor_tells_what_keeps_parties_together_and_a_shim_that_hang
     (text,) = told()
     assert text.startswith("shim: it does not answer")
     os.kill(shim, signal.SIGCONT)
-    await client.stop("nobody", grace_seconds=0)
+    await client.list()

@@ -55,7 +55,7 @@ async def test_the_exit_is_told_and_what_a_link_names_is_left_alone(
     await eventually((directory / "done").exists)
     shim = pid_of(client)
 
-    assert (await client.recover("key", directory)).state == "running"
+    assert [party.key for party in await client.list()] == ["key"]
     (directory / "go").touch()
 
     assert (await client.wait("key")).code == 5

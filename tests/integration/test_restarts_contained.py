@@ -10,7 +10,7 @@ import pytest
 
 from kusciajob.runtime.process.shim_client import ShimClient
 from tests.support.polling import eventually
-from tests.support.processes import end_all_below, is_alive, pid_of
+from tests.support.processes import is_alive, pid_of
 from tests.support.shims import MACHINES, groups_of, launch_shim
 
 # Each run leaves a daemon in a session of its own and fails; from the third on it stays.
@@ -30,7 +30,8 @@ async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     client = ShimClient(data)
     await client.connect()
     yield client
-    await end_all_below(client, tmp_path)
+    for party in await client.list():
+        await client.stop(party.key, grace_seconds=0)
     pid = pid_of(client)
     await client.close()
     await eventually(lambda: not is_alive(pid))

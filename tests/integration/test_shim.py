@@ -20,7 +20,7 @@ from kusciajob.runtime.process import shim
 from kusciajob.runtime.process.shim.records import MAX_LOG_BYTES, log
 from kusciajob.runtime.process.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
 from tests.support.polling import PATIENCE_SECONDS, eventually
-from tests.support.processes import children_of, end_all_below, is_alive, pid_of, running_below, state_of
+from tests.support.processes import children_of, is_alive, pid_of, state_of
 
 ENV = {"PATH": os.environ["PATH"]}
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -114,7 +114,8 @@ async def client(data: Path) -> AsyncIterator[ShimClient]:
     client = ShimClient(data)
     await client.connect()
     yield client
-    await end_all_below(client, data.parent)
+    for party in await client.list():
+        await client.stop(party.key, grace_seconds=0)
     pid = pid_of(client)
     await client.close()
     await eventually(lambda: not is_alive(pid))
@@ -300,7 +301,7 @@ async def test_two_hundred_parties_at_once(client: ShimClient, tmp_path: Path) -
     ended = await asyncio.gather(*(party.run(client, "/bin/sh", "-c", f"exit {i}") for i, party in enumerate(parties)))
 
     assert [one.code for one in ended] == list(range(200))
-    assert running_below(tmp_path) == []
+    assert await client.list() == []
 
 
 async def test_output_is_limited_to_its_newest_part(client: ShimClient, party: Party) -> None:
@@ -350,7 +351,7 @@ async def test_waiting_for_an_unknown_or_forgotten_party_is_refused(client: Shim
     client.forget(party.key)
     with pytest.raises(ShimError, match="forgotten"):
         await waiter
-    assert (await client.recover(party.key, party.directory)).state == "running"
+    assert [one.key for one in await client.list()] == [party.key]
 
 
 async def test_exit_is_told_even_when_its_directory_is_gone(client: ShimClient, party: Party) -> None:
@@ -492,6 +493,7 @@ async def test_parties_outlive_a_killed_server(data: Path, tmp_path: Path) -> No
     assert first.exit is not None
     assert first.exit.code == 3
     assert second.state == "running"
+    assert [one.key for one in await client.list()] == [running.key]
     (running.directory / "go").touch()
     assert (await client.wait(running.key)).code == 3
     await client.close()
@@ -617,7 +619,7 @@ async def test_shim_holds_out_against_sigterm_while_a_party_runs(client: ShimCli
     await party.start_shell(client, "while [ ! -e go ]; do sleep 0.01; done; exit 7")
     pid = pid_of(client)
     os.kill(pid, signal.SIGTERM)
-    assert (await client.recover(party.key, party.directory)).state == "running"
+    assert len(await client.list()) == 1
 
     (party.directory / "go").touch()
 
@@ -627,7 +629,7 @@ async def test_shim_holds_out_against_sigterm_while_a_party_runs(client: ShimCli
 
 async def test_no_child_of_the_server_is_left(client: ShimClient) -> None:
     os.kill(pid_of(client), signal.SIGKILL)
-    await client.stop("nobody", grace_seconds=0)
+    await client.list()
 
     assert [pid for pid in children_of(os.getpid()) if state_of(pid) == "Z"] == []
     assert pid_of(client) not in children_of(os.getpid())
@@ -650,7 +652,7 @@ async def test_stale_socket_file_is_replaced(data: Path) -> None:
     client = ShimClient(data)
     await client.connect()
 
-    await client.stop("nobody", grace_seconds=0)
+    assert await client.list() == []
     await client.close()
 
 
@@ -675,7 +677,7 @@ async def test_closed_client_answers_at_once(data: Path, party: Party) -> None:
     with pytest.raises(ShimUnavailable, match="closed"):
         await waiter
     with pytest.raises(ShimUnavailable, match="closed"):
-        await client.stop("nobody", grace_seconds=0)
+        await client.list()
 
 
 @pytest.mark.parametrize(
@@ -704,7 +706,7 @@ async def test_malformed_request_is_answered(client: ShimClient, data: Path, lin
 
     assert answer["id"] is None
     assert answer["error"]["text"]
-    await client.stop("nobody", grace_seconds=0)
+    assert await client.list() == []
 
 
 async def test_client_that_reads_nothing_is_dropped(client: ShimClient, data: Path) -> None:
@@ -717,7 +719,7 @@ async def test_client_that_reads_nothing_is_dropped(client: ShimClient, data: Pa
 
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         await asyncio.to_thread(flood)
-    await client.stop("nobody", grace_seconds=0)
+    assert await client.list() == []
     assert "bytes unread" in (data / "shim.log").read_text()
 
 
@@ -729,7 +731,7 @@ async def test_request_without_end_is_dropped(client: ShimClient, data: Path) ->
 
     with pytest.raises((BrokenPipeError, ConnectionResetError)):
         await asyncio.to_thread(flood)
-    await client.stop("nobody", grace_seconds=0)
+    assert await client.list() == []
 
 
 def test_log_is_bounded(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from kusciajob.runtime.process.shim_client import ShimClient
 from kusciajob.runtime.process.shim_heartbeat import BEATS, Heartbeat, kill_shim
 from tests.support.images import write_image
 from tests.support.polling import eventually, eventually_true
-from tests.support.processes import end_all_below, is_alive, pid_of, state_of
+from tests.support.processes import is_alive, pid_of, state_of
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -31,7 +31,8 @@ async def client(tmp_path: Path) -> AsyncIterator[ShimClient]:
     client = ShimClient(tmp_path / "data", answer_seconds=ANSWER_SECONDS)
     await client.connect()
     yield client
-    await end_all_below(client, tmp_path)
+    for party in await client.list():
+        await client.stop(party.key, grace_seconds=0)
     await client.close()
 
 

@@ -1,6 +1,5 @@
 """Looking at processes, from /proc."""
 
-import json
 from pathlib import Path
 
 from kusciajob.runtime.process.shim_client import ShimClient
@@ -20,17 +19,6 @@ def is_alive(pid: int) -> bool:
 
 def children_of(pid: int) -> list[int]:
     return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
-def running_below(directory: Path) -> list[str]:
-    """The keys of the parties that have begun there and not ended: party.json becomes exit.json."""
-    return sorted(json.loads(file.read_text())["key"] for file in directory.glob("**/party.json"))
-
-
-async def end_all_below(client: ShimClient, directory: Path) -> None:
-    """By force."""
-    for key in running_below(directory):
-        await client.stop(key, grace_seconds=0)
 
 
 def pid_of(client: ShimClient) -> int:

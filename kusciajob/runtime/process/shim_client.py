@@ -19,7 +19,7 @@ from kusciajob.files.regular import open_own, open_regular
 from kusciajob.runtime.process import shim
 from kusciajob.runtime.process.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.process.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shim
-from kusciajob.runtime.process.shim_messages import Done, Hello, Message, PartyExit, PartyState
+from kusciajob.runtime.process.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
 
 HELLO_ID = 0
 VERSION_WITH_USERS = 2
@@ -29,7 +29,7 @@ LEAVING_SECONDS = 2.0
 CONNECT_POLL_SECONDS = 0.003
 RECONNECT_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
 
-__all__ = ["PartyExit", "PartyState", "ShimClient", "ShimError", "ShimUnavailable"]
+__all__ = ["PartyExit", "PartyState", "RunningParty", "ShimClient", "ShimError", "ShimUnavailable"]
 
 log = logging.getLogger(__name__)
 
@@ -221,6 +221,10 @@ class ShimClient:
         state = await self._request("recover", PartyState, key=key, dir=str(directory))
         self._settle(key, state)
         return state
+
+    async def list(self) -> list[RunningParty]:
+        """What the shim runs, whoever started it."""
+        return (await self._request("list", Running)).parties
 
     async def wait(self, key: str) -> PartyExit:
         """Returns when nothing of a party started or recovered here is left. Cancelling a waiter stops nothing."""

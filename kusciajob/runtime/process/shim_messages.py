@@ -28,6 +28,14 @@ class PartyState(msgspec.Struct, frozen=True):
     exit: PartyExit | None = None
 
 
+class RunningParty(msgspec.Struct, frozen=True):
+    """One entry of `list`."""
+
+    key: str
+    pid: int
+    started_at: float
+
+
 class Hello(msgspec.Struct, frozen=True):
     version: int
     pid: int
@@ -35,6 +43,10 @@ class Hello(msgspec.Struct, frozen=True):
     """What keeps a party's programs together."""
     restarts: bool = False
     """Whether it starts failed programs again, and writes a notice; one of an earlier version does neither."""
+
+
+class Running(msgspec.Struct, frozen=True):
+    parties: list[RunningParty]
 
 
 class Done(msgspec.Struct, frozen=True):

@@ -12,6 +12,7 @@ each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "re
              [notice]                                   what stderr.log begins with
     stop     key grace_seconds                          answered when nothing of the party is left
     recover  key dir                                    state: running, exited, lost (with exit) or unknown
+    list                                                the running parties
 
 A party's `dir` gets stdout.log (created first: where it is missing nothing was ever spawned), stderr.log, party.json
 (who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.

@@ -226,6 +226,9 @@ class Service:
                 return self._stop(client, request)
             case "recover":
                 return self._parties.recover(take(request, "key", str), take_path(request, "dir"))
+            case "list":
+                parties = self._parties.running.values()
+                return {"parties": [{"key": party.key, **party.describe()} for party in parties]}
             case "hello":
                 kind = self._parties.containment.kind
                 return {"version": PROTOCOL_VERSION, "pid": os.getpid(), "containment": kind, "restarts": True}
