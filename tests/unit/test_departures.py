@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 from msgspec.structs import replace
 
+from kusciajob.model.damage import damaged_status
 from kusciajob.model.job import JobSpec, ScheduleConfig
-from kusciajob.model.status import Job, JobState, TaskState, damaged_status
+from kusciajob.model.status import Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task

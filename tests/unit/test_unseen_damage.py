@@ -7,7 +7,8 @@ import pytest
 
 from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
-from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
