@@ -24,9 +24,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir
-from kusciajob.operations.metrics import Metrics
 from kusciajob.operations.observation import Observation
-from kusciajob.operations.story import Spans, Story
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -39,6 +37,8 @@ from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
 from kusciajob.store.sqlite.store import SqliteStore
+from kusciajob.telemetry.metrics import Metrics
+from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
@@ -271,7 +271,7 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     if not endpoint:
         return None
     try:
-        from kusciajob.operations.tracing import Tracing  # noqa: PLC0415
+        from kusciajob.telemetry.tracing import Tracing  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TracingUnavailable(
             f"setting otlp_endpoint is {endpoint!r}, but OpenTelemetry is not installed ({error}): "
