@@ -23,7 +23,7 @@ from kusciajob.contracts import DomainFacts, ImageSource, JobStore, PartyKey, Pa
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
-from kusciajob.operations import datadir
+from kusciajob.operations import datadir, formats
 from kusciajob.operations.observation import Observation
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
@@ -100,6 +100,7 @@ class Server:
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
+        formats.check(settings.data_dir)
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
