@@ -81,9 +81,9 @@ async def test_damaged_jobs_are_named_to_everybody_and_everything_else_works(tmp
         assert (batch.status.code, '"finished" is damaged' in batch.status.message) == (11203, True)
         assert (await metrics_of(server))["kusciajob_damaged_rows"] == 2
         assert (await metrics_of(server))['kusciajob_jobs{state="Unknown"}'] == 2
-        log = server.log.read_text()
         for job_id in ("finished", "unfinished"):
-            assert log.count(f'of table job, of job "{job_id}"') == 1
+            text = f'of table job, of job "{job_id}"'
+            assert (await server.logged(text)).count(text) == 1
 
         await create(server.stub, job_request("new"))
         assert (await ended(server.stub, "new")).state == "Succeeded"

@@ -226,7 +226,7 @@ async def test_values_are_read_again_when_the_file_has_changed(server: RunningSe
         assert "ak=changed-since " in await output(server, "conf-key", "conf-key-changed")
         file.write_text("alice: [broken")
         assert "ak=changed-since " in await output(server, "conf-key", "conf-key-broken")
-        assert "values of domains stay as they were: domains file" in server.log.read_text()
+        await server.logged("values of domains stay as they were: domains file")
     finally:
         file.write_text(DOMAINS)
 
@@ -238,7 +238,7 @@ async def test_an_unknown_name_is_empty_with_one_warning_where_people_look(serve
     assert config == f'a: "{status.tasks[0].task_id}"\n#b: ""\n'
     warning = "config templates: nothing is known of {{.INPUT_CONFIG}} (c.yml, line 2): left empty"
     assert told.startswith(warning)
-    log = server.log.read_text()
+    log = await server.logged(f'of task "{status.tasks[0].task_id}": config templates')
     assert [line for line in log.splitlines() if warning in line and status.tasks[0].task_id in line] != []
     assert log.count(f'of task "{status.tasks[0].task_id}": config templates') == 1
 

@@ -119,7 +119,7 @@ async def test_the_limit_of_output_is_for_each_replica_and_a_deleted_job_leaves_
 async def test_the_log_warns_once_a_party_and_each_replica_is_told(server: RunningServer) -> None:
     await create(server.stub, job_request("gap", task_request("t", "gap", ["fifth"])))
     status = await ended(server.stub, "gap")
-    assert server.log.read_text().count("nothing is known of {{.NOWHERE}}") == 1
+    assert (await server.logged("nothing is known of {{.NOWHERE}}")).count("nothing is known of {{.NOWHERE}}") == 1
     for replica in range(2):
         text = "".join([answer.log async for answer in query(server, status.tasks[0].task_id, replica)])
         assert text.count("nothing is known of {{.NOWHERE}} (unknown, line 1)") == 1

@@ -95,6 +95,11 @@ class RunningServer:
         if http:
             self.http_address = http[1]
 
+    async def logged(self, text: str) -> str:
+        """The log, once the text is in it: lines are written a moment after what they tell."""
+        await eventually(lambda: text in self.log.read_text())
+        return self.log.read_text()
+
     async def stop(self) -> int:
         """End it by SIGTERM; the exit code."""
         self.process.terminate()
