@@ -1,12 +1,13 @@
 """Waiting for something to become true: the only place where tests sleep."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 POLL_SECONDS = 0.01
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "30"))
 """How long a loaded machine may take; whoever waits for what comes at once does not wait longer for that."""
 
 T = TypeVar("T")
