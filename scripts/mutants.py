@@ -93,6 +93,10 @@ OPERATORS = [
 """Numbers are left as they are: mostly they are limits and intervals, which tests take from the code."""
 
 
+SILENT = ("logger.", "frozen=", "gc=", "strict=")
+"""Log lines, and flags that change nothing in code that works."""
+
+
 class RemoveStatement(Operator):
     """Replaces a statement that has an effect (a call, an assignment, del, raise, return) by `pass`."""
 
@@ -149,14 +153,14 @@ def mutants_of(path: str) -> Iterator[Mutant]:
 
 
 def silent_lines(code: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
-    """Where annotations, and the texts of log lines, stand: what is changed there does nothing."""
+    """Where annotations stand, and what is named in SILENT."""
     spans: list[ast.AST] = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.AnnAssign | ast.arg) and node.annotation is not None:
             spans.append(node.annotation)
         elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.returns is not None:
             spans.append(node.returns)
-        elif isinstance(node, ast.Expr) and ast.unparse(node).startswith("logger."):
+        elif isinstance(node, ast.keyword | ast.Expr) and ast.unparse(node).startswith(SILENT):
             spans.append(node)
     return [
         ((span.lineno, span.col_offset), (span.end_lineno, span.end_col_offset))  # type: ignore[attr-defined]

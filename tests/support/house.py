@@ -37,6 +37,13 @@ class House:
         """A stored job, of one task when only its id is given."""
         return await self.store.create(new_job(spec, now=self.clock.now()))
 
+    async def run(self, spec: JobSpec | str) -> Job:
+        """A job, as `create` makes it, whose first task is Running."""
+        job = await self.create(spec)
+        await eventually(lambda: any(event.job.number == job.number for event in self.events))
+        await self.until_task(TaskState.RUNNING, job_id=job.job_id)
+        return job
+
     async def ask(self, operation: transitions.Operation, job_id: str = "job-1") -> None:
         """The master stops, cancels, suspends or restarts a job."""
         await self.service.command(operation, job_id, "why not", MASTER)

@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events import hub as hubs
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.model import transitions, weight
@@ -24,6 +23,7 @@ from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.memory import MIB
+from tests.support.outputs import FixedOutput
 from tests.support.stores import FaultyStore
 from tests.support.streams import opened_hub
 
@@ -104,19 +104,11 @@ async def test_changes_of_a_wide_job_take_little_of_the_file(tmp_path: Path) -> 
     assert path.stat().st_size < 12 * MIB  # 32 times 0.6 MiB as it was
 
 
-class NoOutput:
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        return OutputPiece(offset, b"")
-
-    async def replicas(self, key: PartyKey) -> int:
-        return 1
-
-
 async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
     store.failing = {"get"}
-    output = TaskOutput(store=store, source=NoOutput(), images=AnyImage())
+    output = TaskOutput(store=store, source=FixedOutput(), images=AnyImage())
     assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
     pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)
     assert [piece async for piece in pieces] == []

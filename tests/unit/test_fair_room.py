@@ -5,9 +5,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from kusciajob.contracts import PartySpec
 from kusciajob.model.job import JobSpec, Party, ScheduleConfig
-from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
+from kusciajob.model.status import EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.room import LOOKS, RETRY_SECONDS
 from kusciajob.scheduler.slots import SlotLimits
@@ -217,14 +216,8 @@ async def test_a_task_that_the_runtime_refuses_keeps_nothing_from_the_others() -
 
 
 async def test_those_that_the_runtime_refuses_are_asked_in_turn_not_all_at_once() -> None:
-    asked: list[int] = []
-
-    class Counting(ManualRuntime):
-        async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-            asked.append(parties[0].key.job)
-            return await super().allocate(parties)
-
-    runtime = Counting(capacity=2)
+    runtime = ManualRuntime(capacity=2)
+    asked = runtime.allocations_asked
     async with opened_house(runtime) as house:
         first = await runs(house, narrow("first"))
         for number in range(3 * LOOKS):

@@ -6,10 +6,9 @@ from kusciajob.scheduler.worker import PARTNERS_SECONDS, PROGRESS_SECONDS, STORE
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import opened_house
-from tests.support.polling import eventually
+from tests.support.polling import eventually, give_way
 from tests.support.runtimes import Gate, ManualRuntime
 from tests.support.stores import FaultyStore
-from tests.support.streams import give_way
 
 
 class OneIsLate(ManualRuntime):
