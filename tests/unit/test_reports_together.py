@@ -125,3 +125,15 @@ async def test_progress_of_a_commit_that_failed_is_repeated() -> None:
         await eventually(lambda: house.clock.timers == 2)
         house.clock.advance(max(PROGRESS_SECONDS, STORE_RETRY_SECONDS))
         await eventually(lambda: house.statuses()[-1].tasks[0].progress == 0.3)
+
+
+async def test_a_program_is_told_whether_its_run_is_over() -> None:
+    runtime = ManualRuntime()
+    async with opened_house(runtime) as house:
+        job = await house.run("job-1")
+        report = house.scheduler.report_progress
+        assert report(PartyKey(job.number, 0, 1, 0), 0.3) is True
+        assert report(PartyKey(job.number, 0, 0, 0), 0.3) is False
+        assert report(PartyKey(job.number + 1, 0, 1, 0), 0.3) is True, "it may be known in a moment"
+        runtime.end()
+        await house.until(JobState.SUCCEEDED)
