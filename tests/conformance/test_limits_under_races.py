@@ -20,9 +20,10 @@ from tests.support.clock import ManualClock
 from tests.support.stores import IntrudedStore
 
 
-async def test_jobs_that_are_being_created_count_against_max_jobs(tmp_path: Path) -> None:
+@pytest.mark.parametrize("setting", ["max_jobs", "max_jobs_per_domain"])
+async def test_jobs_that_are_being_created_count_against_the_limits(tmp_path: Path, setting: str) -> None:
     store = await SqliteStore.open(tmp_path / "jobs.db")  # the other store is done before anybody else comes
-    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock(), max_jobs=5)
+    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock(), **{setting: 5})
     attempts = [service.create(job_spec(f"job-{number}"), MASTER) for number in range(40)]
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
 
