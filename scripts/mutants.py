@@ -39,14 +39,14 @@ JOBS = [f"tests/unit/test_{name}.py" for name in ("planner", "transitions", "wai
 SCHEDULER = [
     f"tests/unit/test_{name}.py"
     for name in (
-        *("slots", "fair_room", "restart", "departures", "reports_together", "told_once"),
+        *("room", "slots", "fair_room", "restart", "departures", "reports_together", "told_once"),
         *("scheduler", "random_jobs", "random_room"),
     )
 ]
 TESTS: dict[str, list[str]] = {
     "kusciajob/model/planner.py": [*JOBS, *SCHEDULER],
     "kusciajob/model/transitions.py": [*JOBS, *SCHEDULER],
-    "kusciajob/model/failures.py": ["tests/unit/test_failures.py", *JOBS, "tests/unit/test_scheduler.py"],
+    "kusciajob/model/failures.py": [*JOBS, "tests/unit/test_scheduler.py"],
     "kusciajob/model": [
         *JOBS,
         *(
@@ -59,8 +59,8 @@ TESTS: dict[str, list[str]] = {
     ],
     "kusciajob/scheduler": SCHEDULER,
     "kusciajob/events": [
-        *(f"tests/unit/test_{name}.py" for name in ("ring", "budgets", "details", "domain_watch")),
-        *("tests/conformance/test_hub.py", "tests/unit/test_bytes_kept.py"),
+        *(f"tests/unit/test_{name}.py" for name in ("details", "bytes_kept", "domain_watch")),
+        *(f"tests/conformance/test_{name}.py" for name in ("replayed_jobs", "hub")),
     ],
     "kusciajob/store": [
         "tests/conformance",

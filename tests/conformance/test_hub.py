@@ -448,6 +448,14 @@ async def test_nobody_subscribes_before_the_hub_is_open(store: JobStore) -> None
             pass
 
 
+async def test_a_hub_that_was_never_opened_can_be_closed(store: JobStore) -> None:
+    hub = Hub(store)
+    await hub.close()
+    with pytest.raises(HubClosed, match="the event hub is closed"):
+        async with hub.subscribe():
+            pass
+
+
 async def test_an_unexpected_error_closes_the_streams_and_is_surfaced(
     store: JobStore, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from kusciajob.model.job import ScheduleConfig
 from kusciajob.model.status import JobState, TaskState, damaged_status
 from kusciajob.model.transitions import Operation
+from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import House, opened_house
@@ -232,5 +233,25 @@ async def test_recovery_tries_again_and_starts_nothing_before_it_has_succeeded(r
         await house.until_task(TaskState.RUNNING)
         runtime.end()
         await house.until(JobState.SUCCEEDED, "kept")
+        await house.until(JobState.SUCCEEDED)
+        await house.until_idle()
+
+
+async def test_what_waits_for_the_end_of_a_deleted_job_keeps_no_slots_after_a_restart_of_the_server(
+    runtime: ManualRuntime,
+) -> None:
+    store, limits = MemoryStore(), SlotLimits(parties=2)
+    async with opened_house(runtime, store=store, limits=limits) as house:
+        await house.run("job-1")
+        runtime.stop_gate.close()
+        await house.delete()
+        await house.create("job-1")
+        await house.until_message(WAITING)
+    async with opened_house(runtime, store=store, limits=limits) as house:
+        other = await house.run("other")
+        runtime.stop_gate.open()
+        runtime.end(job=other.number)
+        await house.until_task(TaskState.RUNNING)
+        runtime.end()
         await house.until(JobState.SUCCEEDED)
         await house.until_idle()
