@@ -20,10 +20,19 @@ from tests.support.clock import ManualClock
 from tests.support.stores import IntrudedStore
 
 
-@pytest.mark.parametrize("setting", ["max_jobs", "max_jobs_per_domain"])
-async def test_jobs_that_are_being_created_count_against_the_limits(tmp_path: Path, setting: str) -> None:
+@pytest.mark.parametrize(("in_all", "per_domain"), [(5, 0), (0, 5)])
+async def test_jobs_that_are_being_created_count_against_the_limits(
+    tmp_path: Path, in_all: int, per_domain: int
+) -> None:
     store = await SqliteStore.open(tmp_path / "jobs.db")  # the other store is done before anybody else comes
-    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock(), **{setting: 5})
+    service = JobService(
+        store=store,
+        hub=Hub(store),
+        images=AnyImage(),
+        clock=ManualClock(),
+        max_jobs=in_all,
+        max_jobs_per_domain=per_domain,
+    )
     attempts = [service.create(job_spec(f"job-{number}"), MASTER) for number in range(40)]
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
 
