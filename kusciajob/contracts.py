@@ -23,12 +23,49 @@ class Clock(Protocol):
         """Call back on the event loop after that long."""
 
 
+class StoreHealth(Struct, frozen=True):
+    """What a store knows of itself without asking its medium: changes that wait, damaged rows met since it was opened,
+    and how often, ever, acknowledged changes were missing when it was opened."""
+
+    queue_length: int = 0
+    damaged_rows: int = 0
+    losses: int = 0
+
+
+class Census(Struct, frozen=True):
+    """How many jobs have each state, and how many parties of unfinished jobs; every state is there.
+
+    Jobs that cannot be read are counted under a state of their own, where there are any.
+    """
+
+    jobs: Mapping[str, int]
+    parties: Mapping[str, int]
+
+
 class JobStore(Protocol):
     """Jobs and the gap-free log of their changes, always committed together: committing is publishing.
 
     Every method raises StoreFailed when the medium fails; nothing of the change is kept then. A damaged record is named
     in the log, and where it is met; it keeps nobody from the others.
     """
+
+    @property
+    def id(self) -> str:
+        """Names this store among all others: random, made with it; a copy has the same."""
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Set from a commit that failed to the next that did not."""
+
+    @property
+    def health(self) -> StoreHealth:
+        """What is to be watched. It raises nothing and costs nothing."""
+
+    async def probe(self) -> None:
+        """Commit something that changes nothing; returns once a commit is possible."""
+
+    async def census(self) -> Census:
+        """Count the jobs and parties, all of one moment, off the event loop: it looks at every job."""
 
     async def create(self, job: Job) -> Job:
         """Store a new job and return it with its number and revision. JobExists, TaskExists: an id is taken."""
@@ -130,7 +167,11 @@ class HubClosed(Exception):
 
 
 class PartyKey(Struct, frozen=True, gc=False, order=True):
-    """Names one run of one party: never used for anything else."""
+    """Names one run of one party of one store: never used for anything else.
+
+    Two stores give the same names. A runtime that works for more than one, as on a cluster, is built with `JobStore.id`
+    and puts it before them.
+    """
 
     job: int
     task: int
@@ -205,8 +246,19 @@ class NoCapacity(Exception):
     """
 
 
+class Node(Struct, frozen=True):
+    """A machine that runs parties."""
+
+    name: str
+    ip: str
+
+
 class Runtime(Protocol):
     """Runs the parties of tasks. Every call may be repeated; a key that is known already is attached to."""
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Set while nothing can be started or stopped."""
 
     async def open(self) -> None:
         """Get ready to serve, before any other call."""
@@ -234,6 +286,9 @@ class Runtime(Protocol):
 
         Returns only when it is known that nothing of the party runs or can still be started.
         """
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        """Where one replica of the party runs, has run or is going to run."""
 
     async def owned(self) -> Collection[int]:
         """The job numbers of which the runtime keeps anything: programs, reservations or files."""
@@ -274,6 +329,12 @@ class OutputSource(Protocol):
     async def replicas(self, key: PartyKey) -> int:
         """How many instances of the party's program were started, at least 1."""
 
+
+WaitReport = Callable[[PartyKey, str], None]
+"""Where a runtime tells why a party has not started yet, such as an image that is being pulled; "" takes that back.
+
+Each new text is an event for all who watch the job: while the same is awaited it must not change.
+"""
 
 ProgressReport = Callable[[PartyKey, float], None]
 """Where a runtime tells how far a task is, 0 to 1."""

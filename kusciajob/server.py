@@ -19,7 +19,7 @@ from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.config import Settings
-from kusciajob.contracts import DomainFacts, ImageSource, PartyKey, PartySpec
+from kusciajob.contracts import DomainFacts, ImageSource, JobStore, PartyKey, PartySpec, Runtime
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
@@ -38,7 +38,7 @@ from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
@@ -103,7 +103,7 @@ class Server:
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        store = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
+        store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
         runtime, images = self._build_runtime(clock, guard)
         self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
@@ -165,7 +165,7 @@ class Server:
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
         observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
-        output = TaskOutput(store=store, source=runtime, images=images)
+        output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
         calls = build_calls(service, output)
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
@@ -199,7 +199,7 @@ class Server:
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=False)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_health(scheduler, store, runtime.failing, grpc_server), name="health")
+        health = asyncio.create_task(_tell_health(scheduler, store, runtime, grpc_server), name="health")
         health.add_done_callback(self._note_end)
         stack.push_async_callback(_cancel, health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
@@ -223,7 +223,9 @@ class Server:
     ) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
         settings = self.settings
         if settings.runtime == "simulated":
-            return SimulatedRuntime(clock=clock, on_progress=self._report_progress), AnyImage()
+            return SimulatedRuntime(
+                clock=clock, on_progress=self._report_progress, on_waiting=self._report_waiting
+            ), AnyImage()
         domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
         credentials = DomainCredentials(settings.certificates, guard)
 
@@ -252,6 +254,9 @@ class Server:
 
     def _report_progress(self, key: PartyKey, progress: float) -> None:
         self._scheduler.report_progress(key, progress)
+
+    def _report_waiting(self, key: PartyKey, text: str) -> None:
+        self._scheduler.report_waiting(key, text)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed.done():
@@ -319,27 +324,24 @@ def _check_users(settings: Settings, *, is_tls: bool) -> None:
     )
 
 
-async def _tell_health(
-    scheduler: Scheduler, store: SqliteStore, runtime_failing: asyncio.Event, grpc_server: GrpcServer
-) -> None:
-    """Serving once what ran is attached to, and while the store can commit and the shim answers.
+async def _tell_health(scheduler: Scheduler, store: JobStore, runtime: Runtime, grpc_server: GrpcServer) -> None:
+    """Serving once what ran is attached to, and while the store can commit and the runtime can start and stop programs.
 
     The store is asked until it can, without waiting for a client's try.
     """
     await scheduler.recovered.wait()
     while True:
         await grpc_server.set_serving(is_serving=True)
-        await _any_set(store.failing, runtime_failing)
+        await _any_set(store.failing, runtime.failing)
         await grpc_server.set_serving(is_serving=False)
-        logger.warning(
-            "not serving: the %s", "store cannot commit" if store.failing.is_set() else "shim does not answer"
-        )
-        while store.failing.is_set() or runtime_failing.is_set():
+        cause = "the store cannot commit" if store.failing.is_set() else "the runtime can start and stop nothing"
+        logger.warning("not serving: %s", cause)
+        while store.failing.is_set() or runtime.failing.is_set():
             await asyncio.sleep(PROBE_SECONDS)
             if store.failing.is_set():
                 with contextlib.suppress(StoreFailed):
                     await store.probe()
-        logger.info("the store commits, and the shim answers")
+        logger.info("serving again: the store commits, and the runtime starts and stops programs")
 
 
 async def _any_set(*events: asyncio.Event) -> None:

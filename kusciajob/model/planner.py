@@ -104,7 +104,7 @@ def expiry_text(job: Job, index: int) -> str:
     schedule = job.spec.tasks[index].schedule_config
     seconds = schedule.task_timeout_seconds if schedule else 0
     task = job.status.tasks[index]
-    late = [party.domain_id for party in task.parties if party.state in (TaskState.PENDING, TaskState.STARTING)]
+    late = [_late_text(party) for party in task.parties if party.state in (TaskState.PENDING, TaskState.STARTING)]
     waited = f": {task.message}" if task.message and is_unplaced(task) else ""
     return (
         f"not scheduled within {seconds} s (schedule_config.task_timeout_seconds): not started: {listed(late)}{waited}"
@@ -113,8 +113,13 @@ def expiry_text(job: Job, index: int) -> str:
 
 def starting_text(parties: Sequence[PartyStatus]) -> str:
     """What a placed task is told until all its parties have started."""
-    late = dict.fromkeys(party.domain_id for party in parties if party.state is TaskState.STARTING)
+    late = dict.fromkeys(_late_text(party) for party in parties if party.state is TaskState.STARTING)
     return f"waiting for {listed(list(late))} to start"
+
+
+def _late_text(party: PartyStatus) -> str:
+    """The domain, with what the runtime says of the start."""
+    return f"{party.domain_id} ({party.message})" if party.message else party.domain_id
 
 
 def is_unplaced(task: TaskStatus) -> bool:

@@ -266,6 +266,18 @@ def explain(job: Job, task: int, message: str) -> Job:
     return job if status.message == message else _with_task(job, task, replace(status, message=message))
 
 
+def explain_start(job: Job, task: int, party: int, message: str) -> Job:
+    """Say why a placed party has not started yet; the same object where that is known, or it is not awaited."""
+    status = job.status.tasks[task]
+    own = status.parties[party]
+    message, _ = failures.bounded(message, "")
+    is_awaited = own.state is TaskState.STARTING and all(each.state is not TaskState.FAILED for each in status.parties)
+    if not is_awaited or own.message == message:
+        return job
+    parties = (*status.parties[:party], replace(own, message=message), *status.parties[party + 1 :])
+    return _with_task(job, task, replace(status, parties=parties, message=planner.starting_text(parties)))
+
+
 def report_progress(job: Job, task: int, progress: float) -> Job:
     """Record a running task's progress, 0 to 1; the same job when it is not running or would go back."""
     status = job.status.tasks[task]

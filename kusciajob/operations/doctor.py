@@ -12,7 +12,7 @@ from msgspec import MsgspecError, Struct
 
 from kusciajob.model.status import ACTIVE, Job, TaskState
 from kusciajob.runtime.process.shim_probe import ask_shim
-from kusciajob.store import database, landmark, repair, sql
+from kusciajob.store.sqlite import database, landmark, repair, report, sql
 
 LOW_SPACE_BYTES = 1 << 30
 
@@ -58,6 +58,7 @@ def examine(directory: Path) -> Iterator[Finding]:
             if version != len(database.migrations()):
                 yield Finding(Level.NOTE, "jobs: not looked at, this program reads them in its own schema only")
                 return
+            yield Finding(Level.OK, f"store: {sql.identity(connection)}")
             yield from _losses(connection, known)
             yield from _damage(connection)
             yield from _revisions(connection)
@@ -80,7 +81,7 @@ def set_damage_aside(directory: Path) -> Iterator[Finding]:
             database.migrate(connection, database.migrations())
             for text in repair.set_aside(connection, now=time.time()):
                 yield Finding(Level.NOTE, text)
-            known = landmark.Landmark(landmark.identity(connection), sql.head(connection), sql.size(connection))
+            known = landmark.Landmark(sql.identity(connection), sql.head(connection), sql.size(connection))
             landmark.write(landmark.file_of(file), known)
     except (sqlite3.Error, database.NewerSchema, OSError) as error:
         yield Finding(Level.PROBLEM, f"{file} cannot be repaired: {error}")
@@ -108,7 +109,7 @@ def _shim(directory: Path) -> Finding:
 
 def _schema(connection: sqlite3.Connection) -> Generator[Finding, None, int]:
     """Returns its version."""
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    version = report.schema_version(connection)
     known = len(database.migrations())
     if version > known:
         yield Finding(Level.PROBLEM, f"schema: version {version} is newer than this program, which knows {known}")
@@ -116,20 +117,19 @@ def _schema(connection: sqlite3.Connection) -> Generator[Finding, None, int]:
         yield Finding(Level.NOTE, f"schema: version {version}, the next start of a server makes it {known}")
     else:
         yield Finding(Level.OK, f"schema: version {version}")
-    return int(version)
+    return version
 
 
 def _integrity(connection: sqlite3.Connection) -> Iterator[Finding]:
-    answers = [row[0] for row in connection.execute("PRAGMA quick_check(10)")]
-    if answers == ["ok"]:
+    complaints = report.complaints(connection)
+    yield from (Finding(Level.PROBLEM, f"database: {complaint}") for complaint in complaints)
+    if not complaints:
         yield Finding(Level.OK, "database: sound")
-    else:
-        yield from (Finding(Level.PROBLEM, f"database: {answer}") for answer in answers)
 
 
 def _losses(connection: sqlite3.Connection, known: landmark.Landmark | None) -> Iterator[Finding]:
     """What was found missing at starts, and what is missing now."""
-    for found_at, text in connection.execute("SELECT found_at, text FROM loss ORDER BY through"):
+    for found_at, text in report.past_losses(connection):
         day = time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime(found_at))
         yield Finding(Level.NOTE, f"lost: at the start of {day}: {text}")
     if known is not None and (loss := landmark.find_loss(connection, known)):
@@ -141,8 +141,7 @@ def _damage(connection: sqlite3.Connection) -> Iterator[Finding]:
     for found in repair.find(connection):
         count += 1
         yield Finding(Level.PROBLEM, f"damaged: {found.damage}")
-    (kept,) = connection.execute("SELECT count(*) FROM damaged").fetchone()
-    if kept:
+    if kept := report.rows_set_aside(connection):
         yield Finding(Level.NOTE, f"damaged: {kept} rows were set aside earlier, they are in the table `damaged`")
     if count:
         yield Finding(Level.NOTE, "damaged: with the server stopped, `kusciajob doctor --repair` sets them aside")
@@ -151,18 +150,13 @@ def _damage(connection: sqlite3.Connection) -> Iterator[Finding]:
 
 
 def _revisions(connection: sqlite3.Connection) -> Iterator[Finding]:
-    first, last, count = connection.execute("SELECT min(revision), max(revision), count(*) FROM log").fetchone()
-    (lost,) = connection.execute(
-        "SELECT ifnull(sum(through - after), 0) FROM loss WHERE after >= ? AND through < ?", (first or 0, last or 0)
-    ).fetchone()
-    if count and last - first + 1 - lost != count:
-        missing = last - first + 1 - lost - count
+    first, last, events, missing, ahead = report.log_extent(connection)
+    if missing:
         yield Finding(Level.PROBLEM, f"log: {missing} revisions are missing from {first} to {last}")
     else:
-        yield Finding(Level.OK, f"log: {count} events" + (f", revisions {first} to {last}" if count else ""))
-    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (sql.head(connection),)).fetchone()
+        yield Finding(Level.OK, f"log: {events} events" + (f", revisions {first} to {last}" if events else ""))
     if ahead:
-        yield Finding(Level.PROBLEM, f"log: {ahead} jobs have changed later than its last revision, {last or 0}")
+        yield Finding(Level.PROBLEM, f"log: {ahead} jobs have changed later than its last revision, {last}")
 
 
 def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:

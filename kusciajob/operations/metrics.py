@@ -1,7 +1,7 @@
 """What the server measures of itself, in the form that Prometheus reads."""
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Gauge, Histogram, ProcessCollector, generate_latest
@@ -103,12 +103,12 @@ class Metrics:
         """Show a value that is asked for whenever someone reads."""
         Gauge(f"kusciajob_{name}", meaning, registry=self._registry).set_function(value)
 
-    def set_jobs(self, counts: dict[str, int]) -> None:
+    def set_jobs(self, counts: Mapping[str, int]) -> None:
         """How many jobs have each state."""
         for state, count in counts.items():
             self._jobs.labels(state).set(count)
 
-    def set_parties(self, counts: dict[str, int]) -> None:
+    def set_parties(self, counts: Mapping[str, int]) -> None:
         """How many parties of unfinished jobs have each state."""
         for state, count in counts.items():
             self._parties.labels(state).set(count)

@@ -10,15 +10,18 @@ from msgspec import Struct
 from kusciajob.contracts import (
     Clock,
     ExitResult,
+    Node,
     OutputPiece,
     OutputStream,
     PartyKey,
     PartySpec,
     ProgressReport,
     StartFailed,
+    WaitReport,
 )
 from kusciajob.model.limits import MAX_PARTIES
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime.machine import this_machine
 
 
 class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
@@ -28,6 +31,10 @@ class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
     message: str = ""
     seconds: float | None = None
     """Instead of the task's."""
+    start_seconds: float | None = None
+    """Instead of the task's."""
+    waiting: str = ""
+    """Instead of the task's; without any, the task's."""
 
 
 class TaskScript(Struct, frozen=True):
@@ -35,6 +42,7 @@ class TaskScript(Struct, frozen=True):
 
     `seconds` is how long each party runs, `parties` maps domain ids to what they do instead, `progress` lists values
     (0 to 1) reported at equal distances over the run, `start_error` makes the start itself fail with that text.
+    A start takes `start_seconds`, and `waiting` is why: what the task is told meanwhile.
     """
 
     seconds: float = 0.0
@@ -43,6 +51,8 @@ class TaskScript(Struct, frozen=True):
     parties: dict[str, PartyScript] = {}
     progress: tuple[float, ...] = ()
     start_error: str = ""
+    start_seconds: float = 0.0
+    waiting: str = ""
 
 
 _NOTHING_SCRIPTED = TaskScript()
@@ -66,6 +76,17 @@ def read_script(config: str) -> TaskScript:
         raise StartFailed("task_input_config is no script for the simulated runtime: nested too deeply") from None
     except msgspec.DecodeError:
         return _NOTHING_SCRIPTED
+
+
+def _script_of(party: PartySpec) -> TaskScript:
+    """StartFailed on a bad script."""
+    config = party.spec.tasks[party.key.task].task_input_config
+    return read_script(config) if config else _NOTHING_SCRIPTED
+
+
+def _own(script: TaskScript, party: PartySpec) -> PartyScript:
+    domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
+    return script.parties.get(domain_id, PartyScript(script.exit_code, script.message))
 
 
 class _Lists(Struct, frozen=True):
@@ -112,12 +133,15 @@ class _Run:
 class SimulatedRuntime:
     """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again."""
 
-    def __init__(self, *, clock: Clock, on_progress: ProgressReport) -> None:
+    def __init__(
+        self, *, clock: Clock, on_progress: ProgressReport, on_waiting: WaitReport = lambda _key, _text: None
+    ) -> None:
         self._clock = clock
         self._on_progress = on_progress
+        self._on_waiting = on_waiting
         self._runs: dict[PartyKey, _Run] = {}
         self.failing = asyncio.Event()
-        """Never set: see ProcessRuntime."""
+        """Never set."""
 
     async def open(self) -> None:
         pass
@@ -131,16 +155,24 @@ class SimulatedRuntime:
     async def attach(self, party: PartySpec) -> None:
         # One that was being started is started again by its owner, who is told what is wrong then.
         with suppress(StartFailed):
-            await self.start(party)
+            self._begin(party, _script_of(party))
 
     async def start(self, party: PartySpec) -> None:
         if party.key in self._runs:
             return
-        task = party.spec.tasks[party.key.task]
-        script = read_script(task.task_input_config) if task.task_input_config else _NOTHING_SCRIPTED
+        script = _script_of(party)
+        own = _own(script, party)
+        if waiting := own.waiting or script.waiting:
+            self._on_waiting(party.key, waiting)
+        await self._pause(script.start_seconds if own.start_seconds is None else own.start_seconds)
+        self._begin(party, script)
+
+    def _begin(self, party: PartySpec, script: TaskScript) -> None:
+        if party.key in self._runs:
+            return
         if script.start_error:
             raise StartFailed(script.start_error)
-        own = script.parties.get(task.parties[party.key.party].domain_id, PartyScript(script.exit_code, script.message))
+        own = _own(script, party)
         seconds = script.seconds if own.seconds is None else own.seconds
         run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
         # The scripted message stands for what a program writes.
@@ -152,6 +184,16 @@ class SimulatedRuntime:
         run.timers.append(self._clock.call_later(seconds, lambda: run.end(result)))
         if party.key.party == 0:
             self._script_progress(run, party.key, script.progress, seconds)
+
+    async def _pause(self, seconds: float) -> None:
+        if seconds <= 0:
+            return
+        over = asyncio.Event()
+        timer = self._clock.call_later(seconds, over.set)
+        try:
+            await over.wait()
+        finally:
+            timer.cancel()
 
     def _script_progress(self, run: _Run, key: PartyKey, steps: Sequence[float], seconds: float) -> None:
         for number, progress in enumerate(steps, start=1):
@@ -172,6 +214,9 @@ class SimulatedRuntime:
         run = self._runs.get(key)
         if run is not None:
             run.end(ExitResult(succeeded=False, message="terminated by SIGTERM"))
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        return await this_machine()
 
     async def owned(self) -> Collection[int]:
         return {key.job for key in self._runs}

@@ -109,6 +109,11 @@ class Scheduler:
         worker = self._workers.get(key.job)
         return worker is None or worker.report_progress(key, progress)
 
+    def report_waiting(self, key: PartyKey, text: str) -> None:
+        """Take note of why a party has not started yet; ignored once it has."""
+        if (worker := self._workers.get(key.job)) is not None:
+            worker.report_waiting(key, text)
+
     async def _recover(self, group: asyncio.TaskGroup) -> None:
         found, self._found = self._found, NOTHING_FOUND
         await attach(found.unfinished, self._runtime, clock=self._clock)

@@ -1,16 +1,16 @@
 """What a server that starts finds: jobs that are not finished, what runs of them, and what deleted ones have left."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 from msgspec import Struct
 
-from kusciajob.contracts import Clock, JobStore, PartySpec, Runtime
+from kusciajob.contracts import Clock, JobStore, Runtime
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
 from kusciajob.operations.story import of_party
 from kusciajob.scheduler.supervisor import until_done
-from kusciajob.scheduler.worker import party_specs
+from kusciajob.scheduler.worker import active_parties
 
 SEARCHED_EVENTS = 20_000
 """So many of the newest events are looked through for the tasks of deleted jobs that left something."""
@@ -46,7 +46,7 @@ async def look_around(store: JobStore, runtime: Runtime) -> Found:
 async def attach(jobs: Sequence[Job], runtime: Runtime, *, clock: Clock) -> None:
     """Take back what runs of the jobs, with all that is reserved for it; a runtime that fails is asked again."""
     for job in jobs:
-        for party in _active_parties(job):
+        for party, _ in active_parties(job, lambda _: None):  # no image is needed for that
             what = f"taking back party {party.key} of job {job.job_id}"
             await until_done(what, partial(runtime.attach, party), clock=clock, fields=of_party(party))
 
@@ -77,11 +77,3 @@ async def _find_strays(store: JobStore, runtime: Runtime, head: int) -> list[Str
                 known[event.job.number] = stray_of(event)
         end = start
     return [known.get(number) or Stray(number, f"number {number}", None) for number in sorted(missing)]
-
-
-def _active_parties(job: Job) -> Iterator[PartySpec]:
-    for index, task in enumerate(job.status.tasks):
-        if task.state in ACTIVE:
-            for party, status in zip(party_specs(job, index, None), task.parties, strict=True):
-                if status.state in ACTIVE:
-                    yield party

@@ -58,10 +58,13 @@ class PartySupervisor:
         self._report = report
         self._story = story
         self._began_at = began_at
-        self._is_starting = began_at is None
-        self._has_begun = False
+        self._starting: asyncio.Task[None] | None = None
+        """Until the start is over, whatever became of it."""
+        if began_at is None:
+            self._starting = asyncio.create_task(runtime.start(party), name=f"party {party.key} start")
         self._stop_reason: str | None = None
-        self._stopper: asyncio.Task[None] | None = None
+        self._stopping: asyncio.Task[None] | None = None
+        """The stop of a party whose start is over."""
         self._task = asyncio.create_task(self._run(), name=f"party {party.key}")
 
     def stop(self, reason: str) -> None:
@@ -69,25 +72,22 @@ class PartySupervisor:
         if self._stop_reason is not None or self._task.done():
             return
         self._stop_reason = reason
-        if not self._is_starting:
-            self._stopper = asyncio.create_task(self._stop_party(), name=f"party {self._party.key} stop")
-        elif self._has_begun:  # else it finds the reason first
-            self._task.cancel()  # a start may hang
+        if self._starting is not None:
+            self._starting.cancel()  # it may hang
+        else:
+            self._stopping = asyncio.create_task(self._stop_party(), name=f"party {self._party.key} stop")
 
     async def cancel(self) -> None:
         """Stop supervising; the program is left as it is."""
-        tasks = [task for task in (self._task, self._stopper) if task is not None]
+        tasks = [task for task in (self._task, self._starting, self._stopping) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
-        self._has_begun = True
         try:
-            if self._is_starting and not await self._start():
-                result = ExitResult(succeeded=False)
-            else:
-                result = await self._runtime.wait(self._party.key)
+            is_started = self._starting is None or await self._see_start(self._starting)
+            result = await self._runtime.wait(self._party.key) if is_started else ExitResult(succeeded=False)
         except Exception as error:
             if isinstance(error, StartFailed):
                 message, detail = str(error), error.detail
@@ -96,8 +96,8 @@ class PartySupervisor:
                 message, detail = f"the runtime failed ({type(error).__name__})", str(error)
             result = ExitResult(succeeded=False, message=message, is_fault=True, detail=detail)
             await self._stop_party()
-        if self._stopper is not None:
-            await self._stopper
+        if self._stopping is not None:
+            await self._stopping
         report = self._end(result)
         self._story.party_ended(
             self._party,
@@ -107,20 +107,16 @@ class PartySupervisor:
         )
         self._report(report)
 
-    async def _start(self) -> bool:
+    async def _see_start(self, starting: asyncio.Task[None]) -> bool:
         """Whether the party was started; False when it was stopped meanwhile and is gone."""
-        try:
-            if self._stop_reason is None:
-                await self._runtime.start(self._party)
-        except asyncio.CancelledError:
-            # One cancellation is the stop's; any other means the supervision.
-            if self._stop_reason is None or self._task.uncancel():
-                raise
-        finally:
-            self._is_starting = False
+        # Not awaited itself: its cancellation is a stop, a cancellation of this is not.
+        (failure,) = await asyncio.gather(starting, return_exceptions=True)
+        self._starting = None
         if self._stop_reason is not None:
             await self._stop_party()
             return False
+        if failure is not None:
+            raise failure
         self._began_at = self._clock.now()
         self._story.party_began(self._party)
         self._report(PartyReport(self._party.key, PartyEvent.STARTED))

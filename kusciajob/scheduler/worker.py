@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -33,8 +33,8 @@ logger = logging.getLogger(__name__)
 STORE_RETRY_SECONDS = 1.0
 PARTNERS_SECONDS = 0.005
 """How long it may be kept back that a party has started, while others of its task have not."""
-PROGRESS_SECONDS = 1.0
-"""The shortest time between two commits of progress."""
+NEWS_SECONDS = 1.0
+"""The shortest time between two commits of what parties tell on their way."""
 
 
 class Tools(Struct, frozen=True):
@@ -64,6 +64,16 @@ class _Step(Struct):
     """Reports left for the next step."""
 
 
+class _News(Struct):
+    """What parties have told on their way since it was last taken: how far they are, why they have not started."""
+
+    progress: dict[PartyKey, float] = {}
+    waiting: dict[PartyKey, str] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self.progress or self.waiting)
+
+
 class JobWorker:
     """Drives one job until it is finished; `run` returns then."""
 
@@ -71,12 +81,12 @@ class JobWorker:
         self._job = job
         self._tools = tools
         self._inbox: list[PartyReport] = []
-        self._progress: dict[PartyKey, float] = {}
+        self._news = _News()
         self._supervisors: dict[PartyKey, PartySupervisor] = {}
         self._wake = asyncio.Event()
         self._wake.set()
         self._timer: asyncio.TimerHandle | None = None
-        self._progress_hold: asyncio.TimerHandle | None = None
+        self._news_hold: asyncio.TimerHandle | None = None
         self._partners_hold: asyncio.TimerHandle | None = None
         self._fault = ""
         self._told_waits: set[tuple[int, int, str]] = set()
@@ -92,10 +102,16 @@ class JobWorker:
         """Take note of how far the task of a party is, 0 to 1; False when the task has begun another attempt."""
         if key.attempt != self._job.status.tasks[key.task].attempt:
             return False
-        self._progress[key] = progress
-        if self._progress_hold is None:
+        self._news.progress[key] = progress
+        if self._news_hold is None:
             self._wake.set()
         return True
+
+    def report_waiting(self, key: PartyKey, text: str) -> None:
+        """Take note of why a party has not started yet; ignored once it has, or in another attempt."""
+        self._news.waiting[key] = text
+        if self._news_hold is None:
+            self._wake.set()
 
     async def run(self) -> None:
         """Return once the job is finished and nothing of it runs, or once it is deleted.
@@ -117,7 +133,7 @@ class JobWorker:
         finally:
             self._tools.room.leave(self._job.number)
             self._tools.departures.leave(self._job.number)
-            for timer in (self._timer, self._progress_hold, self._partners_hold):
+            for timer in (self._timer, self._news_hold, self._partners_hold):
                 if timer is not None:
                     timer.cancel()
             if self._supervisors:
@@ -128,26 +144,22 @@ class JobWorker:
 
     def _resume(self) -> None:
         """After a restart of the server: supervise again what the store says is started."""
-        for index, task in enumerate(self._job.status.tasks):
-            if task.state in ACTIVE:
-                since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
-                for party, status in zip(party_specs(self._job, index, self._image(index)), task.parties, strict=True):
-                    if status.state in ACTIVE:
-                        self._supervise(party, began_at=since if status.state is TaskState.RUNNING else None)
+        for party, began_at in active_parties(self._job, self._image):
+            self._supervise(party, began_at=began_at)
 
     async def _advance(self) -> None:
         """One change: fold, plan, commit, act."""
-        before, seen, progress = self._job, len(self._inbox), self._take_progress()
+        before, seen, news = self._job, len(self._inbox), self._take_news()
         if self._partners_hold is not None:
             self._partners_hold.cancel()
             self._partners_hold = None
-        step = await self._prepare(before, progress)
+        step = await self._prepare(before, news)
         if step.job.status != before.status:
             try:
                 committed = await self._tools.store.replace(step.job, fault=_fault_of(step))
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
-                self._progress = {**progress, **self._progress}
+                self._news = _News({**news.progress, **self._news.progress}, {**news.waiting, **self._news.waiting})
                 await self._retry(before, error)
                 return
             self._fault = ""
@@ -185,10 +197,10 @@ class JobWorker:
             self._job = fresh
         self._wake.set()
 
-    async def _prepare(self, job: Job, progress: dict[PartyKey, float]) -> _Step:
+    async def _prepare(self, job: Job, news: _News) -> _Step:
         now = self._tools.clock.now()
         step = _Step(job, [self._fault] if self._fault else [])
-        self._fold(step, progress, now)
+        self._fold(step, news, now)
         self._tools.departures.leave(job.number)
         tried: set[int] = set()
         while True:
@@ -207,7 +219,7 @@ class JobWorker:
             if step.job is settled:
                 return step
 
-    def _fold(self, step: _Step, progress: dict[PartyKey, float], now: float) -> None:
+    def _fold(self, step: _Step, news: _News, now: float) -> None:
         """Apply all reports. A task that turns Running is left so for one commit, for all watchers to see.
 
         Starts go first: parties are started together, and one that ends at once must not hide that all had started.
@@ -221,9 +233,12 @@ class JobWorker:
         self._move(step, ends, now)
         step.ended = [report.key for report in ends]
         step.has_failed_parties = any(report.is_fault for report in (*starts, *ends))
-        for key, value in progress.items():
+        for key, value in news.progress.items():
             if key.attempt == step.job.status.tasks[key.task].attempt:
                 step.job = transitions.report_progress(step.job, key.task, value)
+        for key, text in news.waiting.items():
+            if key.attempt == step.job.status.tasks[key.task].attempt:
+                step.job = transitions.explain_start(step.job, key.task, key.party, text)
 
     def _move(self, step: _Step, reports: list[PartyReport], now: float) -> Iterable[int]:
         """Apply the reports, task by task; the indexes of the tasks."""
@@ -312,17 +327,17 @@ class JobWorker:
             story=self._tools.story,
         )
 
-    def _take_progress(self) -> dict[PartyKey, float]:
+    def _take_news(self) -> _News:
         """What has been reported since it was last taken; nothing when that was a moment ago."""
-        if self._progress_hold is not None or not self._progress:
-            return {}
-        self._progress_hold = self._tools.clock.call_later(PROGRESS_SECONDS, self._release_progress)
-        progress, self._progress = self._progress, {}
-        return progress
+        if self._news_hold is not None or not self._news:
+            return _News()
+        self._news_hold = self._tools.clock.call_later(NEWS_SECONDS, self._release_news)
+        news, self._news = self._news, _News()
+        return news
 
-    def _release_progress(self) -> None:
-        self._progress_hold = None
-        if self._progress:
+    def _release_news(self) -> None:
+        self._news_hold = None
+        if self._news:
             self._wake.set()
 
     def _take(self, report: PartyReport) -> None:
@@ -360,3 +375,14 @@ def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]
         )
         for position in range(len(task.parties))
     ]
+
+
+def active_parties(job: Job, image_of: Callable[[int], AppImage | None]) -> Iterator[tuple[PartySpec, float | None]]:
+    """Each party that is started or to be started, and since when it runs; the images of its tasks by their index."""
+    for index, task in enumerate(job.status.tasks):
+        if task.state not in ACTIVE:
+            continue
+        since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
+        for party, status in zip(party_specs(job, index, image_of(index)), task.parties, strict=True):
+            if status.state in ACTIVE:
+                yield party, since if status.state is TaskState.RUNNING else None

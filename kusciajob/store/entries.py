@@ -1,10 +1,25 @@
-"""What every store puts in its log and answers when it refuses, whatever its medium."""
+"""What every store puts in its log, answers when it refuses, and counts, whatever its medium."""
+
+from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from kusciajob.contracts import Census
 from kusciajob.model.errors import JobExists, LogTruncated, StaleJob, TaskExists
-from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
+from kusciajob.model.status import (
+    EventType,
+    Job,
+    JobEvent,
+    JobState,
+    JobStatus,
+    JobSummary,
+    TaskState,
+    Unknown,
+)
 from kusciajob.model.text import shown
+
+UNREADABLE = Unknown().state
+"""The state under which jobs are counted that cannot be read."""
 
 
 def entry(kind: EventType, job: Job | JobSummary, *, revision: int, status: JobStatus) -> JobEvent:
@@ -46,3 +61,12 @@ def apart(job: Job) -> Job:
     """The job, sharing nothing that can be changed in place: of a whole job that is its custom fields."""
     fields = job.spec.custom_fields
     return replace(job, spec=replace(job.spec, custom_fields=dict(fields))) if fields else job
+
+
+def census(jobs: Mapping[str, int], parties: Mapping[str, int]) -> Census:
+    """What was counted by state, as it is told: each state is there, and what is none counts as Unknown."""
+    by_state = dict.fromkeys(map(str, JobState), 0)
+    for state, count in jobs.items():
+        known = state if state in by_state else UNREADABLE
+        by_state[known] = by_state.get(known, 0) + count
+    return Census(by_state, {state: parties.get(state, 0) for state in map(str, TaskState)})

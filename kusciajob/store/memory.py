@@ -1,10 +1,13 @@
 """Jobs in memory, gone with the process: for tests and trials."""
 
 import asyncio
+import uuid
+from collections import Counter
 from collections.abc import Collection, Sequence
 
 from msgspec.structs import replace
 
+from kusciajob.contracts import Census, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
@@ -12,15 +15,26 @@ from kusciajob.store import entries
 
 
 class MemoryStore:
-    """A JobStore without a medium. No call gives way to another before it is done."""
+    """A JobStore without a medium. No call but `census` gives way to another before it is done."""
 
     def __init__(self) -> None:
+        self.id = uuid.uuid4().hex
+        self.failing = asyncio.Event()
+        """Never set."""
+        self.health = StoreHealth()
         self._jobs: dict[str, Job] = {}
         """By job id, oldest first."""
         self._task_holders: dict[str, str] = {}
         self._log: list[JobEvent] = []
         self._news = asyncio.Event()
         self._closed = False
+
+    async def probe(self) -> None:
+        self._check_open()
+
+    async def census(self) -> Census:
+        self._check_open()
+        return await asyncio.to_thread(_count, [job.status for job in self._jobs.values()])
 
     async def create(self, job: Job) -> Job:
         self._check_open()
@@ -151,3 +165,10 @@ class MemoryStore:
     def _wake_waiters(self) -> None:
         self._news.set()
         self._news.clear()
+
+
+def _count(statuses: Sequence[JobStatus]) -> Census:
+    unfinished = [status for status in statuses if status.is_unfinished]
+    parties = (party for status in unfinished for task in status.tasks for party in task.parties)
+    jobs = Counter(str(status.state) for status in statuses)
+    return entries.census(jobs, Counter(str(party.state) for party in parties))

@@ -1,12 +1,9 @@
 """The use cases of the log API: what the programs of a task have written, and where they run."""
 
 import asyncio
-import socket
 from collections.abc import AsyncIterator
 
-from msgspec import Struct
-
-from kusciajob.contracts import ImageSource, JobStore, OutputSource, OutputStream, PartyKey
+from kusciajob.contracts import ImageSource, JobStore, Node, OutputSource, OutputStream, PartyKey, Runtime
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
 from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
@@ -19,18 +16,12 @@ MAX_LINE_BYTES = 64 * 1024
 _ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
 
 
-class Node(Struct, frozen=True):
-    """The machine that runs a party."""
-
-    name: str
-    ip: str
-
-
 class TaskOutput:
     """Reads what a task's programs write, in its latest attempt: while they run, after they ended, after a restart."""
 
-    def __init__(self, *, store: JobStore, source: OutputSource, images: ImageSource) -> None:
+    def __init__(self, *, store: JobStore, runtime: Runtime, source: OutputSource, images: ImageSource) -> None:
         self._store = store
+        self._runtime = runtime
         self._source = source
         self._images = images
 
@@ -59,10 +50,9 @@ class TaskOutput:
             await asyncio.sleep(POLL_SECONDS)
 
     async def node(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> Node:
-        """Where a party runs: this machine. InvalidJob, TaskNotFound, NotAllowed."""
-        await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        name = socket.gethostname()
-        return Node(name, await asyncio.to_thread(_address_of, name))
+        """Where a party runs. InvalidJob, TaskNotFound, NotAllowed."""
+        key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+        return await self._runtime.node(key, replica=replica)
 
     async def _party(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> PartyKey:
         if not task_id:
@@ -176,10 +166,3 @@ class _Follower:
         # Below zero: the file was begun anew, nobody knows how much is gone.
         amount = f"{missing} bytes" if missing > 0 else "some"
         return f"\n[{amount} of output dropped: output_limit_mib]\n".encode() + piece.data
-
-
-def _address_of(host: str) -> str:
-    try:
-        return socket.gethostbyname(host)
-    except OSError:
-        return "127.0.0.1"

@@ -385,10 +385,10 @@ async def test_a_replay_that_fell_out_of_the_log_ends_with_an_error(store: JobSt
 async def test_the_hub_survives_a_log_cut_beyond_what_it_had_published(store: JobStore) -> None:
     faulty = FaultyStore(store)
     async with opened_hub(faulty) as hub, hub.subscribe(after=0) as stream:
-        faulty.failing = {"wait_log", "read_log"}
+        faulty.fails = {"wait_log", "read_log"}
         await create_jobs(store, "a", "b", "c")
         await store.truncate_log(2)
-        faulty.failing = set()
+        faulty.fails = set()
         await published(hub, 3)
 
         with pytest.raises(LogTruncated):
@@ -404,12 +404,12 @@ async def test_a_failing_store_is_waited_for(store: JobStore, caplog: pytest.Log
     faulty = FaultyStore(store)
     await create_jobs(store, "a", "b")
     async with opened_hub(faulty, ring_events=1) as hub, hub.subscribe() as replaying, hub.subscribe(after=0) as late:
-        faulty.failing = {"head", "page", "wait_log", "read_log"}
+        faulty.fails = {"head", "page", "wait_log", "read_log"}
         readings = [asyncio.create_task(stream.read()) for stream in (replaying, late)]
         await create_jobs(store, "c")
         await eventually(lambda: faulty.fail_at <= -8)
         assert not any(reading.done() for reading in readings)
-        faulty.failing = set()
+        faulty.fails = set()
 
         assert told(await readings[0]) == [(EventType.ADDED, "a", 1), (EventType.ADDED, "b", 2)]
         assert told(await readings[1])[:2] == [(EventType.ADDED, "a", 1), (EventType.ADDED, "b", 2)]

@@ -12,7 +12,7 @@ from kusciajob.model.errors import TooManyJobs
 from kusciajob.model.status import Job, JobState
 from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from tests.support.builders import job_spec, new_job

@@ -19,7 +19,7 @@ from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.events.hub import Hub
 from kusciajob.operations.metrics import Metrics
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support import steps

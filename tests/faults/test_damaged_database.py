@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.store import landmark
+from kusciajob.store.sqlite import landmark
 from tests.support.images import write_image
 from tests.support.metrics import metrics_of
 from tests.support.polling import eventually

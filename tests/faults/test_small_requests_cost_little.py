@@ -15,7 +15,7 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from kusciajob.model.job import JobSpec, Party, Task
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 from tests.support.memory import MIB, database_bytes, forget_peak, peak_bytes
 from tests.support.requests import create, job_request, task_request

@@ -18,7 +18,7 @@ from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.model.status import Job
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.polling import eventually_true
 from tests.support.ports import free_range

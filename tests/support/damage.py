@@ -8,7 +8,7 @@ from pathlib import Path
 from click.testing import CliRunner
 
 from kusciajob.cli.main import cli
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 
 
 def damage(path: Path, statement: str, *values: object) -> None:

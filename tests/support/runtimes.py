@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Collection, Sequence
 
-from kusciajob.contracts import ExitResult, NoCapacity, PartyKey, PartySpec
+from kusciajob.contracts import ExitResult, NoCapacity, Node, PartyKey, PartySpec
 from kusciajob.model.status import Endpoint
 
 SUCCESS = ExitResult(succeeded=True)
@@ -37,6 +37,7 @@ class ManualRuntime:
 
     def __init__(self, *, capacity: int = 1000) -> None:
         self.capacity = capacity
+        self.failing = asyncio.Event()
         self.ports_per_party = 0
         self.reserved: set[PartyKey] = set()
         self.running: dict[PartyKey, asyncio.Future[ExitResult]] = {}
@@ -120,6 +121,9 @@ class ManualRuntime:
         if self.stop_errors:
             raise self.stop_errors.pop()
         self._finish(key, ExitResult(succeeded=False, message="killed by signal 15 (SIGTERM)"))
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        return Node(f"machine-{key.party}", f"10.0.{key.party}.{replica}")
 
     async def owned(self) -> Collection[int]:
         return {key.job for key in (*self.running, *self.reserved, *self._ended)}

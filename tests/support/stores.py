@@ -5,11 +5,11 @@ from collections.abc import Awaitable, Callable, Collection, Sequence
 from pathlib import Path
 from random import Random
 
-from kusciajob.contracts import JobStore
+from kusciajob.contracts import Census, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.status import Job, JobEvent, JobSummary
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.polling import give_way
 
 STORES = ("memory", "sqlite")
@@ -29,6 +29,26 @@ class GuardedStore:
 
     async def _admit(self, method: str) -> None:
         """Return to let the call through, raise to fail it, wait to hold it."""
+
+    @property
+    def id(self) -> str:
+        return self._store.id
+
+    @property
+    def failing(self) -> asyncio.Event:
+        return self._store.failing
+
+    @property
+    def health(self) -> StoreHealth:
+        return self._store.health
+
+    async def probe(self) -> None:
+        await self._admit("probe")
+        await self._store.probe()
+
+    async def census(self) -> Census:
+        await self._admit("census")
+        return await self._store.census()
 
     async def create(self, job: Job) -> Job:
         await self._admit("create")
@@ -99,16 +119,16 @@ class GuardedStore:
 
 
 class FaultyStore(GuardedStore):
-    """Fails the methods named in `failing`, and the `fail_at`-th call (1 = the next one) of any."""
+    """Fails the methods named in `fails`, and the `fail_at`-th call (1 = the next one) of any."""
 
     def __init__(self, store: JobStore) -> None:
         super().__init__(store)
-        self.failing: set[str] = set()
+        self.fails: set[str] = set()
         self.fail_at = 0
 
     async def _admit(self, method: str) -> None:
         self.fail_at -= 1
-        if method in self.failing or self.fail_at == 0:
+        if method in self.fails or self.fail_at == 0:
             raise StoreFailed(f"the test lets {method} fail")
 
 

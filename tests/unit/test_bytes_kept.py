@@ -13,9 +13,9 @@ from kusciajob.model.errors import LogTruncated
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store import sqlite
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import store as sqlite
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.store.tail import Tail
 from kusciajob.usecases.jobs import MASTER
 from kusciajob.usecases.logs import TaskOutput
@@ -24,6 +24,7 @@ from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.memory import MIB
 from tests.support.outputs import FixedOutput
+from tests.support.runtimes import ManualRuntime
 from tests.support.stores import FaultyStore
 from tests.support.streams import opened_hub
 
@@ -107,9 +108,11 @@ async def test_changes_of_a_wide_job_take_little_of_the_file(tmp_path: Path) -> 
 async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
-    store.failing = {"get"}
-    output = TaskOutput(store=store, source=FixedOutput(), images=AnyImage())
-    assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name
+    store.fails = {"get"}
+    output = TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(), images=AnyImage())
+    assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name == "machine-1", (
+        "the runtime is asked"
+    )
     pieces = output.read("the-task", domain="", replica=0, caller=MASTER, follow=False)
     assert [piece async for piece in pieces] == []
 

@@ -9,10 +9,9 @@ import pytest
 from kusciajob.model.errors import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
-from kusciajob.operations.observation import count_jobs, count_parties
-from kusciajob.store import database, landmark, sql
-from kusciajob.store.packing import APART, pack_spec, unpack_spec
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite.packing import APART, pack_spec, unpack_spec
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 from tests.support.damage import ask, damage, doctor, opened
 
@@ -51,7 +50,7 @@ async def test_an_input_that_is_damaged_or_missing_is_damage_of_its_job(path: Pa
             with pytest.raises(JobDamaged, match=r'job "inputs" is damaged: its specification cannot be read: '):
                 await store.get("inputs")
         assert [job.job_id for job in await store.unfinished()] == ["wide", "sound"]
-        assert store.damaged_rows == 1
+        assert store.health.damaged_rows == 1
         (told,) = await store.summaries(["inputs"])
         await store.delete(told)
     assert ask(path, "SELECT count(*) FROM input") == [(0,)]
@@ -81,16 +80,17 @@ async def test_a_large_status_that_is_damaged_hides_no_other(path: Path, status:
             EventType.ERROR,
             EventType.ADDED,
         ]
-    jobs = count_jobs(path)
-    assert (jobs["Unknown"], jobs["Pending"]) == (1, 2)
-    assert count_parties(path)["Pending"] == 8
+        census = await store.census()
+    assert (census.jobs["Unknown"], census.jobs["Pending"]) == (1, 2)
+    assert census.parties["Pending"] == 8
 
 
-def test_large_statuses_are_counted(path: Path) -> None:
+async def test_large_statuses_are_counted(path: Path) -> None:
     (packed,) = ask(path, "SELECT status FROM job WHERE number = 2")
     assert isinstance(packed[0], bytes)
     assert zlib.decompress(packed[0])
-    assert count_parties(path)["Pending"] == 2008
+    async with opened(path) as store:
+        assert (await store.census()).parties["Pending"] == 2008
 
 
 EVERYWHERE = [
@@ -126,7 +126,7 @@ async def test_doctor_names_damage_in_every_part_and_repairs_it(path: Path, stat
         assert isinstance(size, int)
         assert after == before + size + sql.LOG_ROW_BYTES
     async with opened(path) as store:
-        assert (store.losses, store.damaged_rows) == (0, 0)
+        assert (store.health.losses, store.health.damaged_rows) == (0, 0)
 
 
 @pytest.mark.parametrize("total", ["9223372036854775807", "-5", "'much'", "x'00'"])
@@ -143,7 +143,7 @@ async def test_the_log_goes_on_after_an_entry_whose_total_is_damaged(path: Path,
 
 async def test_a_log_is_forgotten_to_its_end_after_a_loss(path: Path) -> None:
     with contextlib.closing(database.connect(path)) as connection:
-        known = landmark.Landmark(landmark.identity(connection), 1000, 3)
+        known = landmark.Landmark(sql.identity(connection), 1000, 3)
         assert landmark.reconcile(connection, known, now=0)
         connection.execute("BEGIN")
         transaction = sql.Transaction(connection)

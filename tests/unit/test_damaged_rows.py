@@ -26,12 +26,11 @@ from kusciajob.model.status import EventType, Job, JobEvent, JobState, damaged_s
 from kusciajob.model.transitions import Operation
 from kusciajob.operations import datadir
 from kusciajob.operations.doctor import Level, examine
-from kusciajob.operations.observation import count_jobs, count_parties
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.store import database, rows, sql
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, rows, sql
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from kusciajob.wire.job_status import encode_event, encode_summary
@@ -94,7 +93,7 @@ async def test_watchers_are_told_of_a_damaged_job_and_of_all_others(
                 ]
                 assert events[0].job.status.message.startswith("damaged: ")
                 assert b"Unknown" in encode_event(events[0])
-        assert store.damaged_rows == 1
+        assert store.health.damaged_rows == 1
     named = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
     assert len(named) == 1, "it is named once"
     assert f'row 1 of table job, of job "{FINISHED}"' in named[0]
@@ -182,12 +181,13 @@ async def test_retention_goes_on_past_a_damaged_job(path: Path) -> None:
         assert [job.job_id for job in await store.page(0, 10)] == [FINISHED, SOUND]
 
 
-def test_the_metrics_count_the_others(path: Path) -> None:
+async def test_a_census_counts_the_others(path: Path) -> None:
     damage(path, "UPDATE job SET status = x'00' WHERE number = 1")
     damage(path, "UPDATE job SET status = x'ff7b' WHERE number = 2")
-    jobs = count_jobs(path)
-    assert (jobs["Unknown"], jobs["Pending"]) == (2, 1)
-    assert count_parties(path)["Pending"] == 2
+    async with opened(path) as store:
+        census = await store.census()
+    assert (census.jobs["Unknown"], census.jobs["Pending"]) == (2, 1)
+    assert census.parties["Pending"] == 2
 
 
 # The log
@@ -211,7 +211,7 @@ async def test_a_damaged_entry_of_the_log_is_an_error_at_its_revision(path: Path
         ]
         assert events[1].job == (await store.summaries([WAITING]))[0]
         assert [event.job.job_id for event in events] == [FINISHED, WAITING, SOUND, FINISHED, SOUND]
-        assert store.damaged_rows == 4
+        assert store.health.damaged_rows == 4
 
 
 async def test_the_last_state_of_a_job_is_told_though_its_entry_and_that_of_its_fault_are_damaged(path: Path) -> None:
@@ -309,8 +309,8 @@ async def test_doctor_names_damage_in_every_row_and_repairs_it_without_losing_an
     assert doctor(path)[0] == 0
     assert doctor(path, "--repair")[0] == 0
     async with opened(path) as store:
-        assert store.losses == 0, "what was set aside is not taken for lost"
-        assert store.damaged_rows == 0
+        assert store.health.losses == 0, "what was set aside is not taken for lost"
+        assert store.health.damaged_rows == 0
         log = await store.read_log(0, 100)
         assert [event.revision for event in log] == list(range(1, len(log) + 1))
         with contextlib.suppress(JobExists):

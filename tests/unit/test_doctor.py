@@ -9,7 +9,7 @@ from click.testing import CliRunner, Result
 
 from kusciajob.cli.main import cli
 from kusciajob.operations.doctor import Level, examine
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 
 
@@ -31,6 +31,7 @@ async def place(tmp_path: Path) -> Path:
     await store.create(new_job("gone"))
     await store.delete(await store.get("gone"))
     await store.close()
+    (tmp_path / "id.txt").write_text(store.id)
     return tmp_path
 
 
@@ -41,6 +42,7 @@ def test_a_sound_directory(place: Path) -> None:
     result = ask(place)
     assert result.return_value == 0, result.output
     assert "database: sound" in result.output
+    assert f"store: {(place / 'id.txt').read_text()}\n" in result.output
     assert "log: 3 events, revisions 1 to 3" in result.output
     assert "jobs: 1, unfinished: 1" in result.output
     assert 'job chain is Pending, task b: waiting for "a"' in result.output

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from kusciajob.model.errors import LogTruncated
-from kusciajob.store import database, landmark, sql
-from kusciajob.store.landmark import SKIPPED_REVISIONS, Landmark
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite.landmark import SKIPPED_REVISIONS, Landmark
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 from tests.support.polling import eventually
 
@@ -30,7 +30,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def known(connection: sqlite3.Connection, revision: int, jobs: int) -> Landmark:
-    return Landmark(landmark.identity(connection), revision, jobs)
+    return Landmark(sql.identity(connection), revision, jobs)
 
 
 @pytest.mark.parametrize(("revision", "jobs"), [(5, 3), (4, 4), (2, 2), (0, 0)])

@@ -2,7 +2,7 @@
 
 from kusciajob.contracts import PartyKey, PartySpec
 from kusciajob.model.status import Job, JobState, TaskState
-from kusciajob.scheduler.worker import PARTNERS_SECONDS, PROGRESS_SECONDS, STORE_RETRY_SECONDS
+from kusciajob.scheduler.worker import NEWS_SECONDS, PARTNERS_SECONDS, STORE_RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import opened_house
@@ -108,7 +108,7 @@ async def test_progress_told_while_a_commit_fails_is_newer_than_what_is_repeated
         house.scheduler.report_progress(key, 0.6)
         store.gate.open()
         await eventually(lambda: house.clock.timers == 2)  # the next progress, the next try
-        house.clock.advance(max(PROGRESS_SECONDS, STORE_RETRY_SECONDS))
+        house.clock.advance(max(NEWS_SECONDS, STORE_RETRY_SECONDS))
         await eventually(lambda: house.statuses()[-1].tasks[0].progress == 0.6)
         assert [status.tasks[0].progress for status in house.statuses()][-2:] == [0, 0.6]
 
@@ -123,7 +123,7 @@ async def test_progress_of_a_commit_that_failed_is_repeated() -> None:
         await eventually(lambda: store.gate.waiting)
         store.gate.open()
         await eventually(lambda: house.clock.timers == 2)
-        house.clock.advance(max(PROGRESS_SECONDS, STORE_RETRY_SECONDS))
+        house.clock.advance(max(NEWS_SECONDS, STORE_RETRY_SECONDS))
         await eventually(lambda: house.statuses()[-1].tasks[0].progress == 0.3)
 
 

@@ -479,13 +479,13 @@ async def test_a_store_that_fails_for_a_while_delays_and_is_told(runtime: Manual
     store = FaultyStore(MemoryStore())
     async with opened_house(runtime, store=store) as house:
         await house.run("job-1")
-        store.failing = {"replace"}
+        store.fails = {"replace"}
         runtime.end()
         await eventually(lambda: house.clock.timers)
         assert house.statuses()[-1].state is JobState.RUNNING
         house.clock.advance(1)
         await eventually(lambda: house.clock.timers)
-        store.failing = set()
+        store.fails = set()
         house.clock.advance(1)
         await house.until(JobState.SUCCEEDED)
         assert await eventually(house.faults) == ["the store failed for a while: the test lets replace fail"]
@@ -495,11 +495,11 @@ async def test_a_store_that_fails_for_a_while_delays_and_is_told(runtime: Manual
 async def test_what_was_reserved_is_given_back_when_the_store_fails(runtime: ManualRuntime) -> None:
     store = FaultyStore(MemoryStore())
     async with opened_house(runtime, store=store) as house:
-        store.failing = {"replace"}
+        store.fails = {"replace"}
         await house.create("job-1")
         await eventually(lambda: house.clock.timers)
         assert runtime.reserved == set()
-        store.failing = set()
+        store.fails = set()
         house.clock.advance(1)
         await house.until_task(TaskState.RUNNING)
 
@@ -507,10 +507,10 @@ async def test_what_was_reserved_is_given_back_when_the_store_fails(runtime: Man
 async def test_a_new_job_is_taken_up_once_the_store_answers(runtime: ManualRuntime) -> None:
     store = FaultyStore(MemoryStore())
     async with opened_house(runtime, store=store) as house:
-        store.failing = {"get"}
+        store.fails = {"get"}
         await house.create("job-1")
         await eventually(lambda: house.clock.timers)
-        store.failing = set()
+        store.fails = set()
         house.clock.advance(1)
         await house.until_task(TaskState.RUNNING)
 
@@ -522,7 +522,7 @@ class RacingStore(FaultyStore):
         super().__init__(MemoryStore())
         self._race = race
         self._at = at
-        self.then_failing: set[str] = set()
+        self.then_fails: set[str] = set()
         self.race_of_get: Callable[[JobStore, Job], Awaitable[object]] | None = None
 
     async def get(self, job_id: str) -> Job:
@@ -535,7 +535,7 @@ class RacingStore(FaultyStore):
         self._at -= 1
         if self._at == 0:
             await self._race(self._store, await self._store.get(job.job_id))
-            self.failing = self.then_failing
+            self.fails = self.then_fails
         return await super().replace(job, fault=fault)
 
 
@@ -592,7 +592,7 @@ async def test_the_id_may_be_taken_by_another_job_before_a_stale_one_is_read_aga
 
 async def test_a_stale_job_that_cannot_be_read_again_is_learned_from_the_log(runtime: ManualRuntime) -> None:
     store = RacingStore(stop_job, at=2)
-    store.then_failing = {"get"}
+    store.then_fails = {"get"}
     async with opened_house(runtime, store=store) as house:
         await house.create("job-1")
         await house.until(JobState.FAILED)

@@ -15,8 +15,10 @@ import pytest
 
 from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed, TaskNotFound
 from kusciajob.model.status import Job
-from kusciajob.store import database, sql, sqlite
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite import database, sql
+from kusciajob.store.sqlite import store as sqlite
+from kusciajob.store.sqlite.census import PARTIES_BY_STATE
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 
 
@@ -95,7 +97,8 @@ def test_a_commit_is_synced_to_the_disk(path: Path) -> None:
 CREATE_FOR_EVER = """
 import asyncio, itertools, sys
 from pathlib import Path
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.census import PARTIES_BY_STATE
+from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
 
 async def main():
@@ -360,3 +363,10 @@ async def test_a_change_that_cannot_be_encoded_fails_alone(path: Path) -> None:
 
         assert [type(result) for result in results] == [Job, UnicodeEncodeError, Job]
         assert await store.head() == 2
+
+
+async def test_no_finished_job_is_looked_at_for_its_parties(path: Path) -> None:
+    async with opened(path):
+        with contextlib.closing(database.read_only(path)) as connection:
+            plan = [step for *_, step in connection.execute(f"EXPLAIN QUERY PLAN {PARTIES_BY_STATE}")]
+    assert any("job_unfinished" in step for step in plan), plan

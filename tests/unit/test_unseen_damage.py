@@ -9,13 +9,14 @@ from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store.sqlite import SqliteStore
+from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
 from tests.support.outputs import FixedOutput
+from tests.support.runtimes import ManualRuntime
 from tests.support.streams import opened_hub
 
 ALICE, BOB, CAROL = Caller("alice"), Caller("bob"), Caller("carol")
@@ -30,7 +31,7 @@ class Place:
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock())
-        self.output = TaskOutput(store=store, source=FixedOutput(), images=AnyImage())
+        self.output = TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(), images=AnyImage())
 
     async def ask(self, what: str, job_id: str, caller: Caller) -> None:
         calls: dict[str, Callable[[], Awaitable[object]]] = {

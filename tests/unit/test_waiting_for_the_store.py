@@ -14,13 +14,13 @@ TRIES = 12
 
 async def test_a_failing_store_is_asked_again_at_growing_intervals(monkeypatch: pytest.MonkeyPatch) -> None:
     store = FaultyStore(MemoryStore())
-    store.failing = {"head"}
+    store.fails = {"head"}
     delays: list[float] = []
 
     async def note(seconds: float) -> None:
         delays.append(seconds)
         if len(delays) == TRIES:
-            store.failing.clear()
+            store.fails.clear()
 
     monkeypatch.setattr(asyncio, "sleep", note)
     assert await Source(store).head() == 0

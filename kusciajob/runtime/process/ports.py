@@ -2,9 +2,10 @@
 
 import os
 import socket
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
+from itertools import islice
 
-from kusciajob.contracts import NoCapacity, PartyKey
+from kusciajob.contracts import NoCapacity
 
 STRIDE = 997
 
@@ -16,38 +17,28 @@ class PortPool:
         self._ports = ports
         # Servers on one machine begin in different places: a port that is given is not in use before its program runs.
         self._next = os.getpid() * STRIDE % len(ports)
-        self._given: dict[PartyKey, list[int]] = {}
         self._used: set[int] = set()
 
-    def allocate(self, wanted: Mapping[PartyKey, int]) -> dict[PartyKey, list[int]]:
+    def take(self, counts: Sequence[int]) -> list[list[int]]:
         """So many ports for each party: all or none. NoCapacity when too few are free."""
-        given: dict[PartyKey, list[int]] = {}
+        taken: list[int] = []
         try:
-            for key, count in wanted.items():
-                given[key] = []
-                for _ in range(count):
-                    port = self._find()
-                    self.reserve(key, [port])
-                    given[key].append(port)
+            for _ in range(sum(counts)):
+                taken.append(self._find())
+                self._used.add(taken[-1])
         except NoCapacity:
-            self.release(given)
+            self.release(taken)
             raise
-        return given
+        ports = iter(taken)
+        return [list(islice(ports, count)) for count in counts]
 
-    def reserve(self, key: PartyKey, ports: Iterable[int]) -> None:
+    def reserve(self, ports: Iterable[int]) -> None:
         """Note that a party has these ports already."""
-        own = self._given.setdefault(key, [])
-        own.extend(ports)
-        self._used.update(own)
+        self._used.update(ports)
 
-    def release(self, keys: Iterable[PartyKey]) -> None:
-        """Take back whatever these parties have."""
-        for key in keys:
-            self._used.difference_update(self._given.pop(key, ()))
-
-    def release_job(self, job: int) -> None:
-        """Take back whatever the parties of a job have."""
-        self.release([key for key in self._given if key.job == job])
+    def release(self, ports: Iterable[int]) -> None:
+        """Take them back."""
+        self._used.difference_update(ports)
 
     def _find(self) -> int:
         """The next free one."""

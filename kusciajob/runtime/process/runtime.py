@@ -17,6 +17,7 @@ from kusciajob.contracts import (
     DomainFacts,
     DomainSource,
     ExitResult,
+    Node,
     OutputPiece,
     OutputStream,
     PartyKey,
@@ -25,6 +26,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout, output_files
 from kusciajob.runtime.process.blocking import Blocking
 from kusciajob.runtime.process.ports import PortPool
@@ -77,15 +79,11 @@ class ProcessRuntime:
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
-        self._started: set[PartyKey] = set()
-        """Parties of which the shim has told that every replica was started."""
-        self._may_run: dict[PartyKey, _Run] = {}
-        """Parties of which the shim has been, or may have been, asked to start a replica: these too stay until the end
-        of each replica is known."""
+        self._parties: dict[PartyKey, _Party] = {}
+        """All of which anything is kept, until the end of each replica is known; only `_release` takes one out."""
 
     @property
     def failing(self) -> asyncio.Event:
-        """Set while nothing can be started or stopped."""
         return self._shim.failing
 
     async def open(self) -> None:
@@ -98,26 +96,28 @@ class ProcessRuntime:
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
         templates = {party.key: layout.template_of(party) for party in parties}
-        given = self._ports.allocate({key: _ports_of(template) for key, template in templates.items()})
-        return [layout.endpoints_of(template, given[key], self._host) for key, template in templates.items()]
+        given = self._ports.take([_ports_of(template) for template in templates.values()])
+        for key, ports in zip(templates, given, strict=True):
+            self._party(key).ports.update(ports)
+        return list(map(partial(layout.endpoints_of, host=self._host), templates.values(), given))
 
     async def attach(self, party: PartySpec) -> None:
-        self._ports.reserve(party.key, map(port_of, party.endpoints[party.key.party]))
-        run = self._note(party, self._directories(party.key))
+        own = self._note(party, self._directories(party.key))
+        own.ports.update(map(port_of, party.endpoints[party.key.party]))
+        self._ports.reserve(own.ports)
         shim = await self._connected()
-        states = [await shim.recover(_name(directory), directory) for directory in run.directories]
-        if all(state.state != "unknown" for state in states):
-            self._started.add(party.key)
+        states = [await shim.recover(_name(directory), directory) for directory in own.directories]
+        own.is_started = all(state.state != "unknown" for state in states)
 
     async def start(self, party: PartySpec) -> None:
-        if party.key in self._started:
+        if self._party(party.key).is_started:
             return
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
         user = layout.user_of(party, self._users) if self._users else None
         programs = await self._blocking.do(partial(self._prepare, party, user))
         try:
             shim = await self._connected()
-            self._note(party, tuple(programs))
+            own = self._note(party, tuple(programs))
             # Those that ran already, under an earlier server, are not started again: the shim answers their state.
             starts = [self._start_program(shim, *entry, user) for entry in programs.items()]
             # Each to its end: none may still be on its way when the party is stopped because of another.
@@ -126,7 +126,7 @@ class ProcessRuntime:
                     raise failure
         except ShimError as error:
             raise StartFailed("the program could not be started", detail=str(error)) from None
-        self._started.add(party.key)
+        own.is_started = True
 
     def _prepare(self, party: PartySpec, user: User | None) -> dict[Path, layout.Program]:
         """What to execute as each replica, by its directory. All of these are there before anything is started."""
@@ -168,31 +168,31 @@ class ProcessRuntime:
         )
 
     async def wait(self, key: PartyKey) -> ExitResult:
-        if key not in self._started:
+        own = self._parties.get(key)
+        if own is None or not own.is_started:
             await self.stop(key)  # of its replicas some may run
             return ExitResult(
                 succeeded=False,
                 message="lost: nothing is known of its process any more; its directory was removed",
                 is_fault=True,
             )
-        run = self._may_run[key]
-        if len(run.directories) == 1:
-            result = await self._wait_program(run.directories[0], run.container)
+        if len(own.directories) == 1:
+            result = await self._wait_program(own.directories[0], own.container)
         else:
-            result = await self._wait_replicas(run)
+            result = await self._wait_replicas(own)
         self._release(key)
         return result
 
-    async def _wait_replicas(self, run: "_Run") -> ExitResult:
+    async def _wait_replicas(self, party: "_Party") -> ExitResult:
         """The first failure, with which all others end, or that all have succeeded."""
-        waits = [asyncio.create_task(self._wait_program(directory, run.container)) for directory in run.directories]
+        waits = [asyncio.create_task(self._wait_program(directory, party.container)) for directory in party.directories]
         try:
             pending = set(waits)
             while pending:
                 ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
                 for replica, wait in enumerate(waits):
                     if wait in ended and not wait.result().succeeded:
-                        await self._end_all(run)
+                        await self._end_all(party)
                         result = wait.result()
                         return msgspec.structs.replace(result, message=f"replica {replica}: {result.message}")
         finally:
@@ -209,25 +209,26 @@ class ProcessRuntime:
         return await self._blocking.do(partial(_judge, ended, directory, container))
 
     async def stop(self, key: PartyKey) -> None:
-        if (run := self._may_run.get(key)) is not None:
-            await self._end_all(run)
+        if (own := self._parties.get(key)) is not None:
+            await self._end_all(own)
         self._release(key)
+
+    async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
+        return await this_machine()
 
     async def owned(self) -> Collection[int]:
         return await asyncio.to_thread(_numbers, self._runs)
 
     async def stop_job(self, job: int) -> None:
-        runs = [run for key, run in self._may_run.items() if key.job == job]
-        own = {_name(directory): directory for run in runs for directory in run.directories}
+        own = {key: party for key, party in self._parties.items() if key.job == job}
+        runs = {_name(directory): directory for party in own.values() for directory in party.directories}
         # Also what an earlier server started; and of our own also what has deleted its directory.
-        unended = await asyncio.to_thread(_unended, self._runs / str(job))
-        parties = own | {_name(directory): directory for directory in unended}
-        await asyncio.gather(*(self._end(key, directory) for key, directory in parties.items()))
-        for key in [key for key in self._may_run if key.job == job]:
+        runs |= {_name(directory): directory for directory in await asyncio.to_thread(_unended, self._runs / str(job))}
+        await asyncio.gather(*(self._end(name, directory) for name, directory in runs.items()))
+        for key in own:  # also what was allocated for a start that never came
             self._release(key)
-        for text in parties:
-            self._shim.forget(text)
-        self._ports.release_job(job)  # also what was allocated for a start that never came
+        for name in runs:
+            self._shim.forget(name)
 
     async def remove(self, job: int) -> None:
         await asyncio.to_thread(_delete, self._runs / str(job))
@@ -254,9 +255,9 @@ class ProcessRuntime:
                 self._is_connected = True
         return self._shim
 
-    async def _end_all(self, run: "_Run") -> None:
+    async def _end_all(self, party: "_Party") -> None:
         """The same of each replica. The first error is raised when nothing of this is under way any more."""
-        ends = [self._end(_name(directory), directory) for directory in run.directories]
+        ends = [self._end(_name(directory), directory) for directory in party.directories]
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if failure is not None:
                 raise failure
@@ -287,29 +288,37 @@ class ProcessRuntime:
         last = max((at for at, directory in enumerate(directories) if directory.name in names), default=0)
         return tuple(directories[: last + 1])
 
-    def _note(self, party: PartySpec, directories: tuple[Path, ...]) -> "_Run":
-        container = None
+    def _party(self, key: PartyKey) -> "_Party":
+        return self._parties.setdefault(key, _Party())
+
+    def _note(self, party: PartySpec, directories: tuple[Path, ...]) -> "_Party":
+        """From now on a replica may run in each of the directories."""
+        own = self._party(party.key)
+        own.container = None
         with contextlib.suppress(StartFailed):  # its AppImage may be gone since
-            container = layout.template_of(party).containers[0]
-        known = self._may_run.get(party.key)
-        if known is not None:  # its AppImage may have had more replicas when it was started
-            directories = tuple(dict.fromkeys((*directories, *known.directories)))
-        run = self._may_run[party.key] = _Run(directories, container)
-        return run
+            own.container = layout.template_of(party).containers[0]
+        # Its AppImage may have had more replicas when it was started.
+        own.directories = tuple(dict.fromkeys((*directories, *own.directories)))
+        return own
 
     def _release(self, key: PartyKey) -> None:
-        self._ports.release([key])
-        self._started.discard(key)
-        if (run := self._may_run.pop(key, None)) is not None:
-            for directory in run.directories:
+        """Nothing of the party runs: let go of all that is kept of it, its ports too."""
+        if (own := self._parties.pop(key, None)) is not None:
+            self._ports.release(own.ports)
+            for directory in own.directories:
                 self._shim.forget(_name(directory))
 
 
-class _Run(Struct, frozen=True):
-    """A party that was started: its replicas' directories and, to explain a failure, what they run."""
+class _Party(Struct):
+    """What is kept of a party."""
 
-    directories: tuple[Path, ...]
-    container: Container | None
+    ports: set[int] = set()
+    directories: tuple[Path, ...] = ()
+    """Those of its replicas, once the shim may have been asked to start one."""
+    container: Container | None = None
+    """What they run, to explain a failure."""
+    is_started: bool = False
+    """Whether the shim has told that every replica was started."""
 
 
 def _name(directory: Path) -> str:

@@ -21,6 +21,7 @@ from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.outputs import FixedOutput
 from tests.support.polling import PATIENCE_SECONDS
+from tests.support.runtimes import ManualRuntime
 from tests.support.steps import job_in
 
 CALL_SECONDS = PATIENCE_SECONDS
@@ -57,7 +58,7 @@ async def opened_world() -> AsyncIterator[World]:
     try:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
-            TaskOutput(store=store, source=FixedOutput(LINE), images=AnyImage()),
+            TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(LINE), images=AnyImage()),
         )
     finally:
         await hub.close()

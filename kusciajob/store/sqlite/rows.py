@@ -9,7 +9,7 @@ from kusciajob.model.errors import InvalidJob, JobDamaged
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, JobSummary, TaskState, damaged_status
 from kusciajob.model.text import shown
-from kusciajob.store.packing import unpack_spec, unpack_status
+from kusciajob.store.sqlite.packing import unpack_spec, unpack_status
 
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: later times cannot be written."""

@@ -6,7 +6,7 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from kusciajob.store import packing
+from kusciajob.store.sqlite import packing
 
 CACHE_KIBIBYTES = 8192
 WAL_LIMIT_BYTES = 64 * 1024 * 1024

@@ -10,9 +10,9 @@ import msgspec
 from kusciajob.model.errors import JobDamaged
 from kusciajob.model.status import EventType, JobEvent, damaged_status
 from kusciajob.model.text import shown
-from kusciajob.store import rows, sql
-from kusciajob.store.packing import pack_status
-from kusciajob.store.rows import Damage
+from kusciajob.store.sqlite import rows, sql
+from kusciajob.store.sqlite.packing import pack_status
+from kusciajob.store.sqlite.rows import Damage
 
 # A task's id by its bytes, which may be no text.
 _SELECT = {

@@ -12,8 +12,9 @@ from msgspec.structs import replace
 from kusciajob.model.errors import JobDamaged, JobError, JobNotFound, TaskNotFound
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries, rows
-from kusciajob.store.packing import pack_spec, pack_status, plain
+from kusciajob.store import entries
+from kusciajob.store.sqlite import rows
+from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
 """A larger specification, or one with large inputs, is not read on the event loop."""
@@ -247,6 +248,12 @@ def sizes(connection: sqlite3.Connection) -> dict[str, int]:
     """How many jobs are stored, by initiator; a damaged row may have anything there."""
     counts = connection.execute("SELECT initiator, count(*) FROM job GROUP BY initiator").fetchall()
     return {str(initiator): count for initiator, count in counts}
+
+
+def identity(connection: sqlite3.Connection) -> str:
+    """The store's id; empty where somebody has deleted it."""
+    row = connection.execute("SELECT id FROM store").fetchone()
+    return str(row[0]) if row else ""
 
 
 def losses(connection: sqlite3.Connection) -> int:

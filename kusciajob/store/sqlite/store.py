@@ -14,13 +14,15 @@ from threading import Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from kusciajob.contracts import Census, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.recent import Recent
-from kusciajob.store import database, entries, landmark, sql
-from kusciajob.store.damage import DamageLog
+from kusciajob.store import entries
+from kusciajob.store.sqlite import census, database, landmark, sql
+from kusciajob.store.sqlite.damage import DamageLog
 from kusciajob.store.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -67,7 +69,9 @@ class SqliteStore:
         self._on_commit = on_commit
         self._reading = reading
         self._damage = DamageLog()
-        self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), landmark.identity(reading))
+        self.id = sql.identity(reading)
+        self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), self.id)
+        self._losses = sql.losses(reading)  # found before, and nowhere else
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
@@ -81,7 +85,6 @@ class SqliteStore:
         self._reading_large = asyncio.Semaphore(1)
         self._news = asyncio.Event()
         self.failing = asyncio.Event()
-        """Set from a commit that failed to the next that did not."""
         self._closing = False
         # Calls gather here while the writer is busy or lingers.
         self._gathered: list[_Call] = []
@@ -93,19 +96,8 @@ class SqliteStore:
         self._writer.start()
 
     @property
-    def queue_length(self) -> int:
-        """How many changes wait for the writer."""
-        return len(self._gathered)
-
-    @property
-    def damaged_rows(self) -> int:
-        """How many were met since the store was opened."""
-        return self._damage.rows
-
-    @property
-    def losses(self) -> int:
-        """How often changes were found missing at a start, ever."""
-        return self._read(sql.losses)
+    def health(self) -> StoreHealth:
+        return StoreHealth(len(self._gathered), self._damage.rows, self._losses)
 
     @classmethod
     async def open(cls, path: Path, *, on_commit: CommitReport = lambda _seconds, _changes: None) -> Self:
@@ -121,6 +113,14 @@ class SqliteStore:
                 raise
         except (sqlite3.Error, database.NewerSchema) as error:
             raise _failure(f"cannot open the job store {path}", error, path) from error
+
+    async def probe(self) -> None:
+        await self._change(sql.Transaction.touch)
+
+    async def census(self) -> Census:
+        if self._closing:
+            raise StoreFailed("the job store is closed")
+        return await asyncio.to_thread(self._read_apart, census.count)
 
     async def create(self, job: Job) -> Job:
         return await self._change(lambda transaction: transaction.create(job), job.job_id)
@@ -191,10 +191,6 @@ class SqliteStore:
             forgotten, done = await self._change(step)
             self._tail.forget(forgotten)
 
-    async def probe(self) -> None:
-        """Commit something that changes nothing. StoreFailed while that is impossible."""
-        await self._change(sql.Transaction.touch)
-
     async def close(self) -> None:
         self._closing = True
         self._hand_over()
@@ -216,14 +212,18 @@ class SqliteStore:
         async with self._reading_large:
             spec = self._large.get(job.number)
             if spec is None:
-                spec = self._large[job.number] = await asyncio.to_thread(self._read_spec, job)
+                read = partial(self._read_apart, sql.spec, job, self._damage.note)
+                spec = self._large[job.number] = await asyncio.to_thread(read)
             return spec
 
-    def _read_spec(self, job: JobSummary) -> JobSpec:
+    def _read_apart(
+        self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """On a thread of its own, with a connection of its own."""
         try:
             with contextlib.closing(database.read_only(self._path)) as connection:
                 connection.execute("BEGIN")  # all of one moment
-                return sql.spec(connection, job, self._damage.note)
+                return query(connection, *args, **kwargs)
         except sqlite3.Error as error:
             raise _failure("the job store cannot be read", error, self._path) from error
 

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import msgspec
 from msgspec import Struct
 
-from kusciajob.store import sql
+from kusciajob.store.sqlite import sql
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +74,6 @@ def write(file: Path, landmark: Landmark) -> None:
     os.replace(new, file)
 
 
-def identity(connection: sqlite3.Connection) -> str:
-    """Which database this is; empty where that is not stored."""
-    row = connection.execute("SELECT id FROM store").fetchone()
-    return str(row[0]) if row else ""
-
-
 def reconcile(connection: sqlite3.Connection, known: Landmark | None, *, now: float) -> str:
     """Compare the database with what is known of it. What is missing is noted in the database, and told.
 
@@ -101,7 +95,7 @@ def reconcile(connection: sqlite3.Connection, known: Landmark | None, *, now: fl
 def find_loss(connection: sqlite3.Connection, known: Landmark | None) -> Loss | None:
     """What is missing from the database, if anything is."""
     head, jobs = sql.head(connection), sql.size(connection)
-    if known is not None and known.database != identity(connection):
+    if known is not None and known.database != sql.identity(connection):
         had = f"revision {known.revision} and {known.jobs} jobs"
         text = f"it is another database than the one that was here, which had {had}; this one has {jobs} jobs"
         return Loss(max(head, known.revision, _newest(connection)) + SKIPPED_REVISIONS, 0, text)

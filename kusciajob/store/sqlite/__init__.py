@@ -1,0 +1,1 @@
+"""The JobStore in one SQLite file: all that knows SQL, rows or files is here."""
