@@ -59,7 +59,10 @@ TESTS: dict[str, list[str]] = {
     ],
     "kusciajob/scheduler": SCHEDULER,
     "kusciajob/events": [
-        *(f"tests/unit/test_{name}.py" for name in ("details", "bytes_kept", "domain_watch")),
+        *(
+            f"tests/unit/test_{name}.py"
+            for name in ("ring", "waiting_for_the_store", "details", "bytes_kept", "domain_watch")
+        ),
         *(f"tests/conformance/test_{name}.py" for name in ("replayed_jobs", "hub")),
     ],
     "kusciajob/store": [
