@@ -1,11 +1,10 @@
 """The file that keeps a port across restarts. What stands in its place is told, followed nowhere, replaced."""
 
 import logging
-import os
 from pathlib import Path
 
 from kusciajob.files import private as privatefile
-from kusciajob.runtime.process.shim.records import open_regular
+from kusciajob.files.regular import read_regular
 
 logger = logging.getLogger(__name__)
 
@@ -17,8 +16,7 @@ MAX_BYTES = 16
 def read_port(file: Path) -> int:
     """The port that was kept; 0, any free one, where there is none that can be used."""
     try:
-        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
-            content = stream.read(MAX_BYTES)
+        content = read_regular(file, MAX_BYTES)
     except FileNotFoundError:
         return 0
     except OSError as error:

@@ -3,12 +3,11 @@
 import sys
 from pathlib import Path
 
-from google.protobuf import json_format
-
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
+from kusciajob.wire.json import JsonError, from_value
 
 
 def read_request(file: Path) -> pb.CreateJobRequest:
@@ -17,6 +16,6 @@ def read_request(file: Path) -> pb.CreateJobRequest:
         job = parse_job(sys.stdin.read(), source="stdin") if str(file) == "-" else read_job_file(file)
         if job.warning:
             terminal.say_line(f"kusciajob: {file}: {job.warning}", err=True)
-        return json_format.ParseDict(job.request, pb.CreateJobRequest())
-    except (JobFileError, json_format.ParseError) as error:
+        return from_value(job.request, pb.CreateJobRequest)
+    except (JobFileError, JsonError) as error:
         raise CommandError(str(error)) from None

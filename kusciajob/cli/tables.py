@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Iterable, Sequence
 
-from google.protobuf import json_format
+import msgspec
 from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
@@ -11,6 +11,7 @@ from rich.text import Text
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal, texts
+from kusciajob.wire.json import to_json
 
 # Where nobody looks at a terminal, nothing is cut or wrapped.
 UNLIMITED_COLUMNS = 10_000
@@ -29,15 +30,9 @@ def console(*, stderr: bool = False) -> Console:
 
 
 def print_json(message: Message, *, indent: int | None = 2) -> None:
-    """The message as one JSON object with the proto's field names, flushed."""
-    encoded = json_format.MessageToJson(
-        message,
-        preserving_proto_field_name=True,
-        always_print_fields_with_no_presence=True,
-        indent=indent,
-        ensure_ascii=False,
-    )
-    terminal.say_json(encoded)
+    """The message as one JSON object, as the HTTP port answers it, flushed."""
+    encoded = to_json(message)
+    terminal.say_json((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
 
 
 def print_job(job: pb.QueryJobResponseData) -> None:

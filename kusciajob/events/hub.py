@@ -3,22 +3,22 @@
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+
+from cachetools import LRUCache
 
 from kusciajob.contracts import JobStore
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.events.source import Source
 from kusciajob.events.stream import Stream
+from kusciajob.model import weight
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, JobEvent, JobSummary
-from kusciajob.recent import Recent
 
 logger = logging.getLogger(__name__)
 
 RING_EVENTS = 1024
 BATCH_EVENTS = 128
-REPLAYED_BYTES = 32 << 20
-"""What the jobs that were replayed last may take, roughly."""
 
 
 class Hub:
@@ -41,7 +41,7 @@ class Hub:
         self._ring = Ring(ring_events)
         self._batch_events = batch_events
         self._streams: set[Stream] = set()
-        self._replayed: Recent[int, SharedEvent] = Recent(REPLAYED_BYTES)
+        self._replayed: LRUCache[int, SharedEvent] = LRUCache(weight.KEPT_BYTES, lambda shared: shared.weight)
         self._tail: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -111,7 +111,8 @@ class Hub:
         if shared is None:
             kind = EventType.ERROR if job.status.is_damaged else EventType.ADDED
             shared = SharedEvent(JobEvent(job.revision, kind, job))
-            self._replayed.put(job.revision, shared, weight=shared.weight)
+            with suppress(ValueError):  # too large by itself
+                self._replayed[job.revision] = shared
         return shared
 
     def _note_end(self, tail: asyncio.Task[None]) -> None:

@@ -12,8 +12,6 @@ from kusciajob.model.status import JobEvent
 
 RING_BYTES = 64 << 20
 """What the events in the ring may take, roughly."""
-FORMS = 3
-"""What an event weighs with its forms, protobuf and JSON, in multiples of itself."""
 KEPT_VIEWS = 8
 """So many domains' views of an event with details are kept with it; others are made for each watcher."""
 
@@ -28,7 +26,9 @@ class SharedEvent:
         self._forms: dict[Form, bytes] = {}
         self._views: dict[str, SharedEvent] | None = {} if event.job.status.has_details else None
         """What domains see of it; None where all see the same."""
-        self.weight = FORMS * weight.status_bytes(event.job.status) * (1 if self._views is None else 1 + KEPT_VIEWS)
+        self.weight = (
+            weight.FORMS * weight.status_bytes(event.job.status) * (1 if self._views is None else 1 + KEPT_VIEWS)
+        )
 
     def encoded(self, encode: Form) -> bytes:
         """The event in that form; `encode` is called once and should be the same function each time."""

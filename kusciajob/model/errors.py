@@ -1,11 +1,6 @@
 """What can go wrong with a job, in the terms of the model; every message names the value and what would be right."""
 
-from typing import TYPE_CHECKING
-
 from kusciajob.model.text import listed, shown
-
-if TYPE_CHECKING:
-    from kusciajob.model.status import JobSummary
 
 
 class JobError(Exception):
@@ -51,18 +46,6 @@ class JobNotFound(JobError):
         self.job_ids = job_ids
         quoted = listed(list(map(shown, job_ids)))
         super().__init__(f"job {quoted} not found" if len(job_ids) == 1 else f"jobs {quoted} not found")
-
-
-class JobDamaged(JobError):
-    """The record of a job cannot be read, `jobs` are what is known of it and of others with it."""
-
-    def __init__(self, *jobs: "JobSummary", cause: str = "") -> None:
-        self.jobs = jobs
-        causes = [f"job {shown(job.job_id)} is {f'damaged: {cause}' if cause else job.status.message}" for job in jobs]
-        super().__init__(
-            f"{listed(causes, '; ')}: stop the server and run `kusciajob doctor --repair` "
-            "to set it aside, or delete the job"
-        )
 
 
 class TaskNotFound(JobError):

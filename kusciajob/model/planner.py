@@ -29,14 +29,6 @@ ENDING_STAGES = frozenset(ENDED_TEXT)
 """Stages in which everything that runs is stopped."""
 
 _STRICT = "(scheduleMode Strict)"
-# A phase names its state as plain text; comparing that with plain text, for every task several times per commit, is
-# what keeps big jobs cheap.
-_PENDING = TaskState.PENDING.value
-_SUCCEEDED = TaskState.SUCCEEDED.value
-_STARTING = TaskState.STARTING.value
-_RUNNING = TaskState.RUNNING.value
-_FAILED = TaskState.FAILED.value
-_ACTIVE = frozenset((_STARTING, _RUNNING))
 
 
 class Stop(Struct, frozen=True, gc=False):
@@ -64,7 +56,7 @@ def plan(job: Job, now: float) -> Plan:
     """Start ready tasks within max_parallelism, stop what runs for nothing, give up what waited too long."""
     states = _states(job)
     ending = ENDED_TEXT.get(job.status.stage.kind, "") or _strict_text(job, states)
-    active = [index for index, state in enumerate(states) if state in _ACTIVE]
+    active = [index for index, state in enumerate(states) if state in ACTIVE]
     stop: list[Stop] = []
     expired: list[int] = []
     wake_at: float | None = None
@@ -75,7 +67,7 @@ def plan(job: Job, now: float) -> Plan:
             expired.append(index)
         elif reason := ending or _partner_failure(task):
             stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
-        elif states[index] == _RUNNING or (due := deadline(job, index)) is None:
+        elif states[index] is TaskState.RUNNING or (due := deadline(job, index)) is None:
             continue
         elif due > now:
             wake_at = due if wake_at is None else min(wake_at, due)
@@ -92,7 +84,7 @@ def deadline(job: Job, index: int) -> float | None:
     """When an admitted task is given up (seconds since the epoch) unless all its parties have started; None = never."""
     schedule = job.spec.tasks[index].schedule_config
     phase = job.status.tasks[index].phase
-    if schedule is None or not isinstance(phase, Unstarted) or phase.state != _STARTING:
+    if schedule is None or not isinstance(phase, Unstarted) or phase.state is not TaskState.STARTING:
         return None
     return phase.since + schedule.task_timeout_seconds
 
@@ -124,7 +116,7 @@ def _late_text(party: PartyStatus) -> str:
 
 def is_unplaced(task: TaskStatus) -> bool:
     """Whether the task is admitted and its parties have no addresses yet."""
-    return task.phase.state == _STARTING and all(party.state is TaskState.PENDING for party in task.parties)
+    return task.state is TaskState.STARTING and all(party.state is TaskState.PENDING for party in task.parties)
 
 
 def has_ready(job: Job) -> bool:
@@ -134,7 +126,7 @@ def has_ready(job: Job) -> bool:
 
 def is_active(job: Job) -> bool:
     """Whether any task is admitted and unfinished."""
-    return not _ACTIVE.isdisjoint(_states(job))
+    return not ACTIVE.isdisjoint(_states(job))
 
 
 def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStatus, ...]:
@@ -145,7 +137,7 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
     status = job.status
     if succeeded and not any(succeeded in spec.dependencies for spec in job.spec.tasks):
         return status.tasks
-    states: dict[str, str] = {task.alias: task.phase.state for task in status.tasks}
+    states: dict[str, TaskState] = {task.alias: task.state for task in status.tasks}
     never = _never_succeeding(job, states)
     idle = turn = ""
     if status.state is JobState.AWAITING_APPROVAL:
@@ -161,7 +153,7 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
     tasks = list(status.tasks)
     is_changed = False
     for index, (task, spec) in enumerate(zip(status.tasks, job.spec.tasks, strict=True)):
-        if task.phase.state != _PENDING or (succeeded and succeeded not in spec.dependencies):
+        if task.state is not TaskState.PENDING or (succeeded and succeeded not in spec.dependencies):
             continue
         message = idle
         if not idle and spec.dependencies:
@@ -176,57 +168,57 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
 def _contenders(job: Job) -> int:
     """How many tasks run or could run now."""
     states = _states(job)
-    return sum(state in _ACTIVE for state in states) + len(_ready(job, states))
+    return sum(state in ACTIVE for state in states) + len(_ready(job, states))
 
 
-def _waiting_text(dependencies: dict[str, None], states: dict[str, str], never: set[str]) -> str:
+def _waiting_text(dependencies: dict[str, None], states: dict[str, TaskState], never: set[str]) -> str:
     broken = [alias for alias in dependencies if alias in never] if never else ()
     if broken:
         causes = [
-            f'dependency "{alias}" ' + ("failed" if states[alias] == TaskState.FAILED else "can never run")
+            f'dependency "{alias}" ' + ("failed" if states[alias] is TaskState.FAILED else "can never run")
             for alias in broken
         ]
         return f"never started: {listed(causes, '; ')}"
-    missing = [f'"{alias}"' for alias in dependencies if states[alias] != _SUCCEEDED]
+    missing = [f'"{alias}"' for alias in dependencies if states[alias] is not TaskState.SUCCEEDED]
     return f"waiting for {listed(missing)}" if missing else ""
 
 
-def _never_succeeding(job: Job, states: dict[str, str]) -> set[str]:
+def _never_succeeding(job: Job, states: dict[str, TaskState]) -> set[str]:
     """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a suspended job."""
-    if _FAILED not in states.values() or job.status.stage.kind is StageKind.SUSPEND:
+    if TaskState.FAILED not in states.values() or job.status.stage.kind is StageKind.SUSPEND:
         return set()
-    never = {alias for alias, state in states.items() if state == _FAILED}
+    never = {alias for alias, state in states.items() if state is TaskState.FAILED}
     before = 0
     while before != len(never):
         before = len(never)
         for task in job.spec.tasks:
-            if states[task.alias] == _PENDING and not never.isdisjoint(task.dependencies):
+            if states[task.alias] is TaskState.PENDING and not never.isdisjoint(task.dependencies):
                 never.add(task.alias)
     return never
 
 
-def _strict_text(job: Job, states: list[str]) -> str:
+def _strict_text(job: Job, states: list[TaskState]) -> str:
     """Why a job of scheduleMode Strict stops what it runs; empty while nothing has failed."""
     alias = _strict_failure(job, states)
     return f"stopped because task {shown(alias)} failed {_STRICT}" if alias else ""
 
 
-def _strict_failure(job: Job, states: list[str]) -> str:
+def _strict_failure(job: Job, states: list[TaskState]) -> str:
     """The alias of the task whose failure ends a job of scheduleMode Strict; empty while there is none."""
     if (
         job.spec.schedule_mode is not ScheduleMode.STRICT
-        or _FAILED not in states
+        or TaskState.FAILED not in states
         or job.status.stage.kind in ENDING_STAGES
     ):
         return ""
     for spec, task in zip(job.spec.tasks, job.status.tasks, strict=True):
         # Those that were stopped for it have failed as well.
-        if task.phase.state == _FAILED and not spec.tolerable and _STRICT not in task.message:
+        if task.state is TaskState.FAILED and not spec.tolerable and _STRICT not in task.message:
             return spec.alias
     return ""
 
 
-def _start(job: Job, states: list[str], free: int) -> tuple[int, ...]:
+def _start(job: Job, states: list[TaskState], free: int) -> tuple[int, ...]:
     status = job.status
     if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in (JobState.PENDING, JobState.RUNNING):
         return ()
@@ -235,16 +227,16 @@ def _start(job: Job, states: list[str], free: int) -> tuple[int, ...]:
     return tuple(ready[:free])
 
 
-def _states(job: Job) -> list[str]:
+def _states(job: Job) -> list[TaskState]:
     return [task.phase.state for task in job.status.tasks]
 
 
-def _ready(job: Job, states: list[str]) -> list[int]:
-    if _PENDING not in states or _strict_failure(job, states):
+def _ready(job: Job, states: list[TaskState]) -> list[int]:
+    if TaskState.PENDING not in states or _strict_failure(job, states):
         return []
     specs = job.spec.tasks
-    missing = {spec.alias for spec, state in zip(specs, states, strict=True) if state != _SUCCEEDED}
-    pending = [index for index, state in enumerate(states) if state == _PENDING]
+    missing = {spec.alias for spec, state in zip(specs, states, strict=True) if state is not TaskState.SUCCEEDED}
+    pending = [index for index, state in enumerate(states) if state is TaskState.PENDING]
     return [index for index in pending if missing.isdisjoint(specs[index].dependencies)]
 
 

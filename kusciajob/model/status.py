@@ -4,7 +4,7 @@ All times are seconds since the epoch (UTC).
 """
 
 from enum import StrEnum
-from typing import Literal
+from typing import Any, Generic, Literal, TypeVar
 
 from msgspec import Struct
 from msgspec.structs import force_setattr
@@ -15,13 +15,7 @@ from kusciajob.model.text import cut
 MAX_REASON_CHARACTERS = 4096
 
 
-class Name(StrEnum):
-    """One text out of a few, with the text's hash: Enum's own is computed in Python, and names are looked up often."""
-
-    __hash__ = str.__hash__
-
-
-class JobState(Name):
+class JobState(StrEnum):
     """Kuscia's job states, as they appear on the wire."""
 
     PENDING = "Pending"
@@ -34,7 +28,7 @@ class JobState(Name):
     SUSPENDED = "Suspended"
 
 
-class TaskState(Name):
+class TaskState(StrEnum):
     """States of a task or party. Starting (being scheduled) is shown as Pending on the wire."""
 
     PENDING = "Pending"
@@ -44,40 +38,55 @@ class TaskState(Name):
     FAILED = "Failed"
 
 
-# Looking a state up is several times faster than StrEnum's call; plans and commits do it all the time.
-_JOB_STATES = {state.value: state for state in JobState}
-_TASK_STATES = {state.value: state for state in TaskState}
-
 ACTIVE = frozenset({TaskState.STARTING, TaskState.RUNNING})
 UNFINISHED = frozenset({JobState.AWAITING_APPROVAL, JobState.PENDING, JobState.RUNNING})
 SCHEDULED = frozenset({JobState.PENDING, JobState.RUNNING})
 
 
-class Unstarted(Struct, frozen=True, gc=False, tag=True):
+State = TypeVar("State", JobState, TaskState)
+
+_UNSTARTED = frozenset({JobState.PENDING, JobState.AWAITING_APPROVAL, TaskState.PENDING, TaskState.STARTING})
+_STARTED = frozenset({JobState.RUNNING, JobState.SUSPENDED, TaskState.RUNNING})
+_ENDED = frozenset(
+    {JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED, JobState.APPROVAL_REJECT}
+    | {TaskState.SUCCEEDED, TaskState.FAILED}
+)
+
+
+class Unstarted(Struct, Generic[State], frozen=True, gc=False, tag=True):
     """Not started yet; `since` is when this state began."""
 
-    state: Literal["Pending", "AwaitingApproval", "Starting"]
+    state: State
     since: float
 
     started_at = None
     ended_at = None
 
+    def __post_init__(self) -> None:
+        _check_state(self, _UNSTARTED)
 
-class Started(Struct, frozen=True, gc=False, tag=True):
+
+class Started(Struct, Generic[State], frozen=True, gc=False, tag=True):
     """Started and not ended."""
 
-    state: Literal["Running", "Suspended"]
+    state: State
     started_at: float
 
     ended_at = None
 
+    def __post_init__(self) -> None:
+        _check_state(self, _STARTED)
 
-class Ended(Struct, frozen=True, gc=False, tag=True):
+
+class Ended(Struct, Generic[State], frozen=True, gc=False, tag=True):
     """Over, with its end; without a start where it never ran."""
 
-    state: Literal["Succeeded", "Failed", "Cancelled", "ApprovalReject"]
+    state: State
     started_at: float | None
     ended_at: float
+
+    def __post_init__(self) -> None:
+        _check_state(self, _ENDED)
 
 
 class Unknown(Struct, frozen=True, gc=False, tag=True):
@@ -89,7 +98,13 @@ class Unknown(Struct, frozen=True, gc=False, tag=True):
     ended_at = None
 
 
-Phase = Unstarted | Started | Ended | Unknown
+TaskPhase = Unstarted[TaskState] | Started[TaskState] | Ended[TaskState]
+JobPhase = Unstarted[JobState] | Started[JobState] | Ended[JobState] | Unknown
+
+
+def _check_state(phase: Unstarted[Any] | Started[Any] | Ended[Any], possible: frozenset[StrEnum]) -> None:
+    if phase.state not in possible:
+        raise ValueError(f"state {phase.state} is not possible where {type(phase).__name__} is said")
 
 
 class Endpoint(Struct, frozen=True, gc=False):
@@ -118,7 +133,7 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
 
     task_id: str
     alias: str
-    phase: Phase
+    phase: TaskPhase
     parties: tuple[PartyStatus, ...]
     created_at: float
     message: str = ""
@@ -128,10 +143,10 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
 
     @property
     def state(self) -> TaskState:
-        return _TASK_STATES[self.phase.state]
+        return self.phase.state
 
 
-class StageKind(Name):
+class StageKind(StrEnum):
     """What the job was last told to do."""
 
     CREATE = "Create"
@@ -178,7 +193,7 @@ def _cut_reason(value: Stage | Approval) -> None:
 class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
     """Where a job stands; everything that a watcher sees."""
 
-    phase: Phase
+    phase: JobPhase
     created_at: float
     tasks: tuple[TaskStatus, ...]
     stage: Stage
@@ -193,7 +208,10 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def state(self) -> JobState:
-        return _JOB_STATES[self.phase.state]
+        """ValueError: it is damaged."""
+        if isinstance(self.phase, Unknown):
+            raise ValueError(f"it has no state: {self.message}")
+        return self.phase.state
 
     @property
     def began_at(self) -> float:
@@ -228,11 +246,6 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
                 if party.detail:
                     return True
         return False
-
-
-def damaged_status(cause: str) -> JobStatus:
-    """Stands for a status that cannot be read; its message names the cause."""
-    return JobStatus(Unknown(), 0.0, (), Stage(StageKind.CREATE), message=f"damaged: {cause}")
 
 
 class Job(Struct, frozen=True, gc=False):
@@ -276,7 +289,7 @@ class JobSummary(Struct, frozen=True, gc=False):
         return domain == self.initiator or domain in self.status.domains
 
 
-class EventType(Name):
+class EventType(StrEnum):
     """What an entry of the log tells."""
 
     ADDED = "ADDED"

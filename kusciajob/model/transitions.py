@@ -5,6 +5,7 @@ its tasks and its stage (`settle`); no other code sets them. A move that is not 
 """
 
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -19,21 +20,21 @@ from kusciajob.model.status import (
     Ended,
     Endpoint,
     Job,
+    JobPhase,
     JobState,
     JobStatus,
-    Name,
     PartyStatus,
-    Phase,
     Stage,
     StageKind,
     Started,
+    State,
     TaskState,
     TaskStatus,
     Unstarted,
 )
 
 
-class PartyEvent(Name):
+class PartyEvent(StrEnum):
     """What happens to one party of a task."""
 
     PLACED = "placed"
@@ -52,7 +53,7 @@ PARTY_TABLE: dict[tuple[TaskState, PartyEvent], TaskState] = {
 }
 
 
-class Operation(Name):
+class Operation(StrEnum):
     """What a caller may ask of a job."""
 
     STOP = "Stop"
@@ -63,7 +64,7 @@ class Operation(Name):
     REJECT = "Reject"
 
 
-class Effect(Name):
+class Effect(StrEnum):
     """What an operation does in a state."""
 
     APPLY = "apply"
@@ -151,7 +152,7 @@ def create(
         TaskStatus(
             task_id=task_id,
             alias=task.alias,
-            phase=Unstarted("Pending", now),
+            phase=Unstarted(TaskState.PENDING, now),
             parties=_waiting_parties(task.parties),
             created_at=now,
             tolerable=task.tolerable,
@@ -159,7 +160,7 @@ def create(
         for task, task_id in zip(spec.tasks, task_ids, strict=True)
     )
     status = JobStatus(
-        phase=Unstarted("AwaitingApproval" if awaited else "Pending", now),
+        phase=Unstarted(JobState.AWAITING_APPROVAL if awaited else JobState.PENDING, now),
         created_at=now,
         tasks=tasks,
         stage=Stage(StageKind.CREATE),
@@ -212,7 +213,7 @@ def admit(job: Job, task: int, *, now: float) -> Job:
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
     return _with_task(
-        job, task, replace(status, phase=Unstarted("Starting", now), attempt=status.attempt + 1, message="")
+        job, task, replace(status, phase=Unstarted(TaskState.STARTING, now), attempt=status.attempt + 1, message="")
     )
 
 
@@ -326,17 +327,17 @@ def _applies(job: Job, operation: Operation) -> bool:
     return effect is Effect.APPLY
 
 
-def _restarted(status: JobStatus, now: float) -> Phase:
+def _restarted(status: JobStatus, now: float) -> JobPhase:
     if _is_approved(status):
-        return Started("Running", status.phase.started_at or now)
+        return Started(JobState.RUNNING, status.phase.started_at or now)
     # It was stopped before all had accepted it: a restart must not get round them.
-    return Unstarted("AwaitingApproval", now)
+    return Unstarted(JobState.AWAITING_APPROVAL, now)
 
 
 def _reset(task: TaskStatus, now: float) -> TaskStatus:
     return replace(
         task,
-        phase=Unstarted("Pending", now),
+        phase=Unstarted(TaskState.PENDING, now),
         message="",
         progress=0.0,
         parties=_waiting_parties(task.parties),
@@ -365,7 +366,7 @@ def _settle_approval(job: Job, now: float) -> Job:
         return _explain_waiting(_end(job, JobState.APPROVAL_REJECT, now, message))
     if not _is_approved(job.status):
         return job
-    return _explain_waiting(replace(job, status=replace(job.status, phase=Unstarted("Pending", now))))
+    return _explain_waiting(replace(job, status=replace(job.status, phase=Unstarted(JobState.PENDING, now))))
 
 
 def _moved(task: TaskStatus, party: PartyStatus, event: PartyEvent) -> TaskState:
@@ -404,14 +405,14 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
     states = {party.state for party in task.parties}
     started_at = task.phase.started_at
     if states == {TaskState.SUCCEEDED}:
-        return replace(task, phase=_ended("Succeeded", started_at or now, now), message="", progress=1.0)
+        return replace(task, phase=_ended(TaskState.SUCCEEDED, started_at or now, now), message="", progress=1.0)
     if started_at is None and states <= {TaskState.RUNNING, TaskState.SUCCEEDED}:
-        return replace(task, phase=Started("Running", now), message="")
+        return replace(task, phase=Started(TaskState.RUNNING, now), message="")
     if not states <= {TaskState.SUCCEEDED, TaskState.FAILED}:
         is_late = started_at is None and TaskState.FAILED not in states
         return replace(task, message=planner.starting_text(task.parties)) if is_late else task
     message = planner.ENDED_TEXT.get(stage) or failures.task_text(task.parties)
-    return replace(task, phase=_ended("Failed", started_at, now), message=message)
+    return replace(task, phase=_ended(TaskState.FAILED, started_at, now), message=message)
 
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
@@ -431,7 +432,7 @@ def _note_start(job: Job, now: float) -> Job:
     if status.state is not JobState.PENDING or all(task.phase.started_at is None for task in status.tasks):
         return job
     stage = Stage(StageKind.START) if status.stage.kind is StageKind.CREATE else status.stage
-    return replace(job, status=replace(status, phase=Started("Running", now), stage=stage))
+    return replace(job, status=replace(status, phase=Started(JobState.RUNNING, now), stage=stage))
 
 
 def _end_stage(job: Job, now: float) -> Job:
@@ -441,10 +442,10 @@ def _end_stage(job: Job, now: float) -> Job:
     if status.state is JobState.SUSPENDED and stage is StageKind.SUSPEND:
         return job
     if stage is StageKind.SUSPEND:
-        return replace(job, status=replace(status, phase=Started("Suspended", status.phase.started_at or now)))
+        return replace(job, status=replace(status, phase=Started(JobState.SUSPENDED, status.phase.started_at or now)))
     message = planner.ENDED_TEXT[stage]
     tasks = tuple(
-        replace(task, phase=Ended("Failed", None, now), message=message, parties=_failed(task, message))
+        replace(task, phase=Ended(TaskState.FAILED, None, now), message=message, parties=_failed(task, message))
         if task.state is TaskState.PENDING
         else _retold(task, message)
         for task in status.tasks
@@ -462,10 +463,10 @@ def _retold(task: TaskStatus, message: str) -> TaskStatus:
 
 
 def _end(job: Job, state: JobState, now: float, message: str) -> Job:
-    phase = _ended(state.value, job.status.phase.started_at, now)
+    phase = _ended(state, job.status.phase.started_at, now)
     return replace(job, status=replace(job.status, phase=phase, message=message))
 
 
-def _ended(state: str, started_at: float | None, now: float) -> Ended:
+def _ended(state: State, started_at: float | None, now: float) -> Ended[State]:
     # A clock that was set back must not let anything end before it began.
-    return Ended(state, started_at, max(now, started_at or now))  # type: ignore[arg-type]  # only called with its states
+    return Ended(state, started_at, max(now, started_at or now))

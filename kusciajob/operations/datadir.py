@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kusciajob.runtime.process.shim.records import open_regular
+from kusciajob.files.regular import open_regular
 
 logger = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def held(directory: Path) -> Iterator[None]:
     """The directory is locked until the end, of this or of the process. DataDirectoryInUse, DataDirectoryError."""
     file = directory / LOCK
     try:
-        descriptor = open_regular(str(file), os.O_RDWR | os.O_CREAT)
+        descriptor = open_regular(file, os.O_RDWR | os.O_CREAT)
     except OSError as error:
         raise DataDirectoryError(f"{file} cannot be the server's lock file: {error.strerror}; remove it") from None
     try:
@@ -105,7 +105,7 @@ def keep_private(directory: Path) -> None:
     for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
         file = directory / name
         try:
-            descriptor = open_regular(str(file), os.O_RDONLY | (os.O_CREAT if name == DATABASE else 0))
+            descriptor = open_regular(file, os.O_RDONLY | (os.O_CREAT if name == DATABASE else 0))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
                 continue  # a link was made by an operator: what it names is his

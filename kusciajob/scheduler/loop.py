@@ -14,7 +14,8 @@ from kusciajob.contracts import (
     Runtime,
     WatchStream,
 )
-from kusciajob.model.errors import JobDamaged, JobNotFound, StoreFailed
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobNotFound, StoreFailed
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.departures import Departures

@@ -19,7 +19,8 @@ from kusciajob.contracts import (
 )
 from kusciajob.model import failures, planner, transitions
 from kusciajob.model.appimage import AppImage
-from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed, UnknownAppImage
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, Unstarted
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove

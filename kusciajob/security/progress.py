@@ -3,13 +3,13 @@
 import hashlib
 import hmac
 import logging
-import os
 import re
 import secrets
 from pathlib import Path
 
 from kusciajob.contracts import PartyKey
 from kusciajob.files import private as privatefile
+from kusciajob.files.regular import read_regular
 from kusciajob.security.errors import SecurityError
 
 logger = logging.getLogger(__name__)
@@ -46,7 +46,7 @@ class ProgressSecrets:
 def open_progress_secrets(file: Path) -> ProgressSecrets:
     """Those of the key in the file, which is made when it is missing or damaged. SecurityError."""
     try:
-        key = _read(file)
+        key = read_regular(file, KEY_BYTES + 1)
         if len(key) == KEY_BYTES:
             return ProgressSecrets(key)
         logger.warning("%s holds no key and is replaced: what runs can report no progress any more", file)
@@ -60,11 +60,3 @@ def open_progress_secrets(file: Path) -> ProgressSecrets:
     except OSError as error:
         raise SecurityError(f"{file} cannot be written: {error.strerror}") from None
     return ProgressSecrets(key)
-
-
-def _read(file: Path) -> bytes:
-    descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    try:
-        return os.read(descriptor, KEY_BYTES + 1)
-    finally:
-        os.close(descriptor)

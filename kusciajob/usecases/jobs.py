@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import limits, transitions
+from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
     InvalidJob,
-    JobDamaged,
     JobError,
     JobExists,
     JobNotFound,

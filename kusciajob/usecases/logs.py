@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 from kusciajob.contracts import ImageSource, JobStore, Node, OutputSource, OutputStream, PartyKey, Runtime
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
-from kusciajob.model.errors import InvalidJob, JobDamaged, JobError, JobNotFound, NotAllowed, TaskNotFound
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, TaskNotFound
 from kusciajob.model.status import JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.usecases.jobs import Caller

@@ -4,7 +4,8 @@ import logging
 from collections import deque
 
 from kusciajob.contracts import Clock, JobStore
-from kusciajob.model.errors import JobDamaged, JobNotFound, StaleJob, StoreFailed
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.status import JobSummary
 from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.supervisor import pause

@@ -20,12 +20,10 @@ from kusciajob.model.job import (
 )
 from kusciajob.model.status import Job
 from kusciajob.model.text import shown
-from kusciajob.wire.job_status import encode_status, head, part, tags_of
+from kusciajob.wire.job_status import encode_status
 
 _Message = TypeVar("_Message")
 _Value = TypeVar("_Value")
-
-_DATA, _TASK = tags_of(pb.QueryJobResponseData), tags_of(pb.TaskConfig)
 
 
 def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
@@ -42,28 +40,16 @@ def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
     return spec
 
 
-def encode_job(job: Job) -> list[bytes]:
-    """A serialised QueryJobResponseData, in pieces: so that a large task_input_config is not copied again and again."""
+def fill_job(data: pb.QueryJobResponseData, job: Job) -> None:
+    """Write the whole job into an empty message."""
     spec = job.spec
-    data = pb.QueryJobResponseData(
-        job_id=spec.job_id,
-        initiator=spec.initiator,
-        max_parallelism=spec.max_parallelism,
-        custom_fields=spec.custom_fields,
-    )
-    pieces = [data.SerializeToString()]
+    data.job_id = spec.job_id
+    data.initiator = spec.initiator
+    data.max_parallelism = spec.max_parallelism
+    data.custom_fields.update(spec.custom_fields)
     for task, status in zip(spec.tasks, job.status.tasks, strict=True):
-        fields = _encode_task(task, status.task_id)
-        config = task.task_input_config.encode()
-        config_head = head(_TASK.task_input_config, len(config)) if config else b""
-        pieces += [
-            head(_DATA.tasks, len(fields) + len(config_head) + len(config)),
-            fields,
-            config_head,
-            config,
-        ]
-    pieces.append(part(_DATA.status, encode_status(job.status)))
-    return pieces
+        _fill_task(data.tasks.add(), task, status.task_id)
+    data.status.MergeFromString(encode_status(job.status))
 
 
 def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
@@ -137,23 +123,20 @@ def _decode_limit(limit: pb.BandwidthLimit) -> BandwidthLimit:
     return BandwidthLimit(limit.destination_id, limit.limit_kbps)
 
 
-def _encode_task(task: Task, task_id: str) -> bytes:
-    """A serialised TaskConfig without task_input_config."""
-    message = pb.TaskConfig(
-        app_image=task.app_image,
-        parties=map(_encode_party, task.parties),
-        alias=task.alias,
-        task_id=task_id,
-        dependencies=task.dependencies,
-        priority=task.priority,
-    )
+def _fill_task(message: pb.TaskConfig, task: Task, task_id: str) -> None:
+    message.app_image = task.app_image
+    message.parties.extend(map(_encode_party, task.parties))
+    message.alias = task.alias
+    message.task_id = task_id
+    message.dependencies.extend(task.dependencies)
+    message.task_input_config = task.task_input_config
+    message.priority = task.priority
     if task.schedule_config is not None:
         config = task.schedule_config
         message.schedule_config.SetInParent()
         message.schedule_config.task_timeout_seconds = config.task_timeout_seconds
         message.schedule_config.resource_reserved_seconds = config.resource_reserved_seconds
         message.schedule_config.resource_reallocation_interval_seconds = config.resource_reallocation_interval_seconds
-    return message.SerializeToString()
 
 
 def _encode_party(party: Party) -> pb.Party:

@@ -23,7 +23,7 @@ from kusciajob.wire.bounds import TooDeep, TooManyElements, check_depth, check_j
 from kusciajob.wire.json_reader import JsonError, reader_of
 from kusciajob.wire.json_writer import writer_of
 
-__all__ = ["JsonError", "from_json", "to_json"]
+__all__ = ["JsonError", "from_json", "from_value", "to_json"]
 
 _Message = TypeVar("_Message", bound=Message)
 
@@ -72,4 +72,9 @@ def from_json(data: bytes, kind: type[_Message]) -> _Message:
         check_levels(value)
     except (TooManyElements, TooDeep, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise JsonError(_problem(data, error)) from None
+    return from_value(value, kind)
+
+
+def from_value(value: object, kind: type[_Message]) -> _Message:
+    """Like from_json, for what a reader of JSON or YAML has made of the text. JsonError."""
     return kind(**reader_of(kind.DESCRIPTOR)(value))

@@ -129,7 +129,7 @@ def test_the_key_is_its_owner_s_alone_and_a_damaged_one_is_replaced(tmp_path: Pa
     assert [entry.name for entry in tmp_path.iterdir()] == ["progress.key"]
     file.unlink()
     file.mkdir()
-    with pytest.raises(SecurityError, match=r"progress\.key cannot be read: Is a directory: remove it"):
+    with pytest.raises(SecurityError, match=r"progress\.key cannot be read: not a regular file: remove it"):
         open_progress_secrets(file)
 
 

@@ -10,6 +10,7 @@ from kusciajob.model import transitions
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, TaskState, TaskStatus
 from kusciajob.runtime.simulated import AnyImage
+from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
@@ -109,7 +110,7 @@ class House:
         await eventually(lambda: not _names_of_tasks("job ", "party ", "remove "))
         await eventually(lambda: not self.clock.timers)
         for keeper in (self.scheduler, *vars(self.scheduler).values()):
-            if isinstance(keeper, Scheduler | WaitingRoom):
+            if isinstance(keeper, Scheduler | WaitingRoom | Departures):
                 assert not [kept for kept in vars(keeper).values() if isinstance(kept, dict) and kept]
         assert self.scheduler.parties == 0
 

@@ -6,7 +6,10 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
-from kusciajob.events import hub as hubs
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.api.calls.job import JobCalls
+from kusciajob.api.calls.ready import ReadyResponse
+from kusciajob.events.hub import Hub
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.model import transitions, weight
 from kusciajob.model.errors import LogTruncated
@@ -14,10 +17,9 @@ from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import store as sqlite
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.store.tail import Tail
-from kusciajob.usecases.jobs import MASTER
+from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task
@@ -66,11 +68,11 @@ async def test_replayed_jobs_are_kept_up_to_so_many_bytes(monkeypatch: pytest.Mo
     store = MemoryStore()
     jobs = [await store.create(new_job(f"job-{number}")) for number in range(10)]
     one = SharedEvent(JobEvent(1, EventType.ADDED, jobs[0].summary)).weight
-    monkeypatch.setattr(hubs, "REPLAYED_BYTES", 3 * one)
+    monkeypatch.setattr(weight, "KEPT_BYTES", 3 * one)
     async with opened_hub(store) as hub, hub.subscribe() as first, hub.subscribe() as second:
         told, again = await first.read(), await second.read()
         assert [shared.event for shared in told] == [shared.event for shared in again]
-        assert hub._replayed.weight <= 3 * one
+        assert hub._replayed.currsize <= 3 * one
 
 
 def test_the_weight_of_a_status_grows_with_its_texts_and_parties() -> None:
@@ -125,7 +127,7 @@ async def test_the_event_loop_goes_on_while_a_large_input_is_read(tmp_path: Path
     store = await SqliteStore.open(tmp_path / "jobs.db")
     created = await store.create(large_job())
     await store.create(new_job("small"))
-    store._cache = type(store._cache)(sqlite.CACHE_BYTES)
+    store._cache.clear()
     large, small = asyncio.create_task(store.get("job-1")), asyncio.create_task(store.get("small"))
     await asyncio.sleep(0)
     assert small.done()  # read where it was asked for
@@ -137,7 +139,26 @@ async def test_the_event_loop_goes_on_while_a_large_input_is_read(tmp_path: Path
 async def test_those_who_ask_for_a_large_specification_share_it(tmp_path: Path) -> None:
     store = await SqliteStore.open(tmp_path / "jobs.db")
     await store.create(large_job())
-    store._cache = type(store._cache)(sqlite.CACHE_BYTES)
+    store._cache.clear()
     jobs = await asyncio.gather(*(store.get("job-1") for _ in range(10)))
     assert len({id(job.spec) for job in jobs}) == 1
     await store.close()
+
+
+async def test_an_answer_that_is_too_heavy_to_be_kept_drives_out_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weight, "KEPT_BYTES", 8192)
+    store = MemoryStore()
+    for job_id, size in (("light", 1), ("heavy", 8192)):
+        await store.create(new_job(job_spec(job_id, tasks=[task(input_config="x" * size, task_id=job_id)])))
+    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock())
+    calls = JobCalls(service)
+
+    async def ask(job_id: str) -> object:
+        response = await calls.QueryJob(pb.QueryJobRequest(job_id=job_id), MASTER)
+        assert isinstance(response, ReadyResponse)
+        assert job_id.encode() in response.to_json()
+        return response
+
+    light, heavy = await ask("light"), await ask("heavy")
+    assert await ask("light") is light
+    assert await ask("heavy") is not heavy

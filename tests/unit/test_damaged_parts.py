@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.model.errors import JobDamaged
+from kusciajob.model.damage import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
 from kusciajob.store.sqlite import database, landmark, sql

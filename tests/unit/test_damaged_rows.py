@@ -21,8 +21,9 @@ from kusciajob.cli.main import cli
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
-from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed, StoreDamaged
-from kusciajob.model.status import EventType, Job, JobEvent, JobState, damaged_status
+from kusciajob.model.damage import JobDamaged, damaged_status
+from kusciajob.model.errors import JobExists, NotAllowed, StoreDamaged
+from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from kusciajob.model.transitions import Operation
 from kusciajob.operations import datadir
 from kusciajob.operations.doctor import Level, examine
@@ -33,7 +34,7 @@ from kusciajob.store.sqlite import database, rows, sql
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
-from kusciajob.wire.job_status import encode_event, encode_summary
+from kusciajob.wire.job_status import encode_event, encode_status
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.damage import ask, damage, doctor, opened
@@ -265,7 +266,7 @@ def test_flipped_bits_are_damage_or_another_value_never_an_error(
                 sql.get(connection, job_id, found.append)
         assert [job.job_id for job in page] == [FINISHED, WAITING, SOUND]
         assert [event.revision for event in events] == [1, 2, 3, 4]
-        assert all(encode_summary(job) for job in page)
+        assert all(encode_status(job.status) for job in page)
         assert all(encode_event(event) for event in events)
         assert {damage.table for damage in found} <= {table}
 

@@ -4,8 +4,9 @@ import asyncio
 
 from msgspec.structs import replace
 
+from kusciajob.model.damage import damaged_status
 from kusciajob.model.job import ScheduleConfig
-from kusciajob.model.status import JobState, TaskState, damaged_status
+from kusciajob.model.status import JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
@@ -255,3 +256,17 @@ async def test_what_waits_for_the_end_of_a_deleted_job_keeps_no_slots_after_a_re
         runtime.end()
         await house.until(JobState.SUCCEEDED)
         await house.until_idle()
+
+
+async def test_a_job_that_is_deleted_while_it_waits_for_the_end_of_another_leaves_nothing(
+    house: House, runtime: ManualRuntime
+) -> None:
+    await house.run("job-1")
+    runtime.stop_gate.close()
+    await house.delete()
+    await house.create("job-1")
+    await house.until_message(WAITING)
+    await house.delete()
+    runtime.stop_gate.open()
+    await eventually(lambda: not runtime.running)
+    await house.until_idle()

@@ -126,7 +126,7 @@ async def test_commits_go_on_where_the_landmark_cannot_be_written(
 
 def test_a_landmark_is_read_from_a_regular_file_only(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(ValueError, match="no regular file"):
+    with pytest.raises(OSError, match="not a regular file"):
         landmark.read(tmp_path / "pipe")
     (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="link"):

@@ -56,6 +56,22 @@ async def test_starts_that_come_together_are_one_commit_and_no_timer_is_left() -
         await house.until(JobState.SUCCEEDED)
 
 
+async def test_a_start_whose_partners_are_late_is_told_of_every_task() -> None:
+    runtime = OneIsLate()
+    async with opened_house(runtime) as house:
+        await house.create(job_spec(tasks=[task("a"), task("b", dependencies=["a"])]))
+        for index in range(2):
+            await eventually(lambda: len(runtime.running) == 1 and house.clock.timers)
+            house.clock.advance(PARTNERS_SECONDS)
+            await house.until_message("waiting for bob to start", index)
+            runtime.late_gate.open()
+            await house.until_task(TaskState.RUNNING, index)
+            runtime.late_gate.close()
+            runtime.end()
+            await house.until_task(TaskState.SUCCEEDED, index)
+        await house.until(JobState.SUCCEEDED)
+
+
 async def test_an_end_is_told_at_once_though_its_partners_run() -> None:
     """Time stands still: nothing is held back until a timer goes off."""
     runtime = ManualRuntime()

@@ -150,7 +150,7 @@ def test_a_task_with_addresses_is_not_failed_as_waiting() -> None:
 def test_a_new_job_waits() -> None:
     job = job_in(JobState.PENDING)
     status = job.status
-    assert (status.phase, status.created_at, status.message) == (Unstarted("Pending", NOW), NOW, "")
+    assert (status.phase, status.created_at, status.message) == (Unstarted(JobState.PENDING, NOW), NOW, "")
     assert status.stage.kind is StageKind.CREATE
     assert [entry.message for entry in status.tasks] == ["", 'waiting for "a"']
     assert [entry.state for entry in status.tasks] == [TaskState.PENDING] * 2
@@ -170,8 +170,8 @@ def test_a_task_and_its_job_are_running_once_all_parties_are() -> None:
     job = transitions.settle(move_party(job, 0, 1, PartyEvent.STARTED, now=NOW), NOW)
     assert (job.status.state, job.status.tasks[0].state) == (JobState.PENDING, TaskState.STARTING)
     job = transitions.settle(move_party(job, 0, 0, PartyEvent.STARTED, now=LATER), LATER)
-    assert job.status.phase == Started("Running", LATER)
-    assert job.status.tasks[0].phase == Started("Running", LATER)
+    assert job.status.phase == Started(JobState.RUNNING, LATER)
+    assert job.status.tasks[0].phase == Started(TaskState.RUNNING, LATER)
     assert job.status.stage.kind is StageKind.START
 
 
@@ -189,8 +189,8 @@ def test_a_job_succeeds_with_its_last_task() -> None:
     assert job.status.state is JobState.RUNNING
     assert [entry.message for entry in job.status.tasks] == ["", ""]
     job = succeed(job, 1, now=LATER)
-    assert (job.status.phase, job.status.message) == (Ended("Succeeded", NOW, LATER), "")
-    assert job.status.tasks[1].phase == Ended("Succeeded", LATER, LATER)
+    assert (job.status.phase, job.status.message) == (Ended(JobState.SUCCEEDED, NOW, LATER), "")
+    assert job.status.tasks[1].phase == Ended(TaskState.SUCCEEDED, LATER, LATER)
     assert [entry.progress for entry in job.status.tasks] == [1.0, 1.0]
 
 
@@ -200,9 +200,9 @@ def test_a_task_fails_only_when_its_other_parties_are_gone() -> None:
     assert (job.status.state, job.status.tasks[0].state) == (JobState.RUNNING, TaskState.RUNNING)
     job = move_party(job, 0, 1, PartyEvent.FAILED, now=LATER, message="stopped")
     job = transitions.settle(job, LATER)
-    assert job.status.tasks[0].phase == Ended("Failed", NOW, LATER)
+    assert job.status.tasks[0].phase == Ended(TaskState.FAILED, NOW, LATER)
     assert job.status.tasks[0].message == "Party[alice]: exit code 1; Party[bob]: stopped"
-    assert job.status.phase == Ended("Failed", NOW, LATER)
+    assert job.status.phase == Ended(JobState.FAILED, NOW, LATER)
     assert job.status.message == "Task[psi]-Party[alice]: exit code 1; Task[psi]-Party[bob]: stopped"
 
 
@@ -216,8 +216,8 @@ def test_one_failed_party_fails_the_task_though_the_other_succeeded() -> None:
 def test_a_task_that_could_not_start_has_no_start() -> None:
     job = transitions.admit(new_job(), 0, now=NOW)
     job = transitions.settle(transitions.fail_waiting(job, 0, "no such command", now=LATER), LATER)
-    assert job.status.tasks[0].phase == Ended("Failed", None, LATER)
-    assert job.status.phase == Ended("Failed", None, LATER)
+    assert job.status.tasks[0].phase == Ended(TaskState.FAILED, None, LATER)
+    assert job.status.phase == Ended(JobState.FAILED, None, LATER)
     assert job.status.message == "Task[psi]-Party[alice]: no such command; Task[psi]-Party[bob]: no such command"
 
 
@@ -226,7 +226,7 @@ def test_best_effort_runs_what_does_not_depend_on_the_failed_task() -> None:
     job = fail(new_job(job_spec(tasks=tasks)))
     assert job.status.state is JobState.RUNNING
     job = succeed(job, 3, now=LATER)
-    assert job.status.phase == Ended("Failed", NOW, LATER)
+    assert job.status.phase == Ended(JobState.FAILED, NOW, LATER)
     assert [entry.state for entry in job.status.tasks] == ["Failed", "Pending", "Pending", "Succeeded"]
     assert [entry.message for entry in job.status.tasks[1:3]] == [
         'never started: dependency "a" failed',
@@ -291,18 +291,21 @@ def test_a_running_job_ends_once_its_programs_are_gone(operation: Operation, sta
     job = ask(job_in(JobState.RUNNING), operation)
     assert job.status.tasks[0].state is TaskState.RUNNING
     job = move_all(job, PartyEvent.FAILED, now=LATER, message=text)
-    assert job.status.phase == Ended(state.value, NOW, LATER)  # type: ignore[arg-type]
+    assert job.status.phase == Ended(state, NOW, LATER)
     assert job.status.message == f"Party: alice execute the cmd: {operation}. Reason: why not"
     assert [entry.message for entry in job.status.tasks] == [text, text]
-    assert [entry.phase for entry in job.status.tasks] == [Ended("Failed", NOW, LATER), Ended("Failed", None, LATER)]
+    assert [entry.phase for entry in job.status.tasks] == [
+        Ended(TaskState.FAILED, NOW, LATER),
+        Ended(TaskState.FAILED, None, LATER),
+    ]
     assert {party.message for entry in job.status.tasks for party in entry.parties} == {text}
 
 
 @pytest.mark.parametrize(("operation", "state", "text"), STAGES)
 def test_a_task_that_waits_for_room_is_ended_at_once(operation: Operation, state: JobState, text: str) -> None:
     job = ask(transitions.explain(transitions.admit(new_job(), 0, now=NOW), 0, "no free port"), operation, now=LATER)
-    assert job.status.phase == Ended(state.value, None, LATER)  # type: ignore[arg-type]
-    assert job.status.tasks[0].phase == Ended("Failed", None, LATER)
+    assert job.status.phase == Ended(state, None, LATER)
+    assert job.status.tasks[0].phase == Ended(TaskState.FAILED, None, LATER)
     assert job.status.tasks[0].message == text
 
 
@@ -313,7 +316,7 @@ def test_what_had_succeeded_stays_so_when_a_job_is_stopped() -> None:
 
 def test_a_failed_job_that_is_cancelled_ends_again() -> None:
     job = ask(job_in(JobState.FAILED), Operation.CANCEL, now=LATER)
-    assert job.status.phase == Ended("Cancelled", NOW, LATER)
+    assert job.status.phase == Ended(JobState.CANCELLED, NOW, LATER)
     assert [entry.message for entry in job.status.tasks] == [
         "Party[alice]: exit code 1; Party[bob]: exit code 1",
         "Job was cancelled",
@@ -322,7 +325,7 @@ def test_a_failed_job_that_is_cancelled_ends_again() -> None:
 
 def test_a_suspended_job_has_no_end_and_its_waiting_tasks_wait() -> None:
     job = job_in(JobState.SUSPENDED)
-    assert job.status.phase == Started("Suspended", NOW)
+    assert job.status.phase == Started(JobState.SUSPENDED, NOW)
     assert [entry.state for entry in job.status.tasks] == ["Failed", "Pending"]
     assert [entry.message for entry in job.status.tasks] == ["Job was suspended", 'waiting for "a"']
     assert not job.status.is_unfinished
@@ -388,13 +391,13 @@ def test_a_restart_runs_again_what_did_not_succeed(state: JobState) -> None:
     job = move_all(transitions.report_progress(job, 1, 0.5), PartyEvent.FAILED, 1, message="exit code 1")
     assert job.status.state is state
     again = ask(job, Operation.RESTART, now=LATER)
-    assert again.status.phase == Started("Running", NOW)
+    assert again.status.phase == Started(JobState.RUNNING, NOW)
     assert [entry.state for entry in again.status.tasks] == ["Succeeded", "Pending", "Pending"]
     assert [entry.message for entry in again.status.tasks] == ["", "", 'waiting for "b"']
     assert again.status.tasks[0] == job.status.tasks[0]
     assert again.status.tasks[1] == replace(
         job.status.tasks[1],
-        phase=Unstarted("Pending", LATER),
+        phase=Unstarted(TaskState.PENDING, LATER),
         message="",
         progress=0.0,
         parties=new_job().status.tasks[0].parties,
@@ -404,7 +407,7 @@ def test_a_restart_runs_again_what_did_not_succeed(state: JobState) -> None:
     assert running.status.tasks[1].attempt == 2
     assert running.status.message == again.status.message
     done = succeed(move_all(running, PartyEvent.SUCCEEDED, 1), 2, now=LATER)
-    assert (done.status.phase, done.status.message) == (Ended("Succeeded", NOW, LATER), "")
+    assert (done.status.phase, done.status.message) == (Ended(JobState.SUCCEEDED, NOW, LATER), "")
     assert again.status.stage.kind is StageKind.RESTART
     assert running.status.stage.kind is StageKind.START
     assert done.status.stage.kind is StageKind.START
@@ -412,7 +415,7 @@ def test_a_restart_runs_again_what_did_not_succeed(state: JobState) -> None:
 
 def test_a_restarted_job_that_never_ran_is_running_from_then_on() -> None:
     job = ask(ask(new_job(), Operation.STOP), Operation.RESTART, now=LATER)
-    assert job.status.phase == Started("Running", LATER)
+    assert job.status.phase == Started(JobState.RUNNING, LATER)
 
 
 @pytest.mark.parametrize(
@@ -443,7 +446,7 @@ def test_a_job_that_needs_approval_waits_for_every_domain() -> None:
     job = transitions.approve(job, ["bob"], accepted=True, now=NOW)
     assert job.status.state is JobState.AWAITING_APPROVAL
     job = transitions.approve(job, ["carol"], accepted=True, reason="fine", now=LATER)
-    assert job.status.phase == Unstarted("Pending", LATER)
+    assert job.status.phase == Unstarted(JobState.PENDING, LATER)
     assert job.status.tasks[0].message == ""
     assert job.status.approvals == (Approval("bob", accepted=True), Approval("carol", accepted=True, reason="fine"))
 
@@ -457,7 +460,7 @@ def test_one_rejection_ends_a_job() -> None:
     job = new_job(awaited=("bob", "carol"))
     job = transitions.approve(job, ["bob"], accepted=True, now=NOW)
     job = transitions.approve(job, ["carol"], accepted=False, reason="no data", now=LATER)
-    assert job.status.phase == Ended("ApprovalReject", None, LATER)
+    assert job.status.phase == Ended(JobState.APPROVAL_REJECT, None, LATER)
     assert job.status.message == "Party: carol rejected the job. Reason: no data"
     assert job.status.tasks[0].message == "never started: the job was rejected"
 
@@ -470,7 +473,7 @@ def test_a_domain_may_change_its_mind_while_others_are_awaited() -> None:
 
 def test_a_restart_does_not_get_round_approval() -> None:
     job = ask(ask(new_job(awaited=("bob",)), Operation.STOP), Operation.RESTART, now=LATER)
-    assert job.status.phase == Unstarted("AwaitingApproval", LATER)
+    assert job.status.phase == Unstarted(JobState.AWAITING_APPROVAL, LATER)
     assert job.status.tasks[0].message == "waiting for approval"
     assert ask(job, Operation.ACCEPT).status.state is JobState.PENDING
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from kusciajob.events.hub import Hub
-from kusciajob.model.errors import JobDamaged, JobExists, NotAllowed
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore

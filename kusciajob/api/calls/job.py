@@ -3,29 +3,27 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import suppress
+from functools import partial
 from itertools import accumulate
+from typing import TypeAlias
 
+from cachetools import LRUCache
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
 from kusciajob.contracts import Published
-from kusciajob.model import failures
-from kusciajob.model.errors import InvalidJob, JobDamaged, JobNotFound
+from kusciajob.model import failures, weight
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.transitions import Operation
-from kusciajob.recent import Recent
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.wire import codec
-from kusciajob.wire.job_status import encode_summary, head, part, tags_of
+from kusciajob.wire.job_status import fill_summary
 from kusciajob.wire.status import Answer, Code
 
-KEPT_RESPONSES_BYTES = 16 << 20
-KEPT_STATUSES_BYTES = 8 << 20
-KEPT_BYTES = 256
-"""What something kept takes beside its bytes, roughly."""
-FORMS = 3
-"""A kept response may come to be there in JSON as well, which is about twice as long."""
 MAX_BATCH_IDS = 10_000
 BATCH_READ = 64
 """So many jobs are read at once: each can be large."""
@@ -33,9 +31,9 @@ MAX_WATCH_SECONDS = 2**31 - 1
 LARGE_INPUTS_CHARACTERS = 1 << 20
 """A job with more task_input_config is described off the event loop, one at a time."""
 
-_DATA = tags_of(pb.QueryJobResponse).data
-_JOBS = tags_of(pb.BatchQueryJobStatusResponseData).jobs
-_SUCCESS = pb.QueryJobResponse(status=ReadyResponse.status).SerializeToString()
+
+_Key: TypeAlias = tuple[int, int, str]
+"""A job's number and revision, and whom it is told; empty for the master."""
 
 
 class InvalidWatch(Exception):
@@ -45,14 +43,14 @@ class InvalidWatch(Exception):
 class JobCalls:
     """One method per RPC, of its name. None but WatchJob raises: the outcome is in the response's status.
 
-    What is told of a job is kept in bytes for who asks again: a job of one number and revision never changes. Of a job
-    with details each domain is told its own.
+    Statuses, and answers to QueryJob in JSON, are kept in bytes for who asks again: a job of one number and revision
+    never changes. Of a job with details each domain is told its own.
     """
 
     def __init__(self, service: JobService) -> None:
         self._service = service
-        self._responses: Recent[tuple[int, int, str], ReadyResponse] = Recent(KEPT_RESPONSES_BYTES)
-        self._statuses: Recent[tuple[int, int, str], bytes] = Recent(KEPT_STATUSES_BYTES)
+        self._responses: LRUCache[_Key, ReadyResponse] = LRUCache(weight.KEPT_BYTES, weight.encoded_bytes)
+        self._statuses: LRUCache[_Key, bytes] = LRUCache(weight.KEPT_BYTES, weight.encoded_bytes)
         self._describing = asyncio.Semaphore(1)
 
     async def CreateJob(self, request: pb.CreateJobRequest, caller: Caller) -> pb.CreateJobResponse:
@@ -200,29 +198,35 @@ class JobCalls:
         await self._service.command(operation, request.job_id, request.reason, caller)
         return request.job_id
 
-    async def _describe(self, job: Job, key: tuple[int, int, str]) -> ReadyResponse:
+    async def _describe(self, job: Job, key: _Key) -> ReadyResponse:
         if key[2]:
             job = replace(job, status=failures.seen_by(job.status, key[2]))
         if sum([len(task.task_input_config) for task in job.spec.tasks]) > LARGE_INPUTS_CHARACTERS:
             async with self._describing:
-                response, size = await asyncio.to_thread(_describe, job)
+                data = await asyncio.to_thread(_describe, job)
         else:
-            response, size = _describe(job)
-        self._responses.put(key, response, weight=FORMS * size + KEPT_BYTES)
-        return response
+            data = _describe(job)
+        return ReadyResponse(pb.QueryJobResponse, data, partial(self._keep, key))
+
+    def _keep(self, key: _Key, response: ReadyResponse) -> None:
+        with suppress(ValueError):  # too large by itself
+            self._responses[key] = response
 
     def _summarize(self, job: JobSummary, domain: str) -> bytes:
         key = job.number, job.revision, domain
         data = self._statuses.get(key)
         if data is None:
             seen = replace(job, status=failures.seen_by(job.status, domain)) if domain else job
-            data = part(_JOBS, encode_summary(seen))
-            self._statuses.put(key, data, weight=len(data) + KEPT_BYTES)
+            message = pb.BatchQueryJobStatusResponseData()
+            fill_summary(message.jobs.add(), seen)
+            data = message.SerializeToString()
+            with suppress(ValueError):  # too large by itself
+                self._statuses[key] = data
         return data
 
 
-def _describe(job: Job) -> tuple[ReadyResponse, int]:
-    """The answer to QueryJob, and its bytes."""
-    pieces = codec.encode_job(job)
-    data = b"".join((_SUCCESS, head(_DATA, sum(map(len, pieces))), *pieces))
-    return ReadyResponse(pb.QueryJobResponse, data), len(data)
+def _describe(job: Job) -> bytes:
+    """The answer to QueryJob, serialised."""
+    response = pb.QueryJobResponse(status=ReadyResponse.status)
+    codec.fill_job(response.data, job)
+    return response.SerializeToString()

@@ -1,4 +1,4 @@
-"""Responses that are put together from bytes, or given again as they were."""
+"""Responses that are put together from bytes."""
 
 from collections.abc import Callable, Sequence
 
@@ -6,7 +6,6 @@ from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.wire.job_status import part, tags_of
 from kusciajob.wire.json import to_json
 from kusciajob.wire.status import SUCCESS, Code
 
@@ -14,31 +13,37 @@ MAX_BATCH_BYTES = 64 << 20
 
 
 class ReadyResponse:
-    """A successful response in its serialised form; others are made of it once, for all who ask."""
+    """A successful response in its serialised form. `on_json` is told when its JSON is there, which takes long."""
 
-    __slots__ = ("_data", "_forms", "_kind")
+    __slots__ = ("_data", "_json", "_kind", "_on_json")
     status = common_pb2.Status(message=SUCCESS)
 
-    def __init__(self, kind: type[Message], data: bytes) -> None:
+    def __init__(self, kind: type[Message], data: bytes, on_json: Callable[["ReadyResponse"], None]) -> None:
         self._kind = kind
         self._data = data
-        self._forms: dict[Callable[[Message], bytes], bytes] = {}
+        self._json = b""
+        self._on_json = on_json
+
+    def __len__(self) -> int:
+        """The bytes of all forms that are there."""
+        return len(self._data) + len(self._json)
 
     def SerializeToString(self) -> bytes:
         """As a message's."""
         return self._data
 
-    def encoded(self, encode: Callable[[Message], bytes]) -> bytes:
-        """The response in that form; `encode` should be the same function each time."""
-        form = self._forms.get(encode)
-        if form is None:
-            form = self._forms[encode] = encode(self._kind.FromString(self._data))
-        return form
+    def to_json(self) -> bytes:
+        """The response in JSON, made once."""
+        if not self._json:
+            self._json = to_json(self._kind.FromString(self._data))
+            self._on_json(self)
+        return self._json
 
 
-_DATA = tags_of(pb.BatchQueryJobStatusResponse).data
 _EMPTY = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status, data=pb.BatchQueryJobStatusResponseData())
+
 _SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
+_DATA = bytes([pb.BatchQueryJobStatusResponse.DESCRIPTOR.fields_by_name["data"].number << 3 | 2])
 
 
 class BatchResponse(ReadyResponse):
@@ -53,23 +58,33 @@ class BatchResponse(ReadyResponse):
         self._jobs = jobs
 
     def SerializeToString(self) -> bytes:
-        return _SUCCESS + part(_DATA, b"".join(self._jobs))
+        # By hand: protobuf's own way reads all jobs again, which takes as long as all else of the call.
+        data = b"".join(self._jobs)
+        return b"".join((_SUCCESS, _DATA, _varint(len(data)), data))
 
-    def encoded(self, encode: Callable[[Message], bytes]) -> bytes:
+    def to_json(self) -> bytes:
         """In JSON a job takes more room: where that is too much, the answer says so."""
-        if encode is not to_json:
-            return self.SerializeToString()
-        before, _, after = encode(_EMPTY).rpartition(b"[]")
+        before, _, after = to_json(_EMPTY).rpartition(b"[]")
         texts: dict[bytes, bytes] = {}
         size = 0
         for count, job in enumerate(self._jobs):
             text = texts.get(job)
             if text is None:
-                text = texts[job] = encode(pb.BatchQueryJobStatusResponseData.FromString(job).jobs[0])
+                text = texts[job] = to_json(pb.BatchQueryJobStatusResponseData.FromString(job).jobs[0])
             size += len(text) + 1
             if size > MAX_BATCH_BYTES:
-                return encode(too_large(count, len(self._jobs)))
+                return to_json(too_large(count, len(self._jobs)))
         return b"".join((before, b"[", b",".join([texts[job] for job in self._jobs]), b"]", after))
+
+
+def _varint(length: int) -> bytes:
+    """Seven bits a byte, the lowest first."""
+    encoded = bytearray()
+    while length > 0x7F:
+        encoded.append(length & 0x7F | 0x80)
+        length >>= 7
+    encoded.append(length)
+    return bytes(encoded)
 
 
 def too_large(fitting: int, asked: int) -> pb.BatchQueryJobStatusResponse:

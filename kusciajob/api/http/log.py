@@ -5,8 +5,7 @@ import ssl
 
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-
-from kusciajob.recent import Recent
+from cachetools import LRUCache
 
 MAX_PEERS = 1024
 """Of so many peers and slips it is known that they were told."""
@@ -57,7 +56,7 @@ class SlipLog:
     """Tells how a peer calls the HTTP port wrongly and what to do: once for each peer and slip, as a warning."""
 
     def __init__(self) -> None:
-        self._told: Recent[tuple[str, str], bool] = Recent(MAX_PEERS)
+        self._told: LRUCache[tuple[str, str], bool] = LRUCache(MAX_PEERS)
 
     def note_handshake(self, peer: str, error: ssl.SSLError) -> None:
         """A TLS handshake has failed; that somebody hung up meanwhile is no slip."""
@@ -85,5 +84,5 @@ class SlipLog:
 
     def _tell(self, peer: str, text: str) -> None:
         if self._told.get((peer, text)) is None:
-            self._told.put((peer, text), True, weight=1)
+            self._told[(peer, text)] = True
             protocol_logger.warning("%s %s; told once for each peer", peer, text)

@@ -64,7 +64,7 @@ class Encoding(Struct, frozen=True):
     name: str
     content_type: str
     parse: Callable[[bytes, type[Any]], Any]
-    serialize: Callable[[Message], bytes]
+    serialize: Callable[[Message | ReadyResponse], bytes]
 
     async def read(self, body: bytes, kind: type[_Message]) -> _Message:
         """The message; an empty body is the empty one. Unreadable."""
@@ -81,16 +81,18 @@ class Encoding(Struct, frozen=True):
 
     def answer(self, message: Message | ReadyResponse) -> web.Response:
         """The message as a whole body."""
-        serialize = self.serialize
-        body = message.encoded(serialize) if isinstance(message, ReadyResponse) else serialize(message)
-        return web.Response(body=body, headers={"Content-Type": self.content_type})
+        return web.Response(body=self.serialize(message), headers={"Content-Type": self.content_type})
 
 
-def _to_protobuf(message: Message) -> bytes:
+def _to_protobuf(message: Message | ReadyResponse) -> bytes:
     return message.SerializeToString()
 
 
-JSON = Encoding("JSON", JSON_TYPE, from_json, to_json)
+def _to_json(message: Message | ReadyResponse) -> bytes:
+    return message.to_json() if isinstance(message, ReadyResponse) else to_json(message)
+
+
+JSON = Encoding("JSON", JSON_TYPE, from_json, _to_json)
 PROTOBUF = Encoding("binary protobuf", PROTOBUF_TYPE, parse_protobuf, _to_protobuf)
 
 

@@ -28,7 +28,7 @@ Hold: TypeAlias = AbstractAsyncContextManager[None]
 
 def encode_event(event: JobEvent) -> bytes:
     """A WatchJobEventResponse as a line of JSON."""
-    return _line(pb.WatchJobEventResponse.FromString(job_status.encode_event(event)))
+    return _line(job_status.event_message(event))
 
 
 def _line(message: Message) -> bytes:

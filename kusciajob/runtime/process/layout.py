@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 
 OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
-"""A party's own directory for temporary files, by this name to the shim as well: it looks whether one is left empty."""
+"""A party's own directory for temporary files."""
 MAX_NAME_BYTES = 255  # of one path component, on Linux
 PASSAGE = 0o711
 """The mode of a directory that others may pass but not read."""

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from kusciajob.contracts import OutputPiece
-from kusciajob.runtime.process.shim.records import open_regular
+from kusciajob.files.regular import open_regular
 
 TAIL_LINES = 5
 TAIL_BYTES = 2048
@@ -18,7 +18,7 @@ def read(file: Path, offset: int) -> OutputPiece:
     Nothing where the program has put something else in the file's place.
     """
     try:
-        descriptor = open_regular(str(file), os.O_RDONLY)
+        descriptor = open_regular(file)
     except OSError as error:
         if error.errno in (errno.ENOENT, errno.ELOOP, errno.EINVAL, errno.ENXIO):
             return OutputPiece(offset, b"")
@@ -46,7 +46,7 @@ def _data_from(descriptor: int, offset: int) -> int:
 def tail(file: Path) -> str:
     """The last lines of a program's output, at most 2 KiB."""
     try:
-        with open(open_regular(str(file), os.O_RDONLY), "rb") as stream:
+        with open(open_regular(file), "rb") as stream:
             stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
             text = stream.read(TAIL_BYTES).decode(errors="replace")
     except OSError:

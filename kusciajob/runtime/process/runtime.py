@@ -203,9 +203,6 @@ class ProcessRuntime:
 
     async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
         ended = await self._shim.wait(_name(directory))
-        if ended.code == 0 and ended.tidy:
-            # Mostly there is nothing to look at or to remove.
-            return ExitResult(succeeded=True, exit_code=0, ended_at=ended.ended_at)
         return await self._blocking.do(partial(_judge, ended, directory, container))
 
     async def stop(self, key: PartyKey) -> None:
@@ -333,7 +330,7 @@ def _ports_of(template: DeployTemplate) -> int:
 
 def _judge(ended: PartyExit, directory: Path, container: Container | None) -> ExitResult:
     """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
-    shutil.rmtree(directory / layout.TEMPORARY, ignore_errors=True)
+    _empty(directory / layout.TEMPORARY)
     if ended.lost:
         text = "lost: its process was found dead or without supervision after the shim had died"
         return ExitResult(succeeded=False, message=text, is_fault=True)
@@ -351,6 +348,14 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
     return ExitResult(succeeded=False, message=text, detail=tail, exit_code=code, ended_at=ended.ended_at)
+
+
+def _empty(directory: Path) -> None:
+    """Nothing is left in it. One that is empty stays: for a minute after files went, ext4 is slow to create others."""
+    with contextlib.suppress(OSError), os.scandir(directory) as entries:
+        if next(entries, None) is None:
+            return
+    shutil.rmtree(directory, ignore_errors=True)
 
 
 def _signal_name(number: int) -> str:

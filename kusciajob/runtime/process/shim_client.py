@@ -15,9 +15,9 @@ from typing import Any, TypeVar, cast
 import msgspec
 
 from kusciajob.files import descriptors as openfiles
+from kusciajob.files.regular import open_own, open_regular
 from kusciajob.runtime.process import shim
 from kusciajob.runtime.process.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
-from kusciajob.runtime.process.shim.records import open_own, open_regular
 from kusciajob.runtime.process.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shim
 from kusciajob.runtime.process.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
 
@@ -35,19 +35,11 @@ log = logging.getLogger(__name__)
 
 
 class ShimError(Exception):
-    """The shim refused a request; `retryable` when the same request may succeed later."""
-
-    def __init__(self, text: str, *, retryable: bool = False) -> None:
-        super().__init__(text)
-        self.text = text
-        self.retryable = retryable
+    """The shim refused a request; the text tells why."""
 
 
 class ShimUnavailable(ShimError):
     """The shim cannot be started or reached, or this client was closed."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(text, retryable=True)
 
 
 class _Watched(msgspec.Struct, frozen=True):
@@ -316,7 +308,7 @@ class ShimClient:
         if request is None or request.answer.done():
             return
         if message.error is not None:
-            request.answer.set_exception(ShimError(message.error.text, retryable=message.error.retryable))
+            request.answer.set_exception(ShimError(message.error.text))
         else:
             request.answer.set_result(message.result)
 
@@ -394,7 +386,7 @@ class ShimClient:
 
     def _launch(self) -> None:
         main = Path(shim.__file__).with_name("__main__.py")
-        log_file = open_own(str(self._directory / "shim.log"), os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        log_file = open_own(self._directory / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
         try:
             # Not asyncio's subprocess: uvloop forks the whole server for one.
             self._launching = subprocess.Popen(
@@ -423,7 +415,7 @@ class ShimClient:
 
     def _read_log(self) -> str:
         try:
-            with open(open_regular(str(self._directory / "shim.log"), os.O_RDONLY), errors="replace") as file:
+            with open(open_regular(self._directory / "shim.log"), errors="replace") as file:
                 lines = file.read().splitlines()
         except OSError as error:
             return str(error)

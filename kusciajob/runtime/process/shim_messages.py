@@ -15,8 +15,6 @@ class PartyExit(msgspec.Struct, frozen=True):
     ended_at: float
     stopped: bool
     lost: bool
-    tidy: bool = False
-    """Whether it left no temporary files."""
     restarts: int = 0
     """How often it was started again; the end is that of the last run."""
 
@@ -57,7 +55,6 @@ class Done(msgspec.Struct, frozen=True):
 
 class Fault(msgspec.Struct, frozen=True):
     text: str
-    retryable: bool
 
 
 class Message(msgspec.Struct, frozen=True):

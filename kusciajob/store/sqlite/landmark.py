@@ -8,13 +8,13 @@ import asyncio
 import logging
 import os
 import sqlite3
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 from msgspec import Struct
 
+from kusciajob.files.regular import read_regular
 from kusciajob.store.sqlite import sql
 
 logger = logging.getLogger(__name__)
@@ -50,15 +50,9 @@ def file_of(database: Path) -> Path:
 def read(file: Path) -> Landmark | None:
     """The landmark, None where there is none. OSError, ValueError: there is something else."""
     try:
-        descriptor = os.open(file, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return msgspec.json.decode(read_regular(file, MAX_BYTES), type=Landmark)
     except FileNotFoundError:
         return None
-    try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise ValueError("it is no regular file")
-        return msgspec.json.decode(os.read(descriptor, MAX_BYTES), type=Landmark)
-    finally:
-        os.close(descriptor)
 
 
 def write(file: Path, landmark: Landmark) -> None:

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from kusciajob.model.errors import JobDamaged
-from kusciajob.model.status import EventType, JobEvent, damaged_status
+from kusciajob.model.damage import JobDamaged, damaged_status
+from kusciajob.model.status import EventType, JobEvent
 from kusciajob.model.text import shown
 from kusciajob.store.sqlite import rows, sql
 from kusciajob.store.sqlite.packing import pack_status

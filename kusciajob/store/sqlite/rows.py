@@ -5,9 +5,10 @@ from typing import Any, NamedTuple
 
 from msgspec import MsgspecError
 
-from kusciajob.model.errors import InvalidJob, JobDamaged
+from kusciajob.model.damage import JobDamaged, damaged_status
+from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import JobSpec
-from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, JobSummary, TaskState, damaged_status
+from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.model.text import shown
 from kusciajob.store.sqlite.packing import unpack_spec, unpack_status
 
@@ -16,8 +17,6 @@ LAST_SECOND = 253_402_300_799.0
 UNDECODABLE = "\N{REPLACEMENT CHARACTER}"
 """Stands in a text for bytes that are no UTF-8; no job id has it."""
 
-_JOB_STATES = frozenset(state.value for state in JobState)
-_TASK_STATES = frozenset(state.value for state in TaskState)
 
 # Bytes that are no UTF-8 are a ValueError; of a column that holds a number or nothing, a TypeError.
 _NOT_DECODED = (MsgspecError, InvalidJob, ValueError, TypeError, RecursionError)
@@ -148,17 +147,11 @@ def _check_names(job_id: Any, initiator: Any, number: Any) -> None:
 
 def _check(status: JobStatus) -> None:
     """What the rest of the program relies on, beyond the types."""
-    phase = status.phase
-    if phase.state not in _JOB_STATES:
-        raise Unreadable(f"its state is {phase.state}, which is none of a job")
-    moments = [status.created_at, phase.started_at, phase.ended_at]
+    moments = [status.created_at, status.phase.started_at, status.phase.ended_at]
     for task in status.tasks:
-        phase = task.phase
-        if phase.state not in _TASK_STATES:
-            raise Unreadable(f"the state of task {shown(task.alias)} is {phase.state}, which is none of a task")
         if not (0 <= task.progress <= 1 and task.attempt >= 0):
             raise Unreadable(f"progress or attempt of task {shown(task.alias)} is out of range")
-        moments += [task.created_at, phase.started_at, phase.ended_at]
+        moments += [task.created_at, task.phase.started_at, task.phase.ended_at]
     for moment in moments:
         if moment is not None and not 0 <= moment <= LAST_SECOND:
             raise Unreadable(f"one of its times is out of range: {moment:g}")

@@ -9,7 +9,8 @@ from typing import Any
 from msgspec.json import Encoder
 from msgspec.structs import replace
 
-from kusciajob.model.errors import JobDamaged, JobError, JobNotFound, TaskNotFound
+from kusciajob.model.damage import JobDamaged
+from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import entries

@@ -14,12 +14,13 @@ from threading import Thread
 from typing import Any, Concatenate, NamedTuple, ParamSpec, Self, TypeVar
 from weakref import WeakValueDictionary
 
+from cachetools import LRUCache
+
 from kusciajob.contracts import Census, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
-from kusciajob.recent import Recent
 from kusciajob.store import entries
 from kusciajob.store.sqlite import census, database, landmark, sql
 from kusciajob.store.sqlite.damage import DamageLog
@@ -33,8 +34,6 @@ TAIL_EVENTS = 500
 """So many of the newest events are kept in memory."""
 TAIL_BYTES = 32 << 20
 """What they may take, roughly."""
-CACHE_BYTES = 32 << 20
-"""What the jobs in memory may take, roughly."""
 TRUNCATED_AT_ONCE = 1000
 """So many events are forgotten in one transaction, that other calls do not wait long."""
 
@@ -80,7 +79,7 @@ class SqliteStore:
         self._size = self._sizes.total()
         self._landmark.note(self._head, self._size)
         self._tail = Tail(TAIL_EVENTS, TAIL_BYTES)
-        self._cache: Recent[str, Job] = Recent(CACHE_BYTES)
+        self._cache: LRUCache[str, Job] = LRUCache(weight.KEPT_BYTES, weight.job_bytes)
         self._large: WeakValueDictionary[int, JobSpec] = WeakValueDictionary()
         self._reading_large = asyncio.Semaphore(1)
         self._news = asyncio.Event()
@@ -198,7 +197,7 @@ class SqliteStore:
         await asyncio.to_thread(self._writer.join)
         self._reading.close()
         await self._landmark.close()
-        self._cache = Recent(0)  # a closed store answers nothing
+        self._cache = LRUCache(0, weight.job_bytes)  # a closed store answers nothing
         self._wake_waiters()
 
     def _read(self, query: Callable[Concatenate[sqlite3.Connection, P], T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -251,7 +250,7 @@ class SqliteStore:
         if self._gathered:
             self._is_writing = True
             for call in self._gathered:
-                self._cache.drop(call.job_id)
+                self._cache.pop(call.job_id, None)
             self._batches.put(self._gathered)
             self._gathered = []
 
@@ -273,7 +272,7 @@ class SqliteStore:
             if isinstance(result, Job):
                 self._keep(entries.apart(result))
             else:
-                self._cache.drop(call.job_id)  # one batch can create a job and delete it
+                self._cache.pop(call.job_id, None)  # one batch can create a job and delete it
             if call.result.done():  # cancelled
                 continue
             if isinstance(result, Exception):
@@ -292,7 +291,8 @@ class SqliteStore:
             del self._sizes[initiator]
 
     def _keep(self, job: Job) -> None:
-        self._cache.put(job.job_id, job, weight=weight.spec_bytes(job.spec) + weight.status_bytes(job.status))
+        with contextlib.suppress(ValueError):  # too large by itself; no earlier one is there, see `_hand_over`
+            self._cache[job.job_id] = job
 
     def _wake_waiters(self) -> None:
         self._news.set()

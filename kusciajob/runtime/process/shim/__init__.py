@@ -2,7 +2,7 @@
 
 It imports the standard library and itself only, so that it starts in milliseconds. It speaks JSON lines, one object
 each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
-"text", "retryable"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
+"text"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
     hello                                               protocol version, pid, what keeps a party together, and
                                                         whether failed programs are started again

@@ -14,11 +14,11 @@ import sys
 # Isolated mode knows no package directory; appended, so that nothing there hides the standard library.
 sys.path.append(os.path.abspath(f"{__file__}/../../../../.."))
 
+from kusciajob.files.regular import open_own
 from kusciajob.runtime.process.shim import EXIT_LOCKED
 from kusciajob.runtime.process.shim.cgroups import LeftGroups, base_name, find_cgroups
 from kusciajob.runtime.process.shim.descendants import Descendants
 from kusciajob.runtime.process.shim.processes import become_subreaper
-from kusciajob.runtime.process.shim.records import open_own
 from kusciajob.runtime.process.shim.service import Service
 
 

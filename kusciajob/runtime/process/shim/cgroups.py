@@ -11,7 +11,8 @@ import signal
 import time
 from collections.abc import Iterator
 
-from kusciajob.runtime.process.shim.records import log, open_own, open_regular, read_bytes
+from kusciajob.files.regular import open_own, open_regular
+from kusciajob.runtime.process.shim.records import log, read_bytes
 from kusciajob.runtime.process.shim.spawning import RequestError
 
 VERSION_1 = "cgroups (version 1, freezer)"

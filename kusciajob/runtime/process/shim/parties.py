@@ -18,7 +18,6 @@ from kusciajob.runtime.process.shim.records import describe_exit, log, read_reco
 from kusciajob.runtime.process.shim.restarts import Launch, Paused, Restart, spawn_again
 from kusciajob.runtime.process.shim.spawning import RequestError, spawn
 
-TEMPORARY = "tmp"
 RETRY_SECONDS = 1.0
 SWEEP_SECONDS = 0.005
 """What was killed is gone a moment later; nobody tells when."""
@@ -38,7 +37,6 @@ class Party:
         self.kill_at = math.inf
         self.is_group_over = False
         self.is_stopped = False
-        self.is_tidy = False
         self.launch: Launch | None = None
         self.restart: Restart | None = None
         """None: an end is the end."""
@@ -56,23 +54,8 @@ class Party:
             started_at=self.started_at,
             ended_at=ended_at,
             stopped=self.is_stopped,
-            tidy=self.is_tidy,
             restarts=self.restarts,
         )
-
-
-def _is_empty(directory: str) -> bool:
-    """Whether nothing is in it, or it is gone.
-
-    An empty one stays for as long as its job: ext4 creates files slowly for a minute after others were removed.
-    """
-    try:
-        with os.scandir(directory) as entries:
-            return next(entries, None) is None
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
 
 
 def _create_outputs(directory: str, opened: list[int], user: tuple[int, int] | None) -> None:
@@ -257,7 +240,6 @@ class Parties:
                 party.output.limit()
             except OSError as error:
                 log(f"party {party.key}: output not limited: {error}")
-        party.is_tidy = _is_empty(f"{party.directory}/{TEMPORARY}")
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:

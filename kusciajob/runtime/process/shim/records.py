@@ -1,13 +1,13 @@
-"""The files of a party and of the shim. Programs can write where these are, so nothing but a regular file is opened."""
+"""The files of a party and of the shim."""
 
 import contextlib
 import ctypes
-import errno
 import json
 import os
-import stat
 import time
 from typing import Any
+
+from kusciajob.files.regular import open_own, open_regular
 
 MAX_LOG_BYTES = 1 << 20
 BLOCK_BYTES = 4096
@@ -23,29 +23,6 @@ def log(text: str) -> None:
         if os.fstat(2).st_size > MAX_LOG_BYTES:
             os.ftruncate(2, 0)
         os.write(2, line.encode(errors="backslashreplace"))
-
-
-def open_regular(path: str, flags: int) -> int:
-    """A descriptor of a regular file. Raises OSError, EINVAL for anything else that a program may have put there.
-
-    A FIFO would hang the caller, a link would lead it to a file of somebody else.
-    """
-    fd = os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
-    if stat.S_ISREG(os.fstat(fd).st_mode):
-        return fd
-    os.close(fd)
-    raise OSError(errno.EINVAL, "not a regular file", path)
-
-
-def open_own(path: str, flags: int) -> int:
-    """The same for a file that is only ours: what else has its name is removed, directories stay. Raises OSError."""
-    try:
-        return open_regular(path, flags)
-    except OSError:
-        if stat.S_ISREG(os.lstat(path).st_mode):
-            raise
-        os.unlink(path)
-        return open_regular(path, flags)
 
 
 def read_bytes(path: str, limit_bytes: int | None = None) -> bytes:
@@ -101,7 +78,6 @@ def describe_exit(
     ended_at: float,
     stopped: bool = False,
     lost: bool = False,
-    tidy: bool = False,
     restarts: int = 0,
 ) -> dict[str, Any]:
     """The exit record; a negative code is the number of the signal that ended the program."""
@@ -114,7 +90,6 @@ def describe_exit(
         "ended_at": ended_at,
         "stopped": stopped,
         "lost": lost,
-        "tidy": tidy,
         "restarts": restarts,
     }
 

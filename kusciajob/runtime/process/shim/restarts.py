@@ -9,8 +9,8 @@ import time
 from collections.abc import Callable
 from typing import Generic, NamedTuple, Protocol, TypeVar
 
+from kusciajob.files.regular import open_regular
 from kusciajob.runtime.process.shim.outputs import OUTPUT_NAMES
-from kusciajob.runtime.process.shim.records import open_regular
 
 MAX_PAUSE_SECONDS = 300.0
 

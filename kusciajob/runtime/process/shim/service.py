@@ -24,18 +24,6 @@ READ_BYTES = 256 << 10
 FIRST_CLIENT_SECONDS = 2.0
 FAULT_PAUSE_SECONDS = 0.1
 NO_ID = 2**32 - 1
-RETRYABLE = frozenset(
-    (
-        errno.EAGAIN,
-        errno.ENOMEM,
-        errno.EMFILE,
-        errno.ENFILE,
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.ETXTBSY,
-        errno.EIO,
-    )
-)
 
 
 def take(request: dict[str, Any], name: str, kind: type | tuple[type, ...]) -> Any:
@@ -221,12 +209,12 @@ class Service:
                 self._send(client, {"id": number, "result": result})
             return
         except RequestError as refusal:
-            error = {"errno": refusal.number, "text": str(refusal), "retryable": refusal.number in RETRYABLE}
+            error = {"errno": refusal.number, "text": str(refusal)}
         except (ValueError, RecursionError) as fault:
-            error = {"errno": errno.EINVAL, "text": f"request refused: {fault}", "retryable": False}
+            error = {"errno": errno.EINVAL, "text": f"request refused: {fault}"}
         except Exception as fault:
             log(f"fault while serving a request: {type(fault).__name__}: {fault}")
-            error = {"errno": errno.EIO, "text": f"shim fault: {fault}", "retryable": False}
+            error = {"errno": errno.EIO, "text": f"shim fault: {fault}"}
         self._send(client, {"id": number, "error": error})
 
     def _serve(self, client: Client, request: dict[str, Any]) -> dict[str, Any] | None:
