@@ -10,7 +10,7 @@ from tests.support.builders import new_job
 from tests.support.streams import opened_hub
 
 JOBS = 30
-HEAVY = "x" * (4 << 20)
+HEAVY = "x" * (1 << 20)
 """One text for all of them: it weighs much and takes little."""
 
 
