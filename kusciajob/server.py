@@ -23,10 +23,8 @@ from kusciajob.contracts import DomainFacts, ImageSource, JobStore, PartyKey, Pa
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
-from kusciajob.operations import datadir
-from kusciajob.operations.metrics import Metrics
+from kusciajob.operations import datadir, formats
 from kusciajob.operations.observation import Observation
-from kusciajob.operations.story import Spans, Story
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -39,6 +37,8 @@ from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
 from kusciajob.store.sqlite.store import SqliteStore
+from kusciajob.telemetry.metrics import Metrics
+from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
@@ -100,6 +100,7 @@ class Server:
         host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
+        formats.check(settings.data_dir)
         datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
@@ -271,7 +272,7 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     if not endpoint:
         return None
     try:
-        from kusciajob.operations.tracing import Tracing  # noqa: PLC0415
+        from kusciajob.telemetry.tracing import Tracing  # noqa: PLC0415
     except ModuleNotFoundError as error:
         raise TracingUnavailable(
             f"setting otlp_endpoint is {endpoint!r}, but OpenTelemetry is not installed ({error}): "

@@ -16,8 +16,9 @@ from prometheus_client.parser import text_string_to_metric_families
 from kusciajob.cli.settings import settings
 from kusciajob.model.status import JobState
 from kusciajob.model.transitions import OPERATION_TABLE, Effect, Operation, job_moves
-from kusciajob.operations.metrics import Metrics
+from kusciajob.operations import formats
 from kusciajob.operations.observation import Observation
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.wire.status import Code
 
 ROOT = Path(__file__).parents[1]
@@ -120,6 +121,7 @@ PARTS = {
     "docs/operating.md": {"settings": lambda: CliRunner().invoke(settings).output, "metrics": metrics},
     "docs/errors.md": {"codes": codes},
     "docs/benchmarks.md": {"benchmarks": benchmarks},
+    "docs/upgrade.md": {"formats": formats.table},
 }
 
 

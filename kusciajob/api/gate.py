@@ -9,7 +9,7 @@ from urllib.parse import unquote
 
 from msgspec import Struct
 
-from kusciajob.operations.metrics import CallMeter, Metrics
+from kusciajob.telemetry.metrics import CallMeter, Metrics
 
 RESERVED_DESCRIPTORS = 32
 DESCRIPTOR_SECONDS = 0.05

@@ -9,7 +9,7 @@ import click
 
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import EXIT_FAILED, CommandError
-from kusciajob.operations import datadir
+from kusciajob.operations import datadir, formats
 from kusciajob.operations.doctor import Level, examine, set_damage_aside
 
 
@@ -35,6 +35,8 @@ def doctor(data_dir: Path, is_repair: bool, output: str) -> int:
     found = []
     try:
         with datadir.held(data_dir) if is_repair else nullcontext():
+            if is_repair:
+                formats.check(data_dir)
             for finding in chain(set_damage_aside(data_dir) if is_repair else (), examine(data_dir)):
                 found.append(finding)
                 if output != "json":

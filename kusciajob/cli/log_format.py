@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from kusciajob.cli import terminal
-from kusciajob.operations import request
+from kusciajob.telemetry import request
 
 FIELDS = ("job", "task", "party", "attempt", "domain", "caller", "state", "exit_code", "seconds", "reason")
 """What a line may be about, beside the request during which it was written: `request`."""

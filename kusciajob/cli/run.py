@@ -24,8 +24,8 @@ from kusciajob.cli.texts import FINAL_STATES
 from kusciajob.client.connection import Connection
 from kusciajob.config import Settings
 from kusciajob.operations import datadir
-from kusciajob.operations.log_writer import LogWriter
 from kusciajob.runtime.process.layout import PASSAGE
+from kusciajob.telemetry.log_writer import LogWriter
 
 HOST = "127.0.0.1"
 # The server is there for this process only.

@@ -18,7 +18,7 @@ from kusciajob.cli.greeting import greeting
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.config import Settings
 from kusciajob.files import descriptors as openfiles
-from kusciajob.operations.log_writer import LogWriter
+from kusciajob.telemetry.log_writer import LogWriter
 
 logger = logging.getLogger(__name__)
 

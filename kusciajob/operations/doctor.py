@@ -11,6 +11,7 @@ from pathlib import Path
 from msgspec import MsgspecError, Struct
 
 from kusciajob.model.status import ACTIVE, Job, TaskState
+from kusciajob.operations import formats
 from kusciajob.runtime.process.shim_probe import ask_shim
 from kusciajob.store.sqlite import database, landmark, repair, report, sql
 
@@ -36,6 +37,7 @@ def examine(directory: Path) -> Iterator[Finding]:
     """All findings, one by one; an unreadable database ends them."""
     yield _space(directory)
     yield _shim(directory)
+    yield from (Finding(Level.PROBLEM, sentence) for sentence in formats.newer(directory))
     file = directory / "jobs.db"
     if not file.exists():
         lost = landmark.file_of(file).exists()

@@ -10,8 +10,8 @@ from pathlib import Path
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model.errors import StoreFailed
-from kusciajob.operations.metrics import Metrics
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.telemetry.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 

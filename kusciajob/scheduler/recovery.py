@@ -8,9 +8,9 @@ from msgspec import Struct
 from kusciajob.contracts import Clock, JobStore, Runtime
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import ACTIVE, EventType, Job, JobEvent
-from kusciajob.operations.story import of_party
 from kusciajob.scheduler.supervisor import until_done
 from kusciajob.scheduler.worker import active_parties
+from kusciajob.telemetry.story import of_party
 
 SEARCHED_EVENTS = 20_000
 """So many of the newest events are looked through for the tasks of deleted jobs that left something."""

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import Clock, ExitResult, PartyKey, PartySpec, Runtime, StartFailed
 from kusciajob.model.transitions import PartyEvent
-from kusciajob.operations.story import LOG_ONLY, Story, of_party
+from kusciajob.telemetry.story import LOG_ONLY, Story, of_party
 
 logger = logging.getLogger(__name__)
 

@@ -24,10 +24,10 @@ from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAp
 from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, Unstarted
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
-from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
+from kusciajob.telemetry.story import LOG_ONLY, Story
 
 logger = logging.getLogger(__name__)
 

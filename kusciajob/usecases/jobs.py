@@ -27,7 +27,7 @@ from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.text import listed, shown
 from kusciajob.model.transitions import Operation
-from kusciajob.operations.story import LOG_ONLY, Story
+from kusciajob.telemetry.story import LOG_ONLY, Story
 
 TASK_ID_SUFFIX_BYTES = 6
 CREATE_TRIES = 100

@@ -7,8 +7,8 @@ from kusciajob.contracts import Clock, JobStore
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.status import JobSummary
-from kusciajob.operations.story import LOG_ONLY, Story
 from kusciajob.scheduler.supervisor import pause
+from kusciajob.telemetry.story import LOG_ONLY, Story
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from kusciajob.api.grpc.handlers import generic_handler
 from kusciajob.api.grpc.server import JOB_SERVICE
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.events.hub import Hub
-from kusciajob.operations.metrics import Metrics
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support import steps

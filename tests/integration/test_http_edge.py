@@ -24,7 +24,7 @@ from kusciajob.contracts import Form, HubClosed, Published
 from kusciajob.events.ring import SharedEvent
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent
-from kusciajob.operations.metrics import Metrics
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import new_job

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from kusciajob.runtime.process import shim
@@ -135,7 +136,7 @@ async def test_exit_code_is_told_and_recorded(client: ShimClient, party: Party, 
 
     assert (ended.code, ended.signal, ended.stopped, ended.lost) == (code, None, False, False)
     assert ended.started_at <= ended.ended_at <= ended.started_at + 30
-    assert PartyExit(**party.recorded_exit()) == ended  # type: ignore[arg-type]
+    assert msgspec.convert(party.recorded_exit(), PartyExit) == ended
     assert party.stdout() == "out\n"
     assert (party.directory / "stderr.log").read_text() == "err\n"
     assert stat.S_IMODE((party.directory / "stdout.log").stat().st_mode) == 0o600

@@ -4,7 +4,6 @@ import asyncio
 import json
 import logging
 import os
-import socket
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from kusciajob.runtime.process.shim_client import ShimClient, ShimError
+from tests.support.earlier import connected
 from tests.support.polling import eventually
 from tests.support.processes import is_alive, pid_of
+from tests.support.program import assert_refused, kusciajob
 
 # Its `hello` said nothing of restarts, and it took no notice of fields that came later.
 EARLIER = """
@@ -29,7 +30,6 @@ class Service(service.Service):
             request.pop(name, None)
         answer = super()._serve(client, request)
         if request["op"] == "hello":
-            del answer["restarts"]
             answer["version"] = version
         return answer
 
@@ -51,12 +51,10 @@ def start_as_earlier_server(data: Path, directory: Path) -> None:
     directory.mkdir()
     request = {"id": 1, "op": "start", "key": "running", "argv": ["/bin/sh", "-c", WAIT, "sh", str(directory.parent)]}
     request |= {"env": ENV, "cwd": str(directory), "dir": str(directory)}
-    place = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as sock:
-        sock.connect(f"/proc/self/fd/{place}/shim.sock")  # a socket's path holds 108 bytes at most
-        sock.sendall(json.dumps(request).encode() + b"\n")
-        assert '"state": "running"' in sock.makefile().readline()
-    os.close(place)
+    with connected(data) as stream:
+        stream.write(json.dumps(request).encode() + b"\n")
+        stream.flush()
+        assert b'"state": "running"' in stream.readline()
 
 
 async def start(client: ShimClient, directory: Path, *, max_restarts: int) -> None:
@@ -135,7 +133,42 @@ async def test_one_that_knows_no_users_starts_nothing_as_another_while_it_is_bus
 @pytest.mark.parametrize("client", [99], indirect=True)
 async def test_one_of_a_later_version_is_left_alone_with_both_versions_told(client: ShimClient, tmp_path: Path) -> None:
     start_as_earlier_server(tmp_path / "data", tmp_path / "running")
-    with pytest.raises(ShimError, match="speaks version 99, this program 2"):
+    with pytest.raises(ShimError, match="speaks version 99, this program knows versions up to 3: run the newer"):
         await client.connect()
     assert not (tmp_path / "running" / "exit.json").exists()
     client.shim_pid = json.loads((tmp_path / "running" / "party.json").read_text())["pid"]
+
+
+async def test_a_server_does_not_start_beside_one_of_a_later_version(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    launch_earlier(data, 99)
+    start_as_earlier_server(data, tmp_path / "running")
+
+    assert_refused(
+        await asyncio.to_thread(kusciajob, "serve", "--data-dir", data, "--grpc-port", 0, "--http-port", -1),
+        f"{data}/shim.sock has version 99, this program knows versions up to 3: run the newer program",
+    )
+
+    assert not (data / "jobs.db").exists()
+    pid = json.loads((tmp_path / "running" / "party.json").read_text())["pid"]
+    assert is_alive(pid)
+    (tmp_path / "go").touch()
+    await eventually(lambda: not is_alive(pid))
+
+
+@pytest.mark.parametrize("client", [3], indirect=True)
+async def test_an_end_that_a_later_shim_has_recorded_is_lost_to_this_one_and_kept(
+    client: ShimClient, tmp_path: Path
+) -> None:
+    directory = tmp_path / "ended"
+    directory.mkdir()
+    record = json.dumps({"version": 99, "key": "ended", "outcome": ["of", "another", "form"]})
+    (directory / "exit.json").write_text(record)
+    await client.connect()
+
+    state = await client.recover("ended", directory)
+
+    assert state.state == "lost"
+    assert state.exit is not None
+    assert state.exit.cause.startswith("lost: its exit.json has version 99, this program knows versions up to 3:")
+    assert (directory / "exit.json").read_text() == record

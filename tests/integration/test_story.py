@@ -68,7 +68,7 @@ async def test_a_failure_is_told_with_its_exit_code_and_without_what_the_program
 async def test_a_stop_is_told_with_who_asked_and_why_on_one_line_of_bounded_length(server: RunningServer) -> None:
     await create(server.stub, shell("stopped", "exec sleep 600"))
     await in_state(server.stub, "stopped", "Running")
-    reason = 'too slow\n{"logger": "kusciajob.operations.story", "message": "forged"}\x1b[2J' + "x" * 5000
+    reason = 'too slow\n{"logger": "kusciajob.telemetry.story", "message": "forged"}\x1b[2J' + "x" * 5000
     await server.stub.StopJob(pb.StopJobRequest(job_id="stopped", reason=reason))
     await until_told(server, "stopped", "job ended")
     (stop,) = told(server, "stopped", message="job stopped")

@@ -173,9 +173,9 @@ async def test_without_the_setting_nothing_of_it_is_imported(tmp_path: Path) -> 
         await server.stub.DeleteJob(pb.DeleteJobRequest(job_id="plain"))
         await eventually(lambda: "job deleted" in server.log.read_text())
         log = server.log.read_text()
-    assert "kusciajob.operations.story" in log
+    assert "kusciajob.telemetry.story" in log
     assert "opentelemetry" not in log
-    assert "kusciajob.operations.tracing" not in log
+    assert "kusciajob.telemetry.tracing" not in log
 
 
 async def test_a_server_without_the_extra_says_what_to_install(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 from tests.support.polling import eventually
 from tests.support.server import RunningServer
 
-STORY = "kusciajob.operations.story"
+STORY = "kusciajob.telemetry.story"
 
 
 def told(server: RunningServer, job_id: str = "", *, message: str = "") -> list[dict[str, Any]]:

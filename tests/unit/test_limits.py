@@ -9,13 +9,13 @@ from kusciajob.api.gate import LimitReached, Limits, Quota, host_of, open_gates
 from kusciajob.contracts import OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobExists, TooManyJobs
-from kusciajob.operations.metrics import Metrics
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.runtime.process.shim.records import limit_output
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.security import delays
 from kusciajob.security.delays import FailureDelays
 from kusciajob.store.memory import MemoryStore
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.builders import job_spec
 from tests.support.clock import ManualClock

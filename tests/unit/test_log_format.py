@@ -6,7 +6,7 @@ import sys
 from contextvars import copy_context
 
 from kusciajob.cli.log_format import JsonFormatter, TextFormatter
-from kusciajob.operations import request
+from kusciajob.telemetry import request
 
 
 def record(message: str, *arguments: object, **fields: object) -> logging.LogRecord:

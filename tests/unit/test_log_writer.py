@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kusciajob.operations.log_writer import LogWriter
+from kusciajob.telemetry.log_writer import LogWriter
 from tests.support.polling import PATIENCE_SECONDS, eventually_sync
 
 MOST_BYTES = 10_000

@@ -6,11 +6,11 @@ import pytest
 
 from kusciajob.events.hub import Hub
 from kusciajob.operations import observation
-from kusciajob.operations.metrics import Metrics
 from kusciajob.operations.observation import Observation
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.store.memory import MemoryStore
+from kusciajob.telemetry.metrics import Metrics
 from tests.support.builders import new_job
 from tests.support.clock import ManualClock
 from tests.support.runtimes import ManualRuntime

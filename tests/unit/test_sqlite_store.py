@@ -334,8 +334,8 @@ def test_a_migration_that_fails_changes_nothing(path: Path) -> None:
         with pytest.raises(sqlite3.OperationalError):
             database.migrate(connection, ["CREATE TABLE a (x);", "CREATE TABLE b (x);\nCREATE TABLE a (x);"])
 
-        assert connection.execute("PRAGMA user_version").fetchone() == (1,)
-        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == [("a",)]
+        assert connection.execute("PRAGMA user_version").fetchone() == (0,)
+        assert connection.execute("SELECT name FROM sqlite_schema").fetchall() == []
 
 
 def test_a_file_that_is_no_database_is_named(path: Path) -> None:

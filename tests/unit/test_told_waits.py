@@ -12,7 +12,7 @@ from tests.support.runtimes import ManualRuntime
 
 
 async def test_a_reason_that_comes_back_is_not_told_again(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, logger="kusciajob.operations.story")
+    caplog.set_level(logging.INFO, logger="kusciajob.telemetry.story")
     runtime = ManualRuntime()
     async with opened_house(runtime) as house:
         runtime.allocate_error = NoCapacity("waiting for one thing")

@@ -4,8 +4,8 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
-from kusciajob.operations import request
-from kusciajob.operations.request import REQUEST_ID, TRACEPARENT
+from kusciajob.telemetry import request
+from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 

@@ -33,11 +33,11 @@ from kusciajob.api.http.messages import (
 )
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
 from kusciajob.contracts import HubClosed, Published
-from kusciajob.operations.metrics import CONTENT_TYPE, CallMeter
-from kusciajob.operations.request import REQUEST_ID, TRACEPARENT, begin
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
+from kusciajob.telemetry.metrics import CONTENT_TYPE, CallMeter
+from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT, begin
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.wire.status import Code, code_and_message
 

@@ -13,8 +13,8 @@ from kusciajob.api.http.messages import JSON_TYPE
 from kusciajob.contracts import HubClosed, Published
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.model.status import JobEvent
-from kusciajob.operations.request import REQUEST_ID, present
 from kusciajob.security.errors import Unauthenticated
+from kusciajob.telemetry.request import REQUEST_ID, present
 from kusciajob.wire import job_status
 from kusciajob.wire.json import to_json
 

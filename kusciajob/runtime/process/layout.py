@@ -16,9 +16,9 @@ from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
-from kusciajob.operations.story import of_party
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
 from kusciajob.runtime.rendering import certificate_files, render, trace_collector
+from kusciajob.telemetry.story import of_party
 from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)

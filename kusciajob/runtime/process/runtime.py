@@ -332,7 +332,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
     _empty(directory / layout.TEMPORARY)
     if ended.lost:
-        text = "lost: its process was found dead or without supervision after the shim had died"
+        text = ended.cause or "lost: its process was found dead or without supervision after the shim had died"
         return ExitResult(succeeded=False, message=text, is_fault=True)
     code = ended.code if ended.signal is None else SIGNALLED + ended.signal
     if code == 0:

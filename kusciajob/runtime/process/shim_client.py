@@ -19,10 +19,18 @@ from kusciajob.files.regular import open_own, open_regular
 from kusciajob.runtime.process import shim
 from kusciajob.runtime.process.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.process.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shim
-from kusciajob.runtime.process.shim_messages import Done, Hello, Message, PartyExit, PartyState, Running, RunningParty
+from kusciajob.runtime.process.shim_messages import (
+    VERSION_WITH_USERS,
+    Done,
+    Hello,
+    Message,
+    PartyExit,
+    PartyState,
+    Running,
+    RunningParty,
+)
 
 HELLO_ID = 0
-VERSION_WITH_USERS = 2
 CONNECT_SECONDS = 10.0
 LEAVING_SECONDS = 2.0
 """How long a shim of an earlier version that should leave is not connected to."""
@@ -169,7 +177,7 @@ class ShimClient:
 
         ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
         """
-        if not self._shim_restarts:
+        if self._shim_version < PROTOCOL_VERSION:
             await self._replace_earlier()
         payload: dict[str, Any] = {
             "argv": argv,
@@ -262,7 +270,7 @@ class ShimClient:
     async def _replace_earlier(self) -> None:
         """An idle shim of an earlier version leaves when nobody is connected; one of this version follows it."""
         async with self._replacing:
-            if self._shim_restarts or await self.list():
+            if self._shim_version >= PROTOCOL_VERSION or await self.list():
                 return
             log.info("the shim is of an earlier version and runs nothing: it is replaced")
             self._declined_until = asyncio.get_running_loop().time() + LEAVING_SECONDS
@@ -345,13 +353,14 @@ class ShimClient:
         except asyncio.CancelledError:
             transport.abort()
             raise
-        if not hello.restarts and asyncio.get_running_loop().time() < self._declined_until:
+        if hello.version < PROTOCOL_VERSION and asyncio.get_running_loop().time() < self._declined_until:
             transport.abort()  # else it would stay for us
             return False
-        if hello.version not in (1, PROTOCOL_VERSION):
+        if hello.version > PROTOCOL_VERSION:
             transport.abort()
             raise ShimUnavailable(
-                f"the running shim of {self._directory} speaks version {hello.version}, this program {PROTOCOL_VERSION}"
+                f"the running shim of {self._directory} speaks version {hello.version}, this program knows versions up "
+                f"to {PROTOCOL_VERSION}: run the newer program; what the shim runs goes on"
             )
         if hello.pid != self.shim_pid:
             log.info("the shim is process %d, a party is kept together by %s", hello.pid, hello.containment)
@@ -359,7 +368,7 @@ class ShimClient:
         unanswered = [request.line for request in self._requests.values()]
         self._outgoing.clear()
         self._connection, self._transport, self.shim_pid = connection, transport, hello.pid
-        self._shim_version, self._shim_restarts = hello.version, hello.restarts
+        self._shim_version, self._shim_restarts = hello.version, hello.can_restart
         # First what the last connection may have missed; the shim answers in order.
         for key, watched in self._parties.items():
             if not watched.exit.done():

@@ -4,6 +4,9 @@ from typing import Literal
 
 import msgspec
 
+VERSION_WITH_USERS = 2
+VERSION_WITH_RESTARTS = 3
+
 
 class PartyExit(msgspec.Struct, frozen=True):
     """How a party ended, as exit.json has it. A lost one was left by a killed shim: neither code nor signal."""
@@ -17,6 +20,8 @@ class PartyExit(msgspec.Struct, frozen=True):
     lost: bool
     restarts: int = 0
     """How often it was started again; the end is that of the last run."""
+    cause: str = ""
+    """Why it is lost, where that is not the usual cause."""
 
 
 class PartyState(msgspec.Struct, frozen=True):
@@ -42,7 +47,12 @@ class Hello(msgspec.Struct, frozen=True):
     containment: str = "descent (by a shim of an earlier version)"
     """What keeps a party's programs together."""
     restarts: bool = False
-    """Whether it starts failed programs again, and writes a notice; one of an earlier version does neither."""
+    """Said by late shims of version 2 only: that they know already what version 3 brought."""
+
+    @property
+    def can_restart(self) -> bool:
+        """Whether it starts failed programs again, and writes a notice."""
+        return self.restarts or self.version >= VERSION_WITH_RESTARTS
 
 
 class Running(msgspec.Struct, frozen=True):

@@ -53,17 +53,19 @@ def migrations() -> list[str]:
 
 
 def migrate(connection: sqlite3.Connection, scripts: Sequence[str]) -> None:
-    """Bring the database to the newest schema, each step as a whole. NewerSchema: it is beyond the last script."""
+    """Bring the database to the newest schema, by all steps or by none. NewerSchema: it is beyond the last script."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):
         raise NewerSchema(
             f"its schema has version {version}, this program knows versions up to {len(scripts)}: "
             "run the newer program, or use another data directory"
         )
-    for number, script in enumerate(scripts[version:], version + 1):
-        try:
-            connection.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
-        except sqlite3.Error:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
-            raise
+    if version == len(scripts):
+        return
+    steps = "\n".join(scripts[version:])
+    try:
+        connection.executescript(f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {len(scripts)};\nCOMMIT;")
+    except sqlite3.Error:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise

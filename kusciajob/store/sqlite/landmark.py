@@ -24,6 +24,8 @@ SECONDS = 1.0
 SKIPPED_REVISIONS = 1_000_000
 """Far more than can be committed before the landmark follows: a number given then is not given again."""
 MAX_BYTES = 4096
+VERSION = 1
+"""Of the file's format."""
 
 
 class Landmark(Struct, frozen=True):
@@ -32,6 +34,7 @@ class Landmark(Struct, frozen=True):
     database: str
     revision: int
     jobs: int
+    version: int = VERSION
 
 
 class Loss(NamedTuple):

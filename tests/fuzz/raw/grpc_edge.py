@@ -16,7 +16,7 @@ from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.handlers import generic_handler
 from kusciajob.api.grpc.server import SERVICES
 from kusciajob.api.grpc.uploads import Uploads
-from kusciajob.operations.metrics import Metrics
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.jobs import MASTER, Caller
 from tests.fuzz.raw.contract import check_answer
 from tests.fuzz.raw.requests import good_requests

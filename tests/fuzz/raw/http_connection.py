@@ -10,7 +10,7 @@ from kusciajob.api.calls import build_calls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.routes import ROUTES
-from kusciajob.operations.metrics import Metrics
+from kusciajob.telemetry.metrics import Metrics
 from tests.fuzz.raw.requests import good_requests
 from tests.fuzz.raw.world import finish, opened_world
 

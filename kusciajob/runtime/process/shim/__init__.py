@@ -1,11 +1,10 @@
 """The daemon that owns the party processes of one data directory and outlives the server.
 
-It imports the standard library and itself only, so that it starts in milliseconds. It speaks JSON lines, one object
-each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id", "error": {"errno",
-"text"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
+It imports the standard library, itself and files/regular only, so that it starts in milliseconds. It speaks JSON
+lines, one object each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id",
+"error": {"errno", "text"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
-    hello                                               protocol version, pid, what keeps a party together, and
-                                                        whether failed programs are started again
+    hello                                               protocol version, pid, and what keeps a party together
     start    key argv env cwd dir [output_limit_bytes] [user]
                                                         spawns the party, or answers its state if it ever was
              [max_restarts pause_seconds]               and again after a failure, so often, after pauses that double
@@ -18,11 +17,12 @@ A party's `dir` gets stdout.log (created first: where it is missing nothing was 
 (who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.
 """
 
-PROTOCOL_VERSION = 2
-"""Of which 1 does not know `user`: a shim of that version runs programs as itself.
+PROTOCOL_VERSION = 3
+"""Of requests, answers and records: each change of one of them makes it one more. A server knows all up to its own.
 
-Early ones of version 2 take no notice of `max_restarts`, `pause_seconds` and `notice`: there every program runs once,
-as their answer to `hello` tells by leaving out `restarts`.
+Version 1 does not know `user`: it runs programs as itself. Version 2 knows it, and its late shims also `max_restarts`,
+`pause_seconds` and `notice`, as their answer to `hello` tells by `restarts`; the others take no notice of these. From
+version 3 on all know them, and a record says its version.
 """
 EXIT_LOCKED = 3
 MAX_REQUEST_BYTES = 8 << 20

@@ -9,12 +9,20 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from kusciajob.runtime.process.shim import PROTOCOL_VERSION
 from kusciajob.runtime.process.shim.cgroups import Cgroups, LeftGroups
 from kusciajob.runtime.process.shim.descendants import Descendants
 from kusciajob.runtime.process.shim.orphans import Orphans
 from kusciajob.runtime.process.shim.outputs import OUTPUT_NAMES, Output, Outputs
 from kusciajob.runtime.process.shim.processes import MARKER, marker_of, send_signal
-from kusciajob.runtime.process.shim.records import describe_exit, log, read_record, write_exit, write_record
+from kusciajob.runtime.process.shim.records import (
+    describe_exit,
+    log,
+    newer_version,
+    read_record,
+    write_exit,
+    write_record,
+)
 from kusciajob.runtime.process.shim.restarts import Launch, Paused, Restart, spawn_again
 from kusciajob.runtime.process.shim.spawning import RequestError, spawn
 
@@ -159,6 +167,7 @@ class Parties:
     def _record_start(self, party: Party, *, spawned_after: float) -> None:
         # One write behind the spawn is enough: until then the marker in the environment finds the process.
         record = {
+            "version": PROTOCOL_VERSION,
             "key": party.key,
             "pid": party.pid,
             "boot_id": self._orphans.boot_id,
@@ -322,16 +331,32 @@ class Parties:
         had_group = self._left.end(key)
         if not had_group:
             if record := read_record(f"{directory}/exit.json"):
-                return describe_ended(record)
+                return describe_ended(_as_known(key, record))
             if not os.path.lexists(f"{directory}/stdout.log"):
                 return {"state": "unknown"}
         spawned = read_record(f"{directory}/party.json") or {}
+        if newer_version(spawned):
+            spawned = {}  # the marker in the environment finds the process all the same
         self._orphans.kill(marker_of(key, directory), spawned)
         now = time.time()
         started_at = _as_time(spawned.get("started_at"), now)
         record = describe_exit(key, code=None, started_at=started_at, ended_at=now, lost=True)
         self._write_exit(directory, record)
         return describe_ended(record)
+
+
+def _as_known(key: str, record: dict[str, Any]) -> dict[str, Any]:
+    """The record of an end. In place of a later shim's: lost; the file stays, for the program that can read it."""
+    version = newer_version(record)
+    if version is None:
+        return record
+    cause = (
+        f"lost: its exit.json has version {version}, this program knows versions up to {PROTOCOL_VERSION}: "
+        "a newer program has written it and can read it"
+    )
+    log(f"party {key}: {cause}")
+    now = time.time()
+    return describe_exit(key, code=None, started_at=now, ended_at=now, lost=True) | {"cause": cause}
 
 
 def _as_time(value: object, now: float) -> float:

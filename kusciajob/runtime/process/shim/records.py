@@ -8,11 +8,14 @@ import time
 from typing import Any
 
 from kusciajob.files.regular import open_own, open_regular
+from kusciajob.runtime.process.shim import PROTOCOL_VERSION
 
 MAX_LOG_BYTES = 1 << 20
 BLOCK_BYTES = 4096
 READ_BYTES = 64 << 10
 MAX_RECORD_BYTES = 64 << 10
+TOO_LARGE = 10**9
+"""For a version: what says so was written by a program of a party."""
 FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 
 
@@ -42,6 +45,12 @@ def read_bytes(path: str, limit_bytes: int | None = None) -> bytes:
     except OSError:
         return b""
     return b"".join(chunks)
+
+
+def newer_version(record: dict[str, Any]) -> int | None:
+    """The version of a record that a later shim has written; None for one that this shim can read."""
+    version = record.get("version", 1)
+    return version if isinstance(version, int) and PROTOCOL_VERSION < version < TOO_LARGE else None
 
 
 def read_record(path: str) -> dict[str, Any] | None:
@@ -83,6 +92,7 @@ def describe_exit(
     """The exit record; a negative code is the number of the signal that ended the program."""
     is_signal = code is not None and code < 0
     return {
+        "version": PROTOCOL_VERSION,
         "key": key,
         "code": None if is_signal else code,
         "signal": -code if code is not None and is_signal else None,

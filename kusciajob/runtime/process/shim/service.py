@@ -231,7 +231,7 @@ class Service:
                 return {"parties": [{"key": party.key, **party.describe()} for party in parties]}
             case "hello":
                 kind = self._parties.containment.kind
-                return {"version": PROTOCOL_VERSION, "pid": os.getpid(), "containment": kind, "restarts": True}
+                return {"version": PROTOCOL_VERSION, "pid": os.getpid(), "containment": kind}
         raise RequestError(errno.EINVAL, f"unknown op {str(request.get('op'))[:80]!r}")
 
     def _start(self, request: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from kusciajob.model import planner
 from kusciajob.model.status import ACTIVE, Ended, Job, JobState, JobStatus, JobSummary, TaskStatus, Unstarted
 from kusciajob.model.text import cut, listed
 from kusciajob.model.transitions import Operation
-from kusciajob.operations import request
+from kusciajob.telemetry import request
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,2 @@
+-- No table changes. From here on the JSON of a status has `traceparent` and `restarted_at`; the number keeps an earlier
+-- program from writing a status back without them.

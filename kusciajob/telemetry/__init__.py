@@ -1,0 +1,1 @@
+"""What the server tells of itself while it works: the log, traces, metrics."""
