@@ -8,7 +8,7 @@ DEMO   := .demo
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check coverage release-check bench bench-full fmt proto docs clean
+.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check coverage release-check mutants bench bench-full fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +76,15 @@ check: $(VENV)/.ready ## lint, types, import contracts, generated parts, documen
 
 release-check: ## build sdist and wheel, install the wheel into an empty environment and run a job there
 	PYTHON=$(PYTHON) scripts/release_check.sh
+
+# How long; 0: until all is tried. What: files and directories, none for those that scripts/mutants.py names.
+MINUTES ?= 10
+MUTATED ?=
+
+mutants: $(VENV)/.ready ## change the code in one place after the other and print what no test notices (MINUTES=10, MUTATED=<paths>)
+	@$(BIN)/python -c 'import cosmic_ray' 2>/dev/null || \
+	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
+	$(BIN)/python scripts/mutants.py --minutes $(MINUTES) $(MUTATED)
 
 bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
 	$(BIN)/python -m benchmarks

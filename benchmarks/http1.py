@@ -5,7 +5,8 @@ import select
 import socket
 import time
 
-from benchmarks.h2 import PATIENCE_SECONDS, READ_BYTES, Load, LoadError
+from benchmarks.h2 import Load, LoadError
+from tests.support.http2 import PATIENCE_SECONDS, READ_BYTES
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 

@@ -12,10 +12,11 @@ from statistics import median
 from time import perf_counter, process_time
 
 from benchmarks import http1, jobs
-from benchmarks.h2 import PATIENCE_SECONDS, Connection, Load, LoadError, Messages, Watchers, call_all, call_once
+from benchmarks.h2 import Load, LoadError, Watchers, call_all, call_once
 from benchmarks.harness import Effort, Rate, Result, alternate, at_most, compare, ratio_at_least, single
 from benchmarks.jobs import BATCH_QUERY, CREATE, QUERY, WATCH, JobMessages
 from benchmarks.servers import ServerProcess, floor, kusciajob
+from tests.support.http2 import PATIENCE_SECONDS, Connection, Messages
 
 IN_FLIGHT = 64
 ONE_IN_FLIGHT_SHARE = 5

@@ -14,7 +14,7 @@ from time import perf_counter, process_time
 from msgspec import Struct
 
 from benchmarks import jobs
-from benchmarks.h2 import MESSAGE_PREFIX_BYTES, PATIENCE_SECONDS, Connection, LoadError, Watchers, call_all
+from benchmarks.h2 import LoadError, Watchers, call_all
 from benchmarks.harness import (
     Effort,
     Rate,
@@ -28,6 +28,7 @@ from benchmarks.harness import (
 )
 from benchmarks.jobs import CREATE, WATCH, JobMessages
 from benchmarks.servers import ServerProcess, floor, kusciajob
+from tests.support.http2 import MESSAGE_PREFIX_BYTES, PATIENCE_SECONDS, Connection
 
 STREAMS_PER_CONNECTION = 100
 BARE_STREAM, BARE_BURST, BARE_REPLY = "/bare/Stream", "/bare/Burst", b"started"

@@ -5,7 +5,7 @@ import gc
 import logging
 import tracemalloc
 import weakref
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from random import Random
@@ -18,41 +18,15 @@ from kusciajob.events.hub import Hub
 from kusciajob.events.stream import Stream
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
-from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
-from tests.support.polling import eventually
-from tests.support.stores import FaultyStore, GuardedStore, SlowStore
-from tests.support.streams import (
-    JitteryStore,
-    Recording,
-    change,
-    fold,
-    give_way,
-    is_increasing,
-    opened_hub,
-    record,
-    state_at,
-)
+from tests.support.polling import eventually, give_way
+from tests.support.stores import STORES, FaultyStore, GuardedStore, JitteryStore, SlowStore, open_store
+from tests.support.streams import Recording, change, fold, is_increasing, opened_hub, record, state_at
 
 AT_MOST_SECONDS = 60.0
 """What ends a test that hangs; what happens at once may take a while on a machine with much else to do."""
 
 T = TypeVar("T")
-
-
-STORES = ["memory", "sqlite"]
-
-
-async def open_store(name: str, directory: Path) -> JobStore:
-    return MemoryStore() if name == "memory" else await SqliteStore.open(directory / "jobs.db")
-
-
-@pytest.fixture(params=STORES)
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
-    opened = await open_store(request.param, tmp_path)
-    yield opened
-    await opened.close()
 
 
 def run_with_store(name: str, directory: Path, use: Callable[[JobStore], Awaitable[T]]) -> T:
@@ -471,6 +445,14 @@ async def test_close_ends_every_stream_at_once(store: JobStore) -> None:
 async def test_nobody_subscribes_before_the_hub_is_open(store: JobStore) -> None:
     with pytest.raises(HubClosed, match=r"^the event hub is not open yet$"):
         async with Hub(store).subscribe():
+            pass
+
+
+async def test_a_hub_that_was_never_opened_can_be_closed(store: JobStore) -> None:
+    hub = Hub(store)
+    await hub.close()
+    with pytest.raises(HubClosed, match="the event hub is closed"):
+        async with hub.subscribe():
             pass
 
 

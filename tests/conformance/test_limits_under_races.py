@@ -1,7 +1,6 @@
 """Limits and guards that matter only when two things happen at once, over the stores on which they can."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -13,25 +12,27 @@ from kusciajob.model.errors import TooManyJobs
 from kusciajob.model.status import Job, JobState
 from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
-from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
-from tests.support.stores import GuardedStore
+from tests.support.stores import IntrudedStore
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
-    opened: JobStore = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "jobs.db")
-    yield opened
-    await opened.close()
-
-
-async def test_jobs_that_are_being_created_count_against_max_jobs(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("in_all", "per_domain"), [(5, 0), (0, 5)])
+async def test_jobs_that_are_being_created_count_against_the_limits(
+    tmp_path: Path, in_all: int, per_domain: int
+) -> None:
     store = await SqliteStore.open(tmp_path / "jobs.db")  # the other store is done before anybody else comes
-    service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock(), max_jobs=5)
+    service = JobService(
+        store=store,
+        hub=Hub(store),
+        images=AnyImage(),
+        clock=ManualClock(),
+        max_jobs=in_all,
+        max_jobs_per_domain=per_domain,
+    )
     attempts = [service.create(job_spec(f"job-{number}"), MASTER) for number in range(40)]
     outcomes = await asyncio.gather(*attempts, return_exceptions=True)
 
@@ -44,20 +45,6 @@ async def test_jobs_that_are_being_created_count_against_max_jobs(tmp_path: Path
     await store.close()
 
 
-class RestartingStore(GuardedStore):
-    """A job is restarted just before the first call of one method."""
-
-    def __init__(self, store: JobStore, clock: ManualClock, method: str) -> None:
-        super().__init__(store)
-        self._clock = clock
-        self._method = method
-
-    async def _admit(self, method: str) -> None:
-        if method == self._method:
-            self._method = ""
-            await self._store.replace(command(await self._store.get("old"), Operation.RESTART, self._clock))
-
-
 def command(job: Job, operation: Operation, clock: ManualClock) -> Job:
     return transitions.request(job, operation, by="alice", reason="", now=clock.now())
 
@@ -67,7 +54,11 @@ async def test_retention_does_not_delete_a_job_that_was_restarted_meanwhile(stor
     clock = ManualClock()
     await store.replace(command(await store.create(new_job("old", now=clock.now())), Operation.STOP, clock))
     clock.advance(2 * DAY_SECONDS)
-    racing = RestartingStore(store, clock, moment)
+
+    async def restart() -> None:
+        await store.replace(command(await store.get("old"), Operation.RESTART, clock))
+
+    racing = IntrudedStore(store, restart, moment)
     keeper = Retention(store=racing, clock=clock, job_days=1, log_events=0, log_hours=0)
 
     await keeper.round()

@@ -1,8 +1,6 @@
 """What every store promises (contracts.JobStore), each promise a test of its name."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -20,17 +18,8 @@ from kusciajob.model.errors import (
     TaskNotFound,
 )
 from kusciajob.model.status import EventType, Job, JobEvent, JobState
-from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.polling import PATIENCE_SECONDS
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
-    opened: JobStore = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "jobs.db")
-    yield opened
-    await opened.close()
 
 
 def stopped(job: Job) -> Job:

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -11,33 +10,22 @@ import pytest
 from kusciajob.contracts import JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.status import JobState, TaskState
-from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support import steps
 from tests.support.builders import job_spec, new_job, task
+from tests.support.stores import STORES, open_store
 
 
-@pytest.fixture(params=["memory", "sqlite"])
-async def stores(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[list[JobStore]]:
-    """Two that have nothing to do with each other."""
-    if request.param == "memory":
-        opened: list[JobStore] = [MemoryStore(), MemoryStore()]
-    else:
-        opened = [await SqliteStore.open(tmp_path / name) for name in ("a.db", "b.db")]
-    yield opened
-    for store in opened:
+@pytest.mark.parametrize("kind", STORES)
+async def test_each_store_has_an_id_of_its_own(tmp_path: Path, kind: str) -> None:
+    ids = []
+    for directory in (tmp_path / "one", tmp_path / "other"):
+        directory.mkdir()
+        store = await open_store(kind, directory)
+        ids.append(store.id)
         await store.close()
-
-
-@pytest.fixture
-def store(stores: list[JobStore]) -> JobStore:
-    return stores[0]
-
-
-async def test_each_store_has_an_id_of_its_own(stores: list[JobStore]) -> None:
-    first, second = (store.id for store in stores)
-    assert first != second
-    assert min(len(first), len(second)) >= 32
+    assert ids[0] != ids[1]
+    assert min(map(len, ids)) >= 32
 
 
 async def test_a_store_that_is_opened_again_is_the_same(tmp_path: Path) -> None:

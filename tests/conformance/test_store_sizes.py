@@ -1,8 +1,6 @@
 """What every store promises of large jobs and of many bytes; see test_store for the rest."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
@@ -12,18 +10,9 @@ from kusciajob.model import transitions
 from kusciajob.model.errors import JobNotFound, LogTruncated
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Job
-from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import NOW, job_spec, new_job, task
 
 LARGE = '{"ü": "\\u0000"}' * 20_000
-
-
-@pytest.fixture(params=["memory", "sqlite"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[JobStore]:
-    opened: JobStore = MemoryStore() if request.param == "memory" else await SqliteStore.open(tmp_path / "jobs.db")
-    yield opened
-    await opened.close()
 
 
 def large_job(job_id: str = "large") -> Job:

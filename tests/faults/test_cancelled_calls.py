@@ -26,8 +26,7 @@ from tests.support import steps
 from tests.support.clock import ManualClock
 from tests.support.database import read_checked
 from tests.support.requests import job_request
-from tests.support.stores import GuardedStore
-from tests.support.streams import give_way
+from tests.support.stores import HesitantStore
 
 MOST_WAITS = 200
 
@@ -78,13 +77,6 @@ class Details(Struct, frozen=True):
 
     method: str
     invocation_metadata: tuple[tuple[str, str], ...] = ()
-
-
-class HesitantStore(GuardedStore):
-    """Lets others go first before each answer: there is a wait in every call."""
-
-    async def _admit(self, method: str) -> None:
-        await give_way(1)
 
 
 class Audience:

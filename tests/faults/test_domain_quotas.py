@@ -1,6 +1,5 @@
 """One domain cannot use all up: neither the places for jobs nor those for streams."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import aiohttp
@@ -14,17 +13,13 @@ from tests.support.callers import Caller
 from tests.support.polling import eventually_true
 from tests.support.requests import create, ended, job_request, task_request
 from tests.support.secured import Place, secured_server
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
+
+pytestmark = pytest.mark.settings(max_jobs_per_domain=2)
 
 
 def job_of(initiator: str, job_id: str) -> pb.CreateJobRequest:
     return pb.CreateJobRequest(job_id=job_id, initiator=initiator, tasks=[task_request("t")])
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path, runtime="simulated", max_jobs_per_domain=2) as server:
-        yield server
 
 
 async def is_refused(server: RunningServer, request: pb.CreateJobRequest) -> bool:

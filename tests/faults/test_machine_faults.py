@@ -135,24 +135,13 @@ def new_client(server: RunningServer) -> grpc.aio.Channel:
     return grpc.aio.insecure_channel(server.address, options=[("grpc.use_local_subchannel_pool", 1)])
 
 
-class TurnedClock(ManualClock):
-    """A clock whose hands can be set; timers take no notice."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.offset_seconds = 0.0
-
-    def now(self) -> float:
-        return super().now() + self.offset_seconds
-
-
 @pytest.mark.parametrize("offset_seconds", [-DAY_SECONDS, DAY_SECONDS])
 async def test_a_job_ends_in_order_though_the_clock_is_set_while_it_runs(offset_seconds: float) -> None:
-    clock, runtime = TurnedClock(), ManualRuntime()
+    clock, runtime = ManualClock(), ManualRuntime()
     async with opened_house(runtime, clock=clock) as house:
         await house.create("job-1")
         await house.until_task(TaskState.RUNNING)
-        clock.offset_seconds = offset_seconds
+        clock.turn(offset_seconds)
         runtime.end()
         status = await house.until(JobState.SUCCEEDED)
         for phase in (status.phase, status.tasks[0].phase):
@@ -162,11 +151,11 @@ async def test_a_job_ends_in_order_though_the_clock_is_set_while_it_runs(offset_
 
 
 async def test_a_clock_that_is_set_back_lets_a_task_wait_longer_and_no_harm_done() -> None:
-    clock, runtime = TurnedClock(), ManualRuntime(capacity=0)
+    clock, runtime = ManualClock(), ManualRuntime(capacity=0)
     async with opened_house(runtime, clock=clock) as house:
         await house.create(impatient())
         await house.until_message("waiting for room")
-        clock.offset_seconds = -DAY_SECONDS
+        clock.turn(-DAY_SECONDS)
         runtime.capacity = 2
         clock.advance(TIMEOUT_SECONDS)  # the timer that was to end the wait lets it look for room once more
         await house.until_task(TaskState.RUNNING)
@@ -176,11 +165,11 @@ async def test_a_clock_that_is_set_back_lets_a_task_wait_longer_and_no_harm_done
 
 
 async def test_a_clock_that_is_set_forward_lets_a_waiting_task_fail_with_the_reason() -> None:
-    clock, runtime = TurnedClock(), ManualRuntime(capacity=0)
+    clock, runtime = ManualClock(), ManualRuntime(capacity=0)
     async with opened_house(runtime, clock=clock) as house:
         await house.create(impatient())
         await house.until_message("waiting for room")
-        clock.offset_seconds = DAY_SECONDS
+        clock.turn(2 * DAY_SECONDS)
         clock.advance(TIMEOUT_SECONDS)
         status = await house.until(JobState.FAILED)
         assert f"not scheduled within {TIMEOUT_SECONDS} s" in status.message

@@ -1,8 +1,6 @@
 """Clients that connect again and again, as fast as they can: the others are served, and nothing is left of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -11,9 +9,7 @@ from tests.support.metrics import resident_bytes, watch_streams
 from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.raw_watch import connect_and_drop, open_and_drop
 from tests.support.requests import create, ended, job_request
-from tests.support.server import RunningServer, running_server
-
-pytestmark = pytest.mark.hostile
+from tests.support.server import RunningServer
 
 MIB = 1 << 20
 BATCHES = 6
@@ -25,14 +21,11 @@ JOBS = 5
 MOST_BYTES = 8 * MIB
 """1 to 3 are seen, the most of it in the first batches."""
 
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
+pytestmark = [
+    pytest.mark.hostile,
     # A stream whose place is not given back will be missed.
-    async with running_server(
-        tmp_path, runtime="simulated", max_streams_per_peer=MOST_STREAMS, max_watch_streams=MOST_STREAMS
-    ) as server:
-        yield server
+    pytest.mark.settings(max_streams_per_peer=MOST_STREAMS, max_watch_streams=MOST_STREAMS),
+]
 
 
 async def connect_again_and_again(server: RunningServer) -> None:

@@ -1,9 +1,8 @@
 """Watchers that read nothing cost little memory, keep nobody waiting and miss nothing."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import Iterable
 from itertools import pairwise
-from pathlib import Path
 
 import pytest
 
@@ -12,9 +11,9 @@ from tests.support.metrics import metrics_of, resident_bytes, watch_streams
 from tests.support.polling import eventually_true
 from tests.support.raw_watch import RawWatch
 from tests.support.requests import create, ended, job_request, task_request
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
-pytestmark = pytest.mark.hostile
+pytestmark = [pytest.mark.hostile, pytest.mark.settings(max_running_parties=0)]
 
 MIB = 1 << 20
 EVENTS = 10_000
@@ -29,12 +28,6 @@ KEPT_BYTES = 16 * MIB
 """What the server keeps of so many jobs for who asks for them again, whoever watches."""
 END = "the-end"
 RANKS = {"Pending": 0, "Running": 1, "Succeeded": 2, "Failed": 2}
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path, runtime="simulated", max_running_parties=0) as server:
-        yield server
 
 
 async def make_events(server: RunningServer, name: str, jobs: int) -> None:

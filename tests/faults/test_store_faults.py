@@ -3,7 +3,7 @@
 import os
 import resource
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -60,12 +60,6 @@ def disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("only root may mount a small file system; the same is tested with a limit of file sizes")
     yield place
     subprocess.run(["umount", str(place)], check=True)
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path, runtime="simulated") as server:
-        yield server
 
 
 async def health_of(server: RunningServer) -> tuple[bool, bool]:

@@ -1,8 +1,6 @@
 """Slots on a real server: a wide task gets its turn, and no domain has all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -10,18 +8,12 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.support.metrics import metrics_of
 from tests.support.polling import eventually, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
 DOMAINS = ["alice", "bob", "carol", "dave"]
 STREAM = 40
 
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(
-        tmp_path, runtime="simulated", max_running_parties=4, max_running_parties_per_domain=3
-    ) as server:
-        yield server
+pytestmark = pytest.mark.settings(max_running_parties=4, max_running_parties_per_domain=3)
 
 
 def narrow(job_id: str, domain: str, *, seconds: float) -> pb.CreateJobRequest:

@@ -2,13 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
-
-import pytest
 
 from tests.support.polling import PATIENCE_SECONDS
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
 SECRET = b"s3cr3t-t0k3n"
 POST = b"POST /healthZ HTTP/1.1\r\nHost: localhost\r\n"
@@ -37,12 +33,6 @@ MALFORMED = {
         405,
     ),
 }
-
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path, runtime="simulated") as server:
-        yield server
 
 
 async def exchange(address: str, sent: bytes) -> bytes:

@@ -1,8 +1,6 @@
 """The limits and the metrics of a real server."""
 
-from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
-from pathlib import Path
 
 import aiohttp
 import grpc
@@ -13,15 +11,9 @@ from kusciajob.model.status import TaskState
 from tests.support.metrics import metrics_of, watch_streams
 from tests.support.polling import eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
-from tests.support.server import RunningServer, running_server
+from tests.support.server import RunningServer
 
-
-@pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
-    async with running_server(
-        tmp_path, runtime="simulated", max_running_parties=2, max_jobs=3, max_watch_streams=2, max_streams_per_peer=2
-    ) as server:
-        yield server
+pytestmark = pytest.mark.settings(max_running_parties=2, max_jobs=3, max_watch_streams=2, max_streams_per_peer=2)
 
 
 def long(job_id: str) -> pb.CreateJobRequest:

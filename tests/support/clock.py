@@ -11,10 +11,15 @@ class ManualClock:
 
     def __init__(self, now: float = NOW) -> None:
         self._now = now
+        self._turned = 0.0
         self._timers: list[tuple[asyncio.TimerHandle, Callable[[], None]]] = []
 
     def now(self) -> float:
-        return self._now
+        return self._now + self._turned
+
+    def turn(self, seconds: float) -> None:
+        """Somebody sets the hands; timers take no notice."""
+        self._turned += seconds
 
     def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
         handle = asyncio.TimerHandle(self._now + seconds, callback, (), asyncio.get_running_loop())

@@ -10,6 +10,7 @@ from kusciajob.model import transitions
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, TaskState, TaskStatus
 from kusciajob.runtime.simulated import AnyImage
+from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
@@ -36,6 +37,13 @@ class House:
     async def create(self, spec: JobSpec | str) -> Job:
         """A stored job, of one task when only its id is given."""
         return await self.store.create(new_job(spec, now=self.clock.now()))
+
+    async def run(self, spec: JobSpec | str) -> Job:
+        """A job, as `create` makes it, whose first task is Running."""
+        job = await self.create(spec)
+        await eventually(lambda: any(event.job.number == job.number for event in self.events))
+        await self.until_task(TaskState.RUNNING, job_id=job.job_id)
+        return job
 
     async def ask(self, operation: transitions.Operation, job_id: str = "job-1") -> None:
         """The master stops, cancels, suspends or restarts a job."""
@@ -102,7 +110,7 @@ class House:
         await eventually(lambda: not _names_of_tasks("job ", "party ", "remove "))
         await eventually(lambda: not self.clock.timers)
         for keeper in (self.scheduler, *vars(self.scheduler).values()):
-            if isinstance(keeper, Scheduler | WaitingRoom):
+            if isinstance(keeper, Scheduler | WaitingRoom | Departures):
                 assert not [kept for kept in vars(keeper).values() if isinstance(kept, dict) and kept]
         assert self.scheduler.parties == 0
 

@@ -1,12 +1,13 @@
-"""Waiting for something to become true: the only place where tests sleep."""
+"""Waiting for something to become true, or for others to go on: the only place where tests sleep."""
 
 import asyncio
+import os
 import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 POLL_SECONDS = 0.01
-PATIENCE_SECONDS = 30.0
+PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "30"))
 """How long a loaded machine may take; whoever waits for what comes at once does not wait longer for that."""
 
 T = TypeVar("T")
@@ -37,3 +38,9 @@ def eventually_sync(predicate: Callable[[], T], *, timeout_seconds: float = PATI
         assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s, last value {value!r}"
         time.sleep(POLL_SECONDS)
     return value
+
+
+async def give_way(turns: int) -> None:
+    """Let everybody else go on for that many turns of the event loop; no time need pass."""
+    for _ in range(turns):
+        await asyncio.sleep(0)

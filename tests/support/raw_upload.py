@@ -4,7 +4,7 @@ import select
 import socket
 import time
 
-from benchmarks.h2 import (
+from tests.support.http2 import (
     ACK,
     DATA,
     END_HEADERS,
@@ -16,8 +16,8 @@ from benchmarks.h2 import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
-    _frame,
-    _header_blocks,
+    frame,
+    header_blocks,
 )
 
 CREATE = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService/CreateJob"
@@ -32,12 +32,12 @@ class RawUpload:
         host, _, port = address.rpartition(":")
         self._socket = socket.create_connection((host, int(port)))
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        block, _ = _header_blocks(CREATE, address)
+        block, _ = header_blocks(CREATE, address)
         self._socket.sendall(
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-            + _frame(SETTINGS, 0, 0, b"")
-            + _frame(HEADERS, END_HEADERS, STREAM, block)
-            + _frame(DATA, 0, STREAM, b"\0" + announced_bytes.to_bytes(4, "big"))
+            + frame(SETTINGS, 0, 0, b"")
+            + frame(HEADERS, END_HEADERS, STREAM, block)
+            + frame(DATA, 0, STREAM, b"\0" + announced_bytes.to_bytes(4, "big"))
         )
         self._windows = {0: FIRST_WINDOW - 5, STREAM: FIRST_WINDOW - 5}
         self._first_window = FIRST_WINDOW
@@ -51,7 +51,7 @@ class RawUpload:
         while left and not self.end and time.monotonic() < deadline:
             size = min(left, FRAME_BYTES, *self._windows.values())
             if size > 0:
-                self._socket.sendall(_frame(DATA, 0, STREAM, b"x" * size))
+                self._socket.sendall(frame(DATA, 0, STREAM, b"x" * size))
                 left -= size
                 for stream in self._windows:
                     self._windows[stream] -= size
@@ -96,8 +96,8 @@ class RawUpload:
                     window = int.from_bytes(payload[start + 2 : start + 6], "big")
                     self._windows[STREAM] += window - self._first_window
                     self._first_window = window
-            self._socket.sendall(_frame(SETTINGS, ACK, 0, b""))
+            self._socket.sendall(frame(SETTINGS, ACK, 0, b""))
         elif kind == PING and not flags & ACK:
-            self._socket.sendall(_frame(PING, ACK, 0, payload))
+            self._socket.sendall(frame(PING, ACK, 0, payload))
         elif kind in (HEADERS, RST_STREAM, GOAWAY) and not self.end:
             self.end = payload

@@ -1,6 +1,6 @@
 """WatchJob over bare HTTP/2, for clients that treat their streams badly. Everything here blocks."""
 
-from benchmarks.h2 import Connection, Messages
+from tests.support.http2 import Connection, Messages
 
 WATCH = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService/WatchJob"
 
@@ -14,7 +14,7 @@ class RawWatch:
         self._connection.call([b""])
 
     def read_until(self, mark: bytes) -> list[bytes]:
-        """The encoded events before the first that holds the mark. LoadError when the stream ends or stands still."""
+        """The encoded events before the first with the mark. ConnectionFailed: the stream ends or stands still."""
         self._connection.open_window()
         messages = Messages()
         events: list[bytes] = []

@@ -53,6 +53,9 @@ class ManualRuntime:
         """Each fails one call."""
         self.remove_errors: list[Exception] = []
         self.attach_errors: list[Exception] = []
+        self.ports_asked: list[int] = []
+        """The job of each call of `ports_needed`, and below of each of `allocate`."""
+        self.allocations_asked: list[int] = []
         self._ended: dict[PartyKey, ExitResult] = {}
         self._task_ids: dict[PartyKey, str] = {}
 
@@ -66,9 +69,11 @@ class ManualRuntime:
         self.reserved = set()  # a server that starts takes them back with `attach`
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
+        self.ports_asked.append(parties[0].key.job)
         return [self.ports_per_party] * len(parties)
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
+        self.allocations_asked.append(parties[0].key.job)
         if self.allocate_error is not None:
             raise _anew(self.allocate_error)
         if len(self.reserved) + len(parties) > self.capacity:

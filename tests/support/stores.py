@@ -1,11 +1,24 @@
-"""Stores that misbehave: they stand in front of a real one and decide when a call may pass."""
+"""The stores that tests use, and stores that misbehave: they stand in front of one and decide when a call passes."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from pathlib import Path
+from random import Random
 
 from kusciajob.contracts import Census, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.status import Job, JobEvent, JobSummary
+from kusciajob.store.memory import MemoryStore
+from kusciajob.store.sqlite.store import SqliteStore
+from tests.support.polling import give_way
+
+STORES = ("memory", "sqlite")
+"""Every kind there is."""
+
+
+async def open_store(kind: str, directory: Path) -> JobStore:
+    """A store of that kind; one that needs a file has it in the directory."""
+    return MemoryStore() if kind == "memory" else await SqliteStore.open(directory / "jobs.db")
 
 
 class GuardedStore:
@@ -133,3 +146,50 @@ class SlowStore(GuardedStore):
     async def _admit(self, method: str) -> None:
         if method in self._held:
             await self._released.wait()
+
+
+class IntrudedStore(GuardedStore):
+    """Somebody else acts just before calls of these methods, each time or so many times."""
+
+    def __init__(
+        self, store: JobStore, intrude: Callable[[], Awaitable[object]], *methods: str, times: int | None = 1
+    ) -> None:
+        super().__init__(store)
+        self._intrude = intrude
+        self._methods = methods
+        self._times = times
+
+    async def _admit(self, method: str) -> None:
+        if method in self._methods and self._times != 0:
+            self._times = None if self._times is None else self._times - 1
+            await self._intrude()
+
+
+class HesitantStore(GuardedStore):
+    """Lets others go first before each answer, so many turns of the event loop long: there is a wait in every call."""
+
+    def __init__(self, store: JobStore, *methods: str, turns: int = 1) -> None:
+        """Without any methods it is all of them."""
+        super().__init__(store)
+        self._methods = methods
+        self._turns = turns
+
+    async def _admit(self, method: str) -> None:
+        if not self._methods or method in self._methods:
+            await give_way(self._turns)
+
+
+class JitteryStore(GuardedStore):
+    """Takes its time before each answer, so that anything can happen in between, and gives many useless hints."""
+
+    def __init__(self, store: JobStore, random: Random) -> None:
+        super().__init__(store)
+        self._random = random
+
+    async def _admit(self, method: str) -> None:
+        await give_way(self._random.randrange(4))
+
+    async def wait_log(self, after: int) -> None:
+        await self._admit("wait_log")
+        if self._random.random() < 0.5:
+            await self._store.wait_log(after)

@@ -14,15 +14,9 @@ from kusciajob.model import transitions
 from kusciajob.model.errors import JobExists, JobNotFound, StaleJob
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from tests.support.builders import new_job
-from tests.support.stores import GuardedStore
+from tests.support.stores import JitteryStore
 
 LAST_JOB = "the-end"
-
-
-async def give_way(turns: int) -> None:
-    """Let everybody else go on for that many turns of the event loop; no time need pass."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
 
 
 @asynccontextmanager
@@ -33,22 +27,6 @@ async def opened_hub(store: JobStore, *, ring_events: int = 1024, batch_events: 
         yield hub
     finally:
         await hub.close()
-
-
-class JitteryStore(GuardedStore):
-    """Takes its time before each answer, so that anything can happen in between, and gives many useless hints."""
-
-    def __init__(self, store: JobStore, random: Random) -> None:
-        super().__init__(store)
-        self._random = random
-
-    async def _admit(self, method: str) -> None:
-        await give_way(self._random.randrange(4))
-
-    async def wait_log(self, after: int) -> None:
-        await self._admit("wait_log")
-        if self._random.random() < 0.5:
-            await self._store.wait_log(after)
 
 
 async def change(store: JobStore, job: Job, text: str, *, fault: str = "") -> Job:

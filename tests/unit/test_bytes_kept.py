@@ -9,7 +9,6 @@ from msgspec.structs import replace
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls.job import JobCalls
 from kusciajob.api.calls.ready import ReadyResponse
-from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.model import transitions, weight
@@ -26,6 +25,7 @@ from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.memory import MIB
+from tests.support.outputs import FixedOutput
 from tests.support.runtimes import ManualRuntime
 from tests.support.stores import FaultyStore
 from tests.support.streams import opened_hub
@@ -107,19 +107,11 @@ async def test_changes_of_a_wide_job_take_little_of_the_file(tmp_path: Path) -> 
     assert path.stat().st_size < 12 * MIB  # 32 times 0.6 MiB as it was
 
 
-class NoOutput:
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        return OutputPiece(offset, b"")
-
-    async def replicas(self, key: PartyKey) -> int:
-        return 1
-
-
 async def test_logs_and_nodes_are_answered_without_the_specification() -> None:
     store = FaultyStore(MemoryStore())
     await store.create(new_job(job_spec(tasks=[task(task_id="the-task")])))
     store.fails = {"get"}
-    output = TaskOutput(store=store, runtime=ManualRuntime(), source=NoOutput(), images=AnyImage())
+    output = TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(), images=AnyImage())
     assert (await output.node("the-task", domain="bob", replica=0, caller=MASTER)).name == "machine-1", (
         "the runtime is asked"
     )

@@ -1,42 +1,21 @@
 """What a deleted job has running ends before a task of the same id starts, and nothing that it left stays."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
-import pytest
 from msgspec.structs import replace
 
 from kusciajob.model.damage import damaged_status
-from kusciajob.model.job import JobSpec, ScheduleConfig
-from kusciajob.model.status import Job, JobState, TaskState
+from kusciajob.model.job import ScheduleConfig
+from kusciajob.model.status import JobState, TaskState
 from kusciajob.model.transitions import Operation
+from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import House, opened_house
-from tests.support.polling import PATIENCE_SECONDS, eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually, give_way
 from tests.support.runtimes import ManualRuntime
-from tests.support.streams import give_way
 
 WAITING = "waiting for the end of the deleted job job-1"
-
-
-@pytest.fixture
-def runtime() -> ManualRuntime:
-    return ManualRuntime()
-
-
-@pytest.fixture
-async def house(runtime: ManualRuntime) -> AsyncIterator[House]:
-    async with opened_house(runtime) as house:
-        yield house
-
-
-async def running_job(house: House, spec: JobSpec | str = "job-1") -> Job:
-    """A job whose task is Running."""
-    job = await house.create(spec)
-    await eventually(lambda: any(event.job.number == job.number for event in house.events))
-    await house.until_task(TaskState.RUNNING, job_id=job.job_id)
-    return job
 
 
 def numbers(runtime: ManualRuntime) -> set[int]:
@@ -47,14 +26,14 @@ def numbers(runtime: ManualRuntime) -> set[int]:
 async def test_a_task_waits_for_what_ran_under_its_id_in_a_deleted_job_and_says_so_once(
     house: House, runtime: ManualRuntime
 ) -> None:
-    old = await running_job(house)
+    old = await house.run("job-1")
     runtime.stop_gate.close()
     await house.delete()
     new = await house.create("job-1")
     await house.until_message(WAITING)
     assert numbers(runtime) == {old.number}
     told = len(house.statuses())
-    await running_job(house, "another")  # nobody else waits
+    await house.run("another")  # nobody else waits
     assert len(house.statuses()) == told
     runtime.stop_gate.open()
     await eventually(lambda: numbers(runtime) >= {new.number})
@@ -65,10 +44,10 @@ async def test_a_task_waits_for_what_ran_under_its_id_in_a_deleted_job_and_says_
 
 
 async def test_task_ids_decide_who_waits(house: House, runtime: ManualRuntime) -> None:
-    old = await running_job(house)
+    old = await house.run("job-1")
     runtime.stop_gate.close()
     await house.delete()
-    new = await running_job(house, job_spec("job-1", tasks=[task(task_id="of-its-own")]))
+    new = await house.run(job_spec("job-1", tasks=[task(task_id="of-its-own")]))
     thief = await house.create(job_spec("thief", tasks=[task(task_id="job-1-psi")]))
     await house.until_message(WAITING, job_id="thief")
     assert numbers(runtime) == {old.number, new.number}
@@ -80,12 +59,12 @@ async def test_task_ids_decide_who_waits(house: House, runtime: ManualRuntime) -
 
 
 async def test_who_takes_over_from_a_job_that_had_ended_does_not_wait(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.end()
     await house.until(JobState.SUCCEEDED)
     runtime.remove_errors = [OSError("the disk is busy")]
     await house.delete()
-    await running_job(house)
+    await house.run("job-1")
     assert WAITING not in [status.tasks[0].message for status in house.statuses()]
     await eventually(lambda: house.clock.timers)
     house.clock.advance(1)
@@ -95,7 +74,7 @@ async def test_who_takes_over_from_a_job_that_had_ended_does_not_wait(house: Hou
 
 
 async def test_one_that_waits_can_be_deleted_and_created_again(house: House, runtime: ManualRuntime) -> None:
-    old = await running_job(house)
+    old = await house.run("job-1")
     runtime.stop_gate.close()
     for _ in range(3):
         await house.delete()
@@ -111,7 +90,7 @@ async def test_one_that_waits_can_be_deleted_and_created_again(house: House, run
 
 
 async def test_one_that_waits_can_be_stopped_and_restarted(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     await house.delete()
     await house.create("job-1")
@@ -128,7 +107,7 @@ async def test_one_that_waits_can_be_stopped_and_restarted(house: House, runtime
 
 
 async def test_one_that_waits_too_long_fails_and_says_for_whom(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     await house.delete()
     await house.create(job_spec(tasks=[replace(task(), schedule_config=ScheduleConfig(60))]))
@@ -143,7 +122,7 @@ async def test_one_that_waits_too_long_fails_and_says_for_whom(house: House, run
 async def test_what_cannot_be_ended_or_removed_is_tried_again_until_it_is_gone(
     house: House, runtime: ManualRuntime
 ) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_errors = [OSError("the shim is busy")] * 2
     runtime.remove_errors = [OSError("the disk is busy")] * 2
     await house.delete()
@@ -167,14 +146,14 @@ async def test_what_cannot_be_ended_or_removed_is_tried_again_until_it_is_gone(
 async def test_after_a_crash_the_log_tells_who_waits_for_what_a_deleted_job_left(runtime: ManualRuntime) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        old = await running_job(house)
+        old = await house.run("job-1")
         await house.crash()
         await house.delete()
         new = await house.create("job-1")
     runtime.stop_gate.close()
     async with opened_house(runtime, store=store) as house:
         await house.until_message(WAITING)
-        other = await running_job(house, "another")
+        other = await house.run("another")
         assert numbers(runtime) == {old.number, other.number}
         runtime.stop_gate.open()
         await house.until_task(TaskState.RUNNING)
@@ -189,7 +168,7 @@ async def test_after_a_crash_everybody_waits_where_the_log_has_forgotten_the_del
 ) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        old = await running_job(house)
+        old = await house.run("job-1")
         await house.crash()
         await house.delete()
         await house.create("another")
@@ -206,7 +185,7 @@ async def test_after_a_crash_everybody_waits_where_the_log_has_forgotten_the_del
 
 
 async def test_everybody_waits_where_the_deleted_job_was_damaged(house: House, runtime: ManualRuntime) -> None:
-    old = await running_job(house)
+    old = await house.run("job-1")
     runtime.stop_gate.close()
     await house.store.delete(replace((await house.store.get("job-1")).summary, status=damaged_status("a test")))
     await house.create("another")
@@ -224,8 +203,8 @@ async def test_what_is_left_of_deleted_jobs_is_removed_after_a_crash_while_other
 ) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        stray = await running_job(house, "stray")
-        kept = await running_job(house, "kept")
+        stray = await house.run("stray")
+        kept = await house.run("kept")
     await store.delete(await store.get("stray"))
     runtime.stop_errors = [OSError("the shim is busy")]
     async with opened_house(runtime, store=store) as house:
@@ -241,7 +220,7 @@ async def test_what_is_left_of_deleted_jobs_is_removed_after_a_crash_while_other
 async def test_recovery_tries_again_and_starts_nothing_before_it_has_succeeded(runtime: ManualRuntime) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        kept = await running_job(house, "kept")
+        kept = await house.run("kept")
     runtime.attach_errors = [OSError("no shim")] * 3
     async with opened_house(runtime, store=store) as house:
         await house.create("job-1")
@@ -257,3 +236,37 @@ async def test_recovery_tries_again_and_starts_nothing_before_it_has_succeeded(r
         await house.until(JobState.SUCCEEDED, "kept")
         await house.until(JobState.SUCCEEDED)
         await house.until_idle()
+
+
+async def test_what_waits_for_the_end_of_a_deleted_job_keeps_no_slots_after_a_restart_of_the_server(
+    runtime: ManualRuntime,
+) -> None:
+    store, limits = MemoryStore(), SlotLimits(parties=2)
+    async with opened_house(runtime, store=store, limits=limits) as house:
+        await house.run("job-1")
+        runtime.stop_gate.close()
+        await house.delete()
+        await house.create("job-1")
+        await house.until_message(WAITING)
+    async with opened_house(runtime, store=store, limits=limits) as house:
+        other = await house.run("other")
+        runtime.stop_gate.open()
+        runtime.end(job=other.number)
+        await house.until_task(TaskState.RUNNING)
+        runtime.end()
+        await house.until(JobState.SUCCEEDED)
+        await house.until_idle()
+
+
+async def test_a_job_that_is_deleted_while_it_waits_for_the_end_of_another_leaves_nothing(
+    house: House, runtime: ManualRuntime
+) -> None:
+    await house.run("job-1")
+    runtime.stop_gate.close()
+    await house.delete()
+    await house.create("job-1")
+    await house.until_message(WAITING)
+    await house.delete()
+    runtime.stop_gate.open()
+    await eventually(lambda: not runtime.running)
+    await house.until_idle()

@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 
 from kusciajob.contracts import Form, WatchStream
 from kusciajob.model.status import EventType, JobEvent
+from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases.jobs import Caller, JobService
 from tests.support.builders import job_spec, new_job
@@ -49,14 +50,9 @@ def _added(job_id: str) -> JobEvent:
 
 async def read(hub: ScriptedHub, domain: str, timeout: float | None) -> list[str]:
     """What one read tells: the job ids."""
-    service = JobService(store=MemoryStore(), hub=hub, images=NoImages(), clock=ManualClock())
+    service = JobService(store=MemoryStore(), hub=hub, images=AnyImage(), clock=ManualClock())
     async with service.watch(Caller(domain)) as stream:
         return [published.event.job.job_id for published in await stream.read(timeout)]
-
-
-class NoImages:
-    def get(self, name: str) -> None:
-        return None
 
 
 async def test_only_visible_jobs_are_told() -> None:

@@ -5,9 +5,8 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from kusciajob.contracts import PartySpec
 from kusciajob.model.job import JobSpec, Party, ScheduleConfig
-from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
+from kusciajob.model.status import EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.room import LOOKS, RETRY_SECONDS
 from kusciajob.scheduler.slots import SlotLimits
@@ -217,14 +216,8 @@ async def test_a_task_that_the_runtime_refuses_keeps_nothing_from_the_others() -
 
 
 async def test_those_that_the_runtime_refuses_are_asked_in_turn_not_all_at_once() -> None:
-    asked: list[int] = []
-
-    class Counting(ManualRuntime):
-        async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-            asked.append(parties[0].key.job)
-            return await super().allocate(parties)
-
-    runtime = Counting(capacity=2)
+    runtime = ManualRuntime(capacity=2)
+    asked = runtime.allocations_asked
     async with opened_house(runtime) as house:
         first = await runs(house, narrow("first"))
         for number in range(3 * LOOKS):
@@ -237,3 +230,21 @@ async def test_those_that_the_runtime_refuses_are_asked_in_turn_not_all_at_once(
             house.clock.advance(RETRY_SECONDS)
             await eventually(partial(lambda count: len(asked) == count, turn * LOOKS))
         assert len(set(asked)) == 3 * LOOKS
+
+
+async def test_a_deleted_job_keeps_nobody_waiting_though_its_programs_take_long_to_end() -> None:
+    runtime = ManualRuntime()
+    async with opened_house(runtime, limits=FOUR) as house:
+        tasks = [*narrow("gone").tasks, replace(wide().tasks[0], alias="wide")]
+        await house.create(job_spec("gone", tasks=tasks, max_parallelism=2))
+        await house.until_task(TaskState.RUNNING, job_id="gone")
+        await house.until_message("waiting for 4 free slots", index=1, job_id="gone")
+        await waiting(house, narrow("next"))
+        runtime.stop_gate.close()
+        await house.delete("gone")
+        await house.until_task(TaskState.RUNNING, job_id="next")
+        assert runtime.stop_gate.waiting, "what ran of the job has not ended yet"
+        runtime.stop_gate.open()
+        runtime.end()
+        await house.until(JobState.SUCCEEDED, "next")
+        await house.until_idle()

@@ -157,6 +157,10 @@ def test_a_task_that_has_started_has_all_the_time() -> None:
     assert planner.plan(start(scheduled_job()), NOW + 1e9) == Plan()
 
 
+def test_a_task_that_is_not_admitted_has_no_time_out_yet() -> None:
+    assert planner.deadline(scheduled_job(), 0) is None
+
+
 def test_the_default_time_out_is_300_seconds() -> None:
     job = transitions.admit(scheduled_job(0), 0, now=NOW)
     assert planner.plan(job, NOW).wake_at == NOW + 300

@@ -18,24 +18,15 @@ from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
-from tests.support.stores import GuardedStore
-from tests.support.streams import give_way
+from tests.support.polling import give_way
+from tests.support.stores import GuardedStore, HesitantStore, IntrudedStore
 
 ALICE = Caller("alice")
 
 
-class Interrupted(GuardedStore):
-    """Somebody else acts each time before a read of a job is answered."""
-
-    def __init__(self, store: JobStore, intrude: Callable[[], Awaitable[None]], *, times: int = 1) -> None:
-        super().__init__(store)
-        self._intrude = intrude
-        self._times = times
-
-    async def _admit(self, method: str) -> None:
-        if method in ("get", "summaries") and self._times:
-            self._times -= 1
-            await self._intrude()
+def interrupted(store: JobStore, intrude: Callable[[], Awaitable[None]]) -> IntrudedStore:
+    """Somebody else acts before the first read of a job is answered."""
+    return IntrudedStore(store, intrude, "get", "summaries")
 
 
 def service_on(store: JobStore, *, max_jobs: int = 0) -> JobService:
@@ -60,14 +51,14 @@ def deleting(store: JobStore, job_id: str) -> Callable[[], Awaitable[None]]:
 @pytest.mark.parametrize("max_jobs", [0, 1])
 async def test_a_job_that_is_deleted_while_it_is_created_again_is_created_anew(caller: Caller, max_jobs: int) -> None:
     store = await stored("job-1")
-    service = service_on(Interrupted(store, deleting(store, "job-1")), max_jobs=max_jobs)
+    service = service_on(interrupted(store, deleting(store, "job-1")), max_jobs=max_jobs)
     assert await service.create(job_spec("job-1"), caller) == "job-1"
     assert (await store.get("job-1")).number == 3
 
 
 async def test_a_job_that_is_deleted_while_another_of_its_id_is_created_does_not_stand_in_the_way() -> None:
     store = await stored("job-1")
-    service = service_on(Interrupted(store, deleting(store, "job-1")))
+    service = service_on(interrupted(store, deleting(store, "job-1")))
     other = job_spec("job-1", initiator="bob")
     await service.create(other, MASTER)
     assert (await store.get("job-1")).spec == other
@@ -77,7 +68,7 @@ async def test_room_that_a_deletion_makes_while_the_limit_is_looked_at_is_used()
     store = await stored("job-1", "job-2")
     with pytest.raises(TooManyJobs, match="2 jobs are stored"):
         await service_on(store, max_jobs=2).create(job_spec("job-3"), MASTER)
-    service = service_on(Interrupted(store, deleting(store, "job-1")), max_jobs=2)
+    service = service_on(interrupted(store, deleting(store, "job-1")), max_jobs=2)
     assert await service.create(job_spec("job-3"), MASTER) == "job-3"
 
 
@@ -96,11 +87,7 @@ async def test_an_id_that_is_never_free_long_enough_is_told_so() -> None:
 
 
 async def test_a_job_that_is_created_again_takes_no_place_of_another() -> None:
-    class Slow(GuardedStore):
-        async def _admit(self, method: str) -> None:
-            await give_way(3 if method == "create" else 0)
-
-    service = service_on(Slow(await stored("job-1")), max_jobs=2)
+    service = service_on(HesitantStore(await stored("job-1"), "create", turns=3), max_jobs=2)
     created = await asyncio.gather(*(service.create(job_spec(job_id), MASTER) for job_id in ("job-1", "job-2")))
     assert created == ["job-1", "job-2"]
     more = (service.create(job_spec(job_id), MASTER) for job_id in ("job-1", "job-3"))
@@ -126,15 +113,8 @@ async def test_a_command_on_a_job_that_is_deleted_meanwhile_says_what_every_unkn
         (ALICE, 'domain "alice" may not act on job "job-1": it is neither initiator nor party of such a job'),
     ):
         store = await stored("job-1")
-
-        class Deleted(GuardedStore):
-            """The job goes between the look at it and the change."""
-
-            async def _admit(self, method: str, store: MemoryStore = store) -> None:
-                if method in ("replace", "delete"):
-                    await store.delete(await store.get("job-1"))
-
-        service = service_on(Deleted(store))
+        # The job goes between the look at it and the change.
+        service = service_on(IntrudedStore(store, deleting(store, "job-1"), "replace", "delete", times=None))
         with pytest.raises(Exception, match=f"^{text}$"):
             await service.delete("job-1", caller)
         await store.create(new_job("job-1"))

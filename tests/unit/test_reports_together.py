@@ -6,10 +6,9 @@ from kusciajob.scheduler.worker import NEWS_SECONDS, PARTNERS_SECONDS, STORE_RET
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import opened_house
-from tests.support.polling import eventually
+from tests.support.polling import eventually, give_way
 from tests.support.runtimes import Gate, ManualRuntime
 from tests.support.stores import FaultyStore
-from tests.support.streams import give_way
 
 
 class OneIsLate(ManualRuntime):
@@ -54,6 +53,22 @@ async def test_starts_that_come_together_are_one_commit_and_no_timer_is_left() -
         assert ["Running", "Starting"] not in states
         assert not house.clock.timers
         runtime.end()
+        await house.until(JobState.SUCCEEDED)
+
+
+async def test_a_start_whose_partners_are_late_is_told_of_every_task() -> None:
+    runtime = OneIsLate()
+    async with opened_house(runtime) as house:
+        await house.create(job_spec(tasks=[task("a"), task("b", dependencies=["a"])]))
+        for index in range(2):
+            await eventually(lambda: len(runtime.running) == 1 and house.clock.timers)
+            house.clock.advance(PARTNERS_SECONDS)
+            await house.until_message("waiting for bob to start", index)
+            runtime.late_gate.open()
+            await house.until_task(TaskState.RUNNING, index)
+            runtime.late_gate.close()
+            runtime.end()
+            await house.until_task(TaskState.SUCCEEDED, index)
         await house.until(JobState.SUCCEEDED)
 
 
@@ -126,3 +141,15 @@ async def test_progress_of_a_commit_that_failed_is_repeated() -> None:
         await eventually(lambda: house.clock.timers == 2)
         house.clock.advance(max(NEWS_SECONDS, STORE_RETRY_SECONDS))
         await eventually(lambda: house.statuses()[-1].tasks[0].progress == 0.3)
+
+
+async def test_a_program_is_told_whether_its_run_is_over() -> None:
+    runtime = ManualRuntime()
+    async with opened_house(runtime) as house:
+        job = await house.run("job-1")
+        report = house.scheduler.report_progress
+        assert report(PartyKey(job.number, 0, 1, 0), 0.3) is True
+        assert report(PartyKey(job.number, 0, 0, 0), 0.3) is False
+        assert report(PartyKey(job.number + 1, 0, 1, 0), 0.3) is True, "it may be known in a moment"
+        runtime.end()
+        await house.until(JobState.SUCCEEDED)

@@ -1,7 +1,7 @@
 """The scheduler with a real store and hub: a job's life, and everything that may come in between."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from random import Random
 
 import pytest
@@ -25,22 +25,10 @@ from kusciajob.usecases.jobs import MASTER, Caller
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.house import House, opened_house
-from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true
+from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true, give_way
 from tests.support.runtimes import FAILURE, ManualRuntime
 from tests.support.steps import admit_and_place, start
-from tests.support.stores import FaultyStore, GuardedStore
-from tests.support.streams import give_way
-
-
-@pytest.fixture
-def runtime() -> ManualRuntime:
-    return ManualRuntime()
-
-
-@pytest.fixture
-async def house(runtime: ManualRuntime) -> AsyncIterator[House]:
-    async with opened_house(runtime) as house:
-        yield house
+from tests.support.stores import FaultyStore, GuardedStore, JitteryStore
 
 
 def scripted(alias: str = "a", *, dependencies: Sequence[str] = (), priority: int = 0, **script: object) -> Task:
@@ -49,19 +37,11 @@ def scripted(alias: str = "a", *, dependencies: Sequence[str] = (), priority: in
     return replace(task(alias, input_config=config, dependencies=dependencies), priority=priority)
 
 
-async def running_job(house: House, spec: JobSpec | str = "job-1") -> Job:
-    """A job whose first task is Running."""
-    job = await house.create(spec)
-    await eventually(lambda: any(event.job.number == job.number for event in house.events))
-    await house.until_task(TaskState.RUNNING, job_id=job.job_id)
-    return job
-
-
 # --- a life without trouble
 
 
 async def test_every_step_of_a_job_is_told_once(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.end()
     await house.until(JobState.SUCCEEDED)
     told = [(event.type, event.job.status.state, event.job.status.tasks[0].state) for event in house.events]
@@ -130,7 +110,7 @@ async def test_progress_is_told_while_a_task_runs() -> None:
 
 
 async def test_progress_of_nothing_that_runs_is_ignored(house: House, runtime: ManualRuntime) -> None:
-    job = await running_job(house)
+    job = await house.run("job-1")
     house.scheduler.report_progress(PartyKey(job.number, 0, 7, 0), 0.9)
     house.scheduler.report_progress(PartyKey(job.number + 1, 0, 1, 0), 0.9)
     house.scheduler.report_progress(PartyKey(job.number, 0, 1, 0), 0.5)
@@ -151,7 +131,7 @@ async def test_a_job_that_awaits_approval_waits(house: House, runtime: ManualRun
 
 
 async def test_one_failed_party_stops_the_others(house: House, runtime: ManualRuntime) -> None:
-    job = await running_job(house)
+    job = await house.run("job-1")
     runtime.end(FAILURE, party=1)
     status = await house.until(JobState.FAILED)
     assert runtime.stops == [PartyKey(job.number, 0, 1, 0)]
@@ -186,14 +166,14 @@ async def test_an_unexpected_error_of_the_runtime_fails_the_party_and_ends_its_p
 
 
 async def test_a_failure_without_a_text_gets_one(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.end(ExitResult(succeeded=False))
     status = await house.until(JobState.FAILED)
     assert status.tasks[0].parties[0].message == "failed without a reason"
 
 
 async def test_a_fault_of_the_machine_is_told_as_error(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.end(ExitResult(succeeded=False, message="lost", is_fault=True))
     await house.until(JobState.FAILED)
     await eventually(house.faults)
@@ -203,7 +183,7 @@ async def test_a_fault_of_the_machine_is_told_as_error(house: House, runtime: Ma
 async def test_a_fault_is_told_with_its_detail_before_the_other_parties_are_gone(
     house: House, runtime: ManualRuntime
 ) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     runtime.end(ExitResult(succeeded=False, message="lost", detail="no disk", is_fault=True), party=0)
     await eventually(house.faults)
@@ -239,7 +219,7 @@ async def test_a_task_that_can_never_be_placed_fails(house: House, runtime: Manu
 async def test_a_job_has_ended_when_its_programs_are_gone_and_not_before(
     house: House, runtime: ManualRuntime, operation: Operation, state: JobState, text: str
 ) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     await house.ask(operation)
     await eventually(lambda: runtime.stop_gate.waiting == 2)
@@ -255,7 +235,7 @@ async def test_a_job_has_ended_when_its_programs_are_gone_and_not_before(
 async def test_a_program_that_has_ended_is_not_reported_before_the_stop_is_over(
     house: House, runtime: ManualRuntime
 ) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     await house.ask(Operation.STOP)
     await eventually(lambda: runtime.stop_gate.waiting == 2)
@@ -282,7 +262,7 @@ async def test_a_job_is_stopped_while_its_parties_are_being_started(house: House
 
 
 async def test_a_stop_that_fails_is_tried_again(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_errors = [OSError("shim is busy"), OSError("shim is busy")]
     await house.ask(Operation.STOP)
     await eventually(lambda: not runtime.stop_errors)
@@ -294,7 +274,7 @@ async def test_a_stop_that_fails_is_tried_again(house: House, runtime: ManualRun
 
 
 async def test_a_stopped_job_can_be_cancelled_while_it_ends(house: House, runtime: ManualRuntime) -> None:
-    await running_job(house)
+    await house.run("job-1")
     runtime.stop_gate.close()
     await house.ask(Operation.STOP)
     await house.ask(Operation.CANCEL)
@@ -304,7 +284,7 @@ async def test_a_stopped_job_can_be_cancelled_while_it_ends(house: House, runtim
 
 
 async def test_a_suspended_job_is_restarted_under_the_same_task_ids(house: House, runtime: ManualRuntime) -> None:
-    job = await running_job(house)
+    job = await house.run("job-1")
     await house.ask(Operation.SUSPEND)
     before = await house.until(JobState.SUSPENDED)
     await house.until_idle()
@@ -396,7 +376,7 @@ def one_party_job(job_id: str) -> JobSpec:
 async def test_a_task_waits_for_room_and_says_so(runtime: ManualRuntime) -> None:
     runtime.capacity = 2
     async with opened_house(runtime) as house:
-        first = await running_job(house, "first")
+        first = await house.run("first")
         await house.create("second")
         await house.until_message("waiting for room: 2 of 2 places are taken", job_id="second")
         runtime.end(job=first.number)
@@ -448,7 +428,7 @@ async def test_all_who_wait_get_room_in_the_end(runtime: ManualRuntime) -> None:
 async def test_a_deleted_job_makes_room(runtime: ManualRuntime) -> None:
     runtime.capacity = 2
     async with opened_house(runtime) as house:
-        await running_job(house, "first")
+        await house.run("first")
         await house.create("second")
         await house.until_message("waiting for room", job_id="second")
         await house.delete("first")
@@ -498,7 +478,7 @@ async def test_parties_that_do_not_start_in_time_are_stopped(house: House, runti
 async def test_a_store_that_fails_for_a_while_delays_and_is_told(runtime: ManualRuntime) -> None:
     store = FaultyStore(MemoryStore())
     async with opened_house(runtime, store=store) as house:
-        await running_job(house)
+        await house.run("job-1")
         store.fails = {"replace"}
         runtime.end()
         await eventually(lambda: house.clock.timers)
@@ -626,7 +606,7 @@ async def test_a_stale_job_that_cannot_be_read_again_is_learned_from_the_log(run
 async def test_programs_go_on_without_a_scheduler_and_are_attached_to(runtime: ManualRuntime) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        job = await running_job(house)
+        job = await house.run("job-1")
         await house.crash()
     assert len(runtime.running) == 2
     assert runtime.stops == []
@@ -641,7 +621,7 @@ async def test_programs_go_on_without_a_scheduler_and_are_attached_to(runtime: M
 async def test_programs_that_ended_meanwhile_are_noticed(runtime: ManualRuntime) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        await running_job(house)
+        await house.run("job-1")
     runtime.end(FAILURE)
     async with opened_house(runtime, store=store) as house:
         assert "exit code 1" in (await house.until(JobState.FAILED)).message
@@ -674,7 +654,7 @@ async def test_a_stop_asked_for_before_the_crash_is_carried_out(runtime: ManualR
     store = MemoryStore()
     runtime.stop_gate.close()
     async with opened_house(runtime, store=store) as house:
-        await running_job(house)
+        await house.run("job-1")
         await house.ask(Operation.STOP)
         await eventually(lambda: runtime.stop_gate.waiting == 2)
     runtime.stop_gate.open()
@@ -702,7 +682,7 @@ async def test_a_simulated_task_that_ran_starts_again_after_a_crash() -> None:
 async def test_jobs_that_are_finished_get_no_worker(runtime: ManualRuntime) -> None:
     store = MemoryStore()
     async with opened_house(runtime, store=store) as house:
-        await running_job(house)
+        await house.run("job-1")
         runtime.end()
         await house.until(JobState.SUCCEEDED)
     async with opened_house(runtime, store=store) as house:
@@ -785,15 +765,6 @@ class JitteryRuntime(ManualRuntime):
         await super().remove(job)
 
 
-class JitteryStore(GuardedStore):
-    def __init__(self, random: Random) -> None:
-        super().__init__(MemoryStore())
-        self._random = random
-
-    async def _admit(self, method: str) -> None:
-        await give_way(self._random.randrange(3))
-
-
 async def act_at_random(house: House, runtime: ManualRuntime, random: Random, job_ids: Collection[str]) -> None:
     """Callers and programs, for a while."""
     for _ in range(300):
@@ -836,7 +807,7 @@ def random_spec(job_id: str, random: Random) -> JobSpec:
 @pytest.mark.parametrize("seed", range(8))
 async def test_whatever_happens_every_job_ends_and_nothing_is_left(seed: int) -> None:
     random = Random(seed)
-    runtime, store, clock = JitteryRuntime(random), JitteryStore(random), ManualClock()
+    runtime, store, clock = JitteryRuntime(random), JitteryStore(MemoryStore(), random), ManualClock()
     job_ids = [f"job-{index}" for index in range(6)]
     for _ in range(3):  # a crash after each
         async with opened_house(runtime, store=store, clock=clock) as house:

@@ -11,10 +11,9 @@ from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.house import House, opened_house
-from tests.support.polling import eventually
+from tests.support.polling import eventually, give_way
 from tests.support.runtimes import ManualRuntime
 from tests.support.stores import GuardedStore
-from tests.support.streams import give_way
 
 WAITING = 40
 COMMITS_OF_A_JOB = 4
@@ -121,14 +120,8 @@ async def test_a_new_reason_is_told() -> None:
 
 async def test_thousands_that_wait_are_not_looked_at_when_a_slot_is_free() -> None:
     """What is asked of the runtime tells who was looked at."""
-    asked: list[int] = []
-
-    class Counting(ManualRuntime):
-        def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
-            asked.append(parties[0].key.job)
-            return super().ports_needed(parties)
-
-    runtime = Counting()
+    runtime = ManualRuntime()
+    asked = runtime.ports_asked
     async with opened_house(runtime, limits=SlotLimits(parties=1)) as house:
         first = await house.create(job_of("first", "alice"))
         await house.until_task(TaskState.RUNNING, job_id="first")

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobExists, NotAllowed
@@ -17,6 +16,7 @@ from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.damage import damage
+from tests.support.outputs import FixedOutput
 from tests.support.runtimes import ManualRuntime
 from tests.support.streams import opened_hub
 
@@ -26,21 +26,13 @@ SPEC = "UPDATE spec SET spec = x'00' WHERE number = 1"
 INITIATOR = "UPDATE job SET initiator = x'ff' WHERE number = 1"
 
 
-class NoOutput:
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        raise AssertionError("nobody gets so far")
-
-    async def replicas(self, key: PartyKey) -> int:
-        return 1
-
-
 class Place:
     """A store in which alice's job `job`, with bob as a party, is damaged; `own` is carol's, `other` alice's."""
 
     def __init__(self, store: SqliteStore) -> None:
         self.store = store
         self.service = JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock())
-        self.output = TaskOutput(store=store, runtime=ManualRuntime(), source=NoOutput(), images=AnyImage())
+        self.output = TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(), images=AnyImage())
 
     async def ask(self, what: str, job_id: str, caller: Caller) -> None:
         calls: dict[str, Callable[[], Awaitable[object]]] = {

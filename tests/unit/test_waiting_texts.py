@@ -1,12 +1,15 @@
 """A task that does not move says why."""
 
+import pytest
+
 from kusciajob.model import transitions
+from kusciajob.model.failures import MAX_MESSAGE_CHARACTERS
 from kusciajob.model.status import JobState, TaskState
 from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.house import opened_house
 from tests.support.runtimes import ManualRuntime
-from tests.support.steps import move_party
+from tests.support.steps import ask, move_party
 
 
 async def test_parties_that_have_not_started_are_named() -> None:
@@ -44,3 +47,23 @@ async def test_a_ready_task_waits_for_its_turn() -> None:
         assert (await house.until_task(TaskState.RUNNING, 1)).message == ""
         runtime.end()
         await house.until(JobState.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    ("operation", "text"), [(None, "waiting for approval"), (Operation.REJECT, "never started: the job was rejected")]
+)
+def test_what_keeps_the_whole_job_is_told_before_what_a_task_depends_on(operation: Operation | None, text: str) -> None:
+    job = new_job(job_spec(tasks=[task("a"), task("b", dependencies=["a"])]), awaited=("bob",))
+    if operation is not None:
+        job = ask(job, operation)
+    assert [each.message for each in job.status.tasks] == [text, text]
+
+
+def test_a_reason_of_any_length_is_told_shortened() -> None:
+    reason = "x" * 10_000
+    waiting = transitions.admit(new_job(), 0, now=NOW)
+    told = transitions.explain(waiting, 0, reason)
+    assert len(told.status.tasks[0].message) == MAX_MESSAGE_CHARACTERS
+    assert transitions.explain(told, 0, reason) is told, "it is known"
+    failed = transitions.fail_waiting(waiting, 0, reason, now=NOW).status.tasks[0]
+    assert {len(party.message) for party in failed.parties} == {MAX_MESSAGE_CHARACTERS}

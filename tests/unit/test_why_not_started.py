@@ -1,7 +1,5 @@
 """A runtime says why a party has not started yet: the task tells it, once per reason."""
 
-from collections.abc import AsyncIterator
-
 import pytest
 from msgspec import json
 
@@ -56,12 +54,6 @@ def runtime() -> ManualRuntime:
     runtime = ManualRuntime()
     runtime.start_gate.close()
     return runtime
-
-
-@pytest.fixture
-async def house(runtime: ManualRuntime) -> AsyncIterator[House]:
-    async with opened_house(runtime) as house:
-        yield house
 
 
 async def test_only_a_new_reason_is_an_event(house: House, runtime: ManualRuntime) -> None:

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.events.hub import Hub
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Job, JobState
@@ -20,6 +19,7 @@ from kusciajob.usecases.logs import TaskOutput
 from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
+from tests.support.outputs import FixedOutput
 from tests.support.polling import PATIENCE_SECONDS
 from tests.support.runtimes import ManualRuntime
 from tests.support.steps import job_in
@@ -47,16 +47,6 @@ class World(Struct, frozen=True):
     output: TaskOutput
 
 
-class _Talkative:
-    """Every program has written a line to each of its outputs."""
-
-    async def replicas(self, key: PartyKey) -> int:
-        return 1
-
-    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        return OutputPiece(offset, LINE[offset:])
-
-
 @asynccontextmanager
 async def opened_world() -> AsyncIterator[World]:
     """A new one, with JOBS in it."""
@@ -68,7 +58,7 @@ async def opened_world() -> AsyncIterator[World]:
     try:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
-            TaskOutput(store=store, runtime=ManualRuntime(), source=_Talkative(), images=AnyImage()),
+            TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(LINE), images=AnyImage()),
         )
     finally:
         await hub.close()
