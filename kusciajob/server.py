@@ -24,7 +24,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
-from kusciajob.operations.observation import Observation
+from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.runtime.domain_values import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -165,7 +165,7 @@ class Server:
             body_bytes=settings.max_upload_mib * MIB,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
-        observation = Observation(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
+        server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
         calls = build_calls(service, output)
         max_message_bytes = settings.max_message_mib * MIB
@@ -181,7 +181,7 @@ class Server:
             gateway = HttpGateway(
                 calls,
                 gate=http_gate,
-                read_metrics=observation.read,
+                read_metrics=server_metrics.read,
                 max_message_bytes=max_message_bytes,
                 browser_rules=BrowserRules(
                     bound_host=settings.host,

@@ -17,7 +17,7 @@ from kusciajob.cli.settings import settings
 from kusciajob.model.status import JobState
 from kusciajob.model.transitions import OPERATION_TABLE, Effect, Operation, job_moves
 from kusciajob.operations import formats
-from kusciajob.operations.observation import Observation
+from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.wire.status import Code
 
@@ -84,7 +84,7 @@ def metrics() -> str:
     """Every metric with its meaning, as a server tells it whose parts tell nothing."""
     measured, part = Metrics(), MagicMock()
     measured.calls(transport="grpc", method="CreateJob").note(0, 0.0)
-    Observation(measured, Path(), store=part, hub=part, scheduler=part)
+    ServerMetrics(measured, Path(), store=part, hub=part, scheduler=part)
     lines = ["| metric | kind | meaning |", "|---|---|---|"]
     for family in text_string_to_metric_families(measured.render().decode()):
         if family.name.startswith("kusciajob_") and not family.name.endswith("_created"):

@@ -26,7 +26,7 @@ NO_LIMITS = SlotLimits()
 
 
 class Slots:
-    """Counts what is taken; who gets it is decided in `room`."""
+    """Counts what is taken; `waiting_room` decides who gets what is free."""
 
     def __init__(self, limits: SlotLimits) -> None:
         self._limits = limits

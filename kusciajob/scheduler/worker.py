@@ -25,8 +25,8 @@ from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, U
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.departures import Departures
-from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
+from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.telemetry.story import LOG_ONLY, Story
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from kusciajob.contracts import Census, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries
+from kusciajob.store import common
 
 
 class MemoryStore:
@@ -39,16 +39,16 @@ class MemoryStore:
     async def create(self, job: Job) -> Job:
         self._check_open()
         if job.job_id in self._jobs:
-            raise entries.job_exists(job.job_id)
+            raise common.job_exists(job.job_id)
         holders: dict[str, str] = {}
         for task in job.status.tasks:
             holder = self._task_holders.get(task.task_id) or holders.get(task.task_id)
             if holder:
-                raise entries.task_exists(task.task_id, holder)
+                raise common.task_exists(task.task_id, holder)
             holders[task.task_id] = job.job_id
         number = self._head + 1
         created = replace(job, number=number, revision=number)
-        self._jobs[job.job_id] = entries.apart(created)
+        self._jobs[job.job_id] = common.apart(created)
         self._task_holders |= holders
         self._append(EventType.ADDED, created, job.status)
         return created
@@ -57,7 +57,7 @@ class MemoryStore:
         self._check_open()
         if job_id not in self._jobs:
             raise JobNotFound(job_id)
-        return entries.apart(self._jobs[job_id])
+        return common.apart(self._jobs[job_id])
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
         self._check_open()
@@ -72,7 +72,7 @@ class MemoryStore:
 
     async def unfinished(self) -> list[Job]:
         self._check_open()
-        return [entries.apart(job) for job in self._jobs.values() if job.status.is_unfinished]
+        return [common.apart(job) for job in self._jobs.values() if job.status.is_unfinished]
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         self._check_open()
@@ -82,7 +82,7 @@ class MemoryStore:
         stored = self._stored(job)
         self._append(EventType.MODIFIED, job, job.status)
         if fault:
-            self._append(EventType.ERROR, job, entries.with_fault(job.status, fault))
+            self._append(EventType.ERROR, job, common.with_fault(job.status, fault))
         self._jobs[job.job_id] = replace(stored, status=job.status, revision=self._head)
         return replace(job, revision=self._head)
 
@@ -117,7 +117,7 @@ class MemoryStore:
             return ()
         start = after + 1 - self._log[0].revision
         if start < 0:
-            raise entries.log_truncated(after, self._log[0].revision)
+            raise common.log_truncated(after, self._log[0].revision)
         return self._log[start : start + limit]
 
     async def log_excess(self, max_bytes: int) -> int:
@@ -155,11 +155,11 @@ class MemoryStore:
         if stored is None or stored.number != job.number:
             raise JobNotFound(job.job_id)
         if stored.revision != job.revision:
-            raise entries.stale_job(job, stored.revision)
+            raise common.stale_job(job, stored.revision)
         return stored
 
     def _append(self, kind: EventType, job: Job | JobSummary, status: JobStatus) -> None:
-        self._log.append(entries.entry(kind, job, revision=self._head + 1, status=status))
+        self._log.append(common.entry(kind, job, revision=self._head + 1, status=status))
         self._wake_waiters()
 
     def _wake_waiters(self) -> None:
@@ -171,4 +171,4 @@ def _count(statuses: Sequence[JobStatus]) -> Census:
     unfinished = [status for status in statuses if status.is_unfinished]
     parties = (party for status in unfinished for task in status.tasks for party in task.parties)
     jobs = Counter(str(status.state) for status in statuses)
-    return entries.census(jobs, Counter(str(party.state) for party in parties))
+    return common.census(jobs, Counter(str(party.state) for party in parties))

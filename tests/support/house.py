@@ -12,8 +12,8 @@ from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.scheduler.room import WaitingRoom
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
+from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.builders import new_job

@@ -7,8 +7,8 @@ import pytest
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.api.calls.encoded import EncodedResponse
 from kusciajob.api.calls.job import JobCalls
-from kusciajob.api.calls.ready import ReadyResponse
 from kusciajob.events.hub import Hub
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.model import transitions, weight
@@ -155,7 +155,7 @@ async def test_an_answer_that_is_too_heavy_to_be_kept_drives_out_no_other(monkey
 
     async def ask(job_id: str) -> object:
         response = await calls.QueryJob(pb.QueryJobRequest(job_id=job_id), MASTER)
-        assert isinstance(response, ReadyResponse)
+        assert isinstance(response, EncodedResponse)
         assert job_id.encode() in response.to_json()
         return response
 

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from kusciajob.model.job import JobSpec, Party, ScheduleConfig
 from kusciajob.model.status import EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
-from kusciajob.scheduler.room import LOOKS, RETRY_SECONDS
 from kusciajob.scheduler.slots import SlotLimits
+from kusciajob.scheduler.waiting_room import LOOKS, RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
 from tests.support.clock import ManualClock

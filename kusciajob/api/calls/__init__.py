@@ -15,7 +15,7 @@ from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 
 UnaryCall: TypeAlias = Callable[[Any, Caller], Awaitable[Any]]
-"""Of a request and a caller; what it returns is the response, or a ReadyResponse."""
+"""Of a request and a caller; what it returns is the response, or a EncodedResponse."""
 StreamCall: TypeAlias = Callable[..., AsyncGenerator[Sequence[Published | Message], None]]
 """Of a request and a caller. Its first batch comes when the stream is in place, and is empty."""
 

@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.api.calls.ready import MAX_BATCH_BYTES, BatchResponse, ReadyResponse, too_large
+from kusciajob.api.calls.encoded import MAX_BATCH_BYTES, BatchResponse, EncodedResponse, too_large
 from kusciajob.contracts import Published
 from kusciajob.model import failures, weight
 from kusciajob.model.damage import JobDamaged
@@ -49,7 +49,7 @@ class JobCalls:
 
     def __init__(self, service: JobService) -> None:
         self._service = service
-        self._responses: LRUCache[_Key, ReadyResponse] = LRUCache(weight.KEPT_BYTES, weight.encoded_bytes)
+        self._responses: LRUCache[_Key, EncodedResponse] = LRUCache(weight.KEPT_BYTES, weight.encoded_bytes)
         self._statuses: LRUCache[_Key, bytes] = LRUCache(weight.KEPT_BYTES, weight.encoded_bytes)
         self._describing = asyncio.Semaphore(1)
 
@@ -60,7 +60,7 @@ class JobCalls:
             response.data.job_id = await self._service.create(spec, caller)
         return response
 
-    async def QueryJob(self, request: pb.QueryJobRequest, caller: Caller) -> pb.QueryJobResponse | ReadyResponse:
+    async def QueryJob(self, request: pb.QueryJobRequest, caller: Caller) -> pb.QueryJobResponse | EncodedResponse:
         response = pb.QueryJobResponse()
         with Answer(response.status, Code.QUERY_FAILED):
             job = await self._service.query(request.job_id, caller)
@@ -70,7 +70,7 @@ class JobCalls:
 
     async def BatchQueryJobStatus(
         self, request: pb.BatchQueryJobStatusRequest, caller: Caller
-    ) -> pb.BatchQueryJobStatusResponse | ReadyResponse:
+    ) -> pb.BatchQueryJobStatusResponse | EncodedResponse:
         response = pb.BatchQueryJobStatusResponse()
         with Answer(response.status, Code.BATCH_QUERY_FAILED):
             job_ids = request.job_ids
@@ -198,7 +198,7 @@ class JobCalls:
         await self._service.command(operation, request.job_id, request.reason, caller)
         return request.job_id
 
-    async def _describe(self, job: Job, key: _Key) -> ReadyResponse:
+    async def _describe(self, job: Job, key: _Key) -> EncodedResponse:
         if key[2]:
             job = replace(job, status=failures.seen_by(job.status, key[2]))
         if sum([len(task.task_input_config) for task in job.spec.tasks]) > LARGE_INPUTS_CHARACTERS:
@@ -206,9 +206,9 @@ class JobCalls:
                 data = await asyncio.to_thread(_describe, job)
         else:
             data = _describe(job)
-        return ReadyResponse(pb.QueryJobResponse, data, partial(self._keep, key))
+        return EncodedResponse(pb.QueryJobResponse, data, partial(self._keep, key))
 
-    def _keep(self, key: _Key, response: ReadyResponse) -> None:
+    def _keep(self, key: _Key, response: EncodedResponse) -> None:
         with suppress(ValueError):  # too large by itself
             self._responses[key] = response
 
@@ -227,6 +227,6 @@ class JobCalls:
 
 def _describe(job: Job) -> bytes:
     """The answer to QueryJob, serialised."""
-    response = pb.QueryJobResponse(status=ReadyResponse.status)
+    response = pb.QueryJobResponse(status=EncodedResponse.status)
     codec.fill_job(response.data, job)
     return response.SerializeToString()

@@ -84,7 +84,7 @@ def _unary(
             else:
                 response = await call(kind.FromString(data), caller_of(context))
             code = response.status.code
-            return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or a ReadyResponse
+            return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or a EncodedResponse
         except (LimitReached, TooManyElements) as error:
             code = EXHAUSTED
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))

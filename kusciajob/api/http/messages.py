@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError, Message
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
-from kusciajob.api.calls.ready import ReadyResponse
+from kusciajob.api.calls.encoded import EncodedResponse
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.model.text import shown
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
@@ -64,7 +64,7 @@ class Encoding(Struct, frozen=True):
     name: str
     content_type: str
     parse: Callable[[bytes, type[Any]], Any]
-    serialize: Callable[[Message | ReadyResponse], bytes]
+    serialize: Callable[[Message | EncodedResponse], bytes]
 
     async def read(self, body: bytes, kind: type[_Message]) -> _Message:
         """The message; an empty body is the empty one. Unreadable."""
@@ -79,17 +79,17 @@ class Encoding(Struct, frozen=True):
             raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}") from None
         return message
 
-    def answer(self, message: Message | ReadyResponse) -> web.Response:
+    def answer(self, message: Message | EncodedResponse) -> web.Response:
         """The message as a whole body."""
         return web.Response(body=self.serialize(message), headers={"Content-Type": self.content_type})
 
 
-def _to_protobuf(message: Message | ReadyResponse) -> bytes:
+def _to_protobuf(message: Message | EncodedResponse) -> bytes:
     return message.SerializeToString()
 
 
-def _to_json(message: Message | ReadyResponse) -> bytes:
-    return message.to_json() if isinstance(message, ReadyResponse) else to_json(message)
+def _to_json(message: Message | EncodedResponse) -> bytes:
+    return message.to_json() if isinstance(message, EncodedResponse) else to_json(message)
 
 
 JSON = Encoding("JSON", JSON_TYPE, from_json, _to_json)

@@ -28,7 +28,7 @@ from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout, output_files
-from kusciajob.runtime.process.blocking import Blocking
+from kusciajob.runtime.process.file_work import FileWork
 from kusciajob.runtime.process.ports import PortPool
 from kusciajob.runtime.process.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.rendering import port_of
@@ -75,7 +75,7 @@ class ProcessRuntime:
         self._stop_grace_seconds = stop_grace_seconds
         self._ports = PortPool(ports)
         self._output_limit_bytes = output_limit_bytes
-        self._blocking = Blocking()
+        self._file_work = FileWork()
         self._shim = ShimClient(directory)
         self._connecting = asyncio.Lock()
         self._is_connected = False
@@ -114,7 +114,7 @@ class ProcessRuntime:
             return
         # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
         user = layout.user_of(party, self._users) if self._users else None
-        programs = await self._blocking.do(partial(self._prepare, party, user))
+        programs = await self._file_work.do(partial(self._prepare, party, user))
         try:
             shim = await self._connected()
             own = self._note(party, tuple(programs))
@@ -203,7 +203,7 @@ class ProcessRuntime:
 
     async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
         ended = await self._shim.wait(_name(directory))
-        return await self._blocking.do(partial(_judge, ended, directory, container))
+        return await self._file_work.do(partial(_judge, ended, directory, container))
 
     async def stop(self, key: PartyKey) -> None:
         if (own := self._parties.get(key)) is not None:
@@ -269,7 +269,7 @@ class ProcessRuntime:
         while (state := await shim.recover(key, directory)).exit is None:
             if state.state == "running":
                 await shim.stop(key, grace_seconds=self._stop_grace_seconds)
-            elif await self._blocking.do(partial(_claim, directory)):
+            elif await self._file_work.do(partial(_claim, directory)):
                 return
 
     def _directory(self, key: PartyKey, replica: int = 0) -> Path:

@@ -3,7 +3,7 @@
 import sqlite3
 
 from kusciajob.contracts import Census
-from kusciajob.store import entries
+from kusciajob.store import common
 
 # A large status is compressed; asking whether it is costs all others nothing. One that is damaged hides no other.
 JOBS_BY_STATE = """
@@ -31,4 +31,4 @@ PARTIES_BY_STATE = """
 
 def count(connection: sqlite3.Connection) -> Census:
     """Look at every job, on a connection of database.read_only."""
-    return entries.census(dict(connection.execute(JOBS_BY_STATE)), dict(connection.execute(PARTIES_BY_STATE)))
+    return common.census(dict(connection.execute(JOBS_BY_STATE)), dict(connection.execute(PARTIES_BY_STATE)))

@@ -13,7 +13,7 @@ from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import entries
+from kusciajob.store import common
 from kusciajob.store.sqlite import rows
 from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
@@ -62,7 +62,7 @@ class Transaction:
                 (number, job.job_id, number, job.status.is_unfinished, job.spec.initiator, status),
             )
         except sqlite3.IntegrityError:
-            raise entries.job_exists(job.job_id) from None
+            raise common.job_exists(job.job_id) from None
         try:
             self._connection.execute(
                 "INSERT INTO task (task_id, number) SELECT value, ? FROM json_each(?)", (number, encoded_task_ids)
@@ -83,7 +83,7 @@ class Transaction:
         """StaleJob, JobNotFound."""
         shown = [(EventType.MODIFIED, job.status)]
         if fault:
-            shown.append((EventType.ERROR, entries.with_fault(job.status, fault)))
+            shown.append((EventType.ERROR, common.with_fault(job.status, fault)))
         encoded = [pack_status(status) for _, status in shown]
         revision = self._head + len(shown)
         updated = self._connection.execute(
@@ -132,7 +132,7 @@ class Transaction:
     def _log(self, kind: EventType, job: Job | JobSummary, status: JobStatus, encoded_status: bytes) -> None:
         self._head += 1
         self._log_bytes += len(encoded_status) + LOG_ROW_BYTES
-        event = entries.entry(kind, job, revision=self._head, status=status)
+        event = common.entry(kind, job, revision=self._head, status=status)
         row = (self._head, kind.value, job.job_id, job.number, event.job.initiator, encoded_status, self._log_bytes)
         self._connection.execute(
             "INSERT INTO log (revision, type, job_id, number, initiator, status, total) VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -142,7 +142,7 @@ class Transaction:
 
     def _refusal(self, job: Job | JobSummary) -> JobError:
         row = self._connection.execute("SELECT revision FROM job WHERE number = ?", (job.number,)).fetchone()
-        return entries.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
+        return common.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
 
     def _task_exists(self, job_id: str, task_ids: list[str]) -> JobError:
         row = self._connection.execute(
@@ -150,7 +150,7 @@ class Transaction:
             (_json(task_ids),),
         ).fetchone()
         # Held by no stored job: this one has it twice.
-        return entries.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
+        return common.task_exists(*(row or (max(task_ids, key=task_ids.count), job_id)))
 
 
 def get(connection: sqlite3.Connection, job_id: str, note: rows.Note = rows.ignore) -> Job | JobSummary:
@@ -284,7 +284,7 @@ def read_log(connection: sqlite3.Connection, after: int, limit: int, note: rows.
     read = list(_within(cursor))
     oldest = read[0][0] if read else head(connection) + 1
     if oldest > after + 1:
-        raise entries.log_truncated(after, oldest)
+        raise common.log_truncated(after, oldest)
     # What follows a gap is left: who asks for it is told of the gap.
     return [_event(connection, row, note) for revision, row in enumerate(read, oldest) if row[0] == revision]
 

@@ -21,7 +21,7 @@ from kusciajob.model import weight
 from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.job import JobSpec
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
-from kusciajob.store import entries
+from kusciajob.store import common
 from kusciajob.store.sqlite import census, database, landmark, sql
 from kusciajob.store.sqlite.damage import DamageLog
 from kusciajob.store.tail import Tail
@@ -129,11 +129,11 @@ class SqliteStore:
         if job is None:
             read = self._read(sql.get, job_id, self._damage.note)
             if isinstance(read, JobSummary):
-                return entries.apart(Job(await self._large_spec(read), read.status, read.number, read.revision))
+                return common.apart(Job(await self._large_spec(read), read.status, read.number, read.revision))
             job = read
             if not self._is_writing:
                 self._keep(job)
-        return entries.apart(job)
+        return common.apart(job)
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
         known = {job_id: job.summary for job_id in job_ids if (job := self._cache.get(job_id))}
@@ -270,7 +270,7 @@ class SqliteStore:
             self._wake_waiters()
         for call, result in zip(batch, results, strict=True):
             if isinstance(result, Job):
-                self._keep(entries.apart(result))
+                self._keep(common.apart(result))
             else:
                 self._cache.pop(call.job_id, None)  # one batch can create a job and delete it
             if call.result.done():  # cancelled

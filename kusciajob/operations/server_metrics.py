@@ -19,7 +19,7 @@ COUNT_SECONDS = 10.0
 """Files and states are counted at most so often: it takes long on a large directory."""
 
 
-class Observation:
+class ServerMetrics:
     """Answers who reads the metrics."""
 
     def __init__(

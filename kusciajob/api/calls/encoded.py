@@ -12,13 +12,13 @@ from kusciajob.wire.status import SUCCESS, Code
 MAX_BATCH_BYTES = 64 << 20
 
 
-class ReadyResponse:
+class EncodedResponse:
     """A successful response in its serialised form. `on_json` is told when its JSON is there, which takes long."""
 
     __slots__ = ("_data", "_json", "_kind", "_on_json")
     status = common_pb2.Status(message=SUCCESS)
 
-    def __init__(self, kind: type[Message], data: bytes, on_json: Callable[["ReadyResponse"], None]) -> None:
+    def __init__(self, kind: type[Message], data: bytes, on_json: Callable[["EncodedResponse"], None]) -> None:
         self._kind = kind
         self._data = data
         self._json = b""
@@ -40,13 +40,13 @@ class ReadyResponse:
         return self._json
 
 
-_EMPTY = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status, data=pb.BatchQueryJobStatusResponseData())
+_EMPTY = pb.BatchQueryJobStatusResponse(status=EncodedResponse.status, data=pb.BatchQueryJobStatusResponseData())
 
-_SUCCESS = pb.BatchQueryJobStatusResponse(status=ReadyResponse.status).SerializeToString()
+_SUCCESS = pb.BatchQueryJobStatusResponse(status=EncodedResponse.status).SerializeToString()
 _DATA = bytes([pb.BatchQueryJobStatusResponse.DESCRIPTOR.fields_by_name["data"].number << 3 | 2])
 
 
-class BatchResponse(ReadyResponse):
+class BatchResponse(EncodedResponse):
     """The answer to BatchQueryJobStatus, of its serialised `jobs`; what repeats is there once.
 
     Neither its bytes nor its JSON exceed MAX_BATCH_BYTES.

@@ -12,7 +12,7 @@ class _Asked(NamedTuple):
     result: "asyncio.Future[Any]"
 
 
-class Blocking:
+class FileWork:
     """Does on a thread what was asked for in one turn of the event loop: the way there and back costs more than most
     of it, and parties start in numbers."""
 
