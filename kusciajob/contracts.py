@@ -24,8 +24,11 @@ class Clock(Protocol):
 
 
 class StoreHealth(Struct, frozen=True):
-    """What a store knows of itself without asking its medium: changes that wait, damaged rows met since it was opened,
-    and how often, ever, acknowledged changes were missing when it was opened."""
+    """The state of a store, known without reading its medium.
+
+    `queue_length`: changes that wait for a commit. `damaged_rows`: those met since the store was opened. `losses`: how
+    often, in its whole life, acknowledged changes were missing when it was opened.
+    """
 
     queue_length: int = 0
     damaged_rows: int = 0
@@ -33,9 +36,9 @@ class StoreHealth(Struct, frozen=True):
 
 
 class Census(Struct, frozen=True):
-    """How many jobs have each state, and how many parties of unfinished jobs; every state is there.
+    """How many jobs have each state, and how many parties of unfinished jobs. Every state is a key.
 
-    Jobs that cannot be read are counted under a state of their own, where there are any.
+    If there are jobs that cannot be read, they are counted under a state of their own.
     """
 
     jobs: Mapping[str, int]
@@ -45,87 +48,87 @@ class Census(Struct, frozen=True):
 class JobStore(Protocol):
     """Jobs and the gap-free log of their changes, always committed together: committing is publishing.
 
-    Every method raises StoreFailed when the medium fails; nothing of the change is kept then. A damaged record is named
-    in the log, and where it is met; it keeps nobody from the others.
+    Every method raises StoreFailed when the medium fails; nothing of the change is kept then. A damaged record
+    is reported in the server's log and to its reader; all others stay usable.
     """
 
     @property
     def id(self) -> str:
-        """Names this store among all others: random, made with it; a copy has the same."""
+        """A random id, made with the store, that no other store has; a copy of the store keeps it."""
 
     @property
     def failing(self) -> asyncio.Event:
-        """Set from a commit that failed to the next that did not."""
+        """Set while the last commit failed."""
 
     @property
     def health(self) -> StoreHealth:
-        """What is to be watched. It raises nothing and costs nothing."""
+        """The state of the store, for metrics. It raises nothing and costs nothing."""
 
     async def probe(self) -> None:
-        """Commit something that changes nothing; returns once a commit is possible."""
+        """Commit without a change. Returns once a commit is possible."""
 
     async def census(self) -> Census:
-        """Count the jobs and parties, all of one moment, off the event loop: it looks at every job."""
+        """Count jobs and parties, all at one moment. It reads every job, off the event loop."""
 
     async def create(self, job: Job) -> Job:
-        """Store a new job and return it with its number and revision. JobExists, TaskExists: an id is taken."""
+        """Store a new job and return it with its number and revision. Raises JobExists, TaskExists."""
 
     async def get(self, job_id: str) -> Job:
-        """The whole job. JobNotFound, JobDamaged."""
+        """The whole job. Raises JobNotFound, JobDamaged."""
 
     async def summaries(self, job_ids: Sequence[str]) -> list[JobSummary]:
-        """The jobs asked for, in that order, from one read. JobNotFound names all that are missing, JobDamaged."""
+        """The jobs in that order, from one read. Raises JobNotFound, which names all missing ones, and JobDamaged."""
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        """Up to `limit` jobs with a number above `after`, oldest first; fewer where they are big, one at least.
+        """Up to `limit` jobs with a number above `after`, oldest first; fewer if they are big, but at least one.
 
-        The status of a damaged one says so.
+        A damaged job has a status that says so.
         """
 
     async def unfinished(self) -> list[Job]:
         """All jobs that are not finished, oldest first; a damaged one is left out."""
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
-        """Those of the numbers that no stored job has; a job that was lost, not deleted, is not among them."""
+        """The numbers that no stored job has. The number of a job that was lost, not deleted, is not returned."""
 
     async def replace(self, job: Job, *, fault: str = "") -> Job:
-        """Commit a change and return the job with its new revision. A fault is logged as ERROR after the MODIFIED.
+        """Commit a change and return the job with its new revision. A `fault` adds an ERROR event after it.
 
-        StaleJob when the stored revision is not `job.revision`; JobNotFound.
+        Raises StaleJob if the stored revision is not `job.revision`, and JobNotFound.
         """
 
     async def delete(self, job: Job | JobSummary) -> int:
-        """Remove the job and return the revision of its DELETED. StaleJob (a damaged job is never), JobNotFound."""
+        """Remove the job and return the revision of its DELETED event. Raises JobNotFound, StaleJob."""
 
     async def size(self) -> int:
         """How many jobs are stored."""
 
     async def initiated_by(self, domain: str) -> int:
-        """How many of the stored jobs have that initiator; answered without looking at them."""
+        """How many stored jobs have that initiator. It does not read the jobs."""
 
     async def job_of_task(self, task_id: str) -> str:
-        """The id of the job that has this task. TaskNotFound."""
+        """The id of the job that has this task. Raises TaskNotFound."""
 
     async def head(self) -> int:
-        """The newest revision, never older than what any earlier read showed; 0 in an empty log."""
+        """The newest revision, at least as new as what any earlier read showed; 0 if the log is empty."""
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
-        """Up to `limit` events with a revision above `after`, in order; fewer where they are big, one at least.
+        """Up to `limit` events with a revision above `after`, in order; fewer if they are big, but at least one.
 
-        LogTruncated.
+        Raises LogTruncated.
         """
 
     async def log_excess(self, max_bytes: int) -> int:
-        """The last revision to forget so that the log takes no more than that; 0 where it does not."""
+        """The last revision to truncate so that the log takes no more bytes than that; 0 if there is none."""
 
     async def wait_log(self, after: int) -> None:
-        """Return once a revision above `after` may exist; a hint that can come early, never late."""
+        """Return once a revision above `after` may exist. It is a hint: it can come early, never late."""
 
     async def truncate_log(self, through: int) -> None:
-        """Forget events up to and including that revision; the newest one is always kept."""
+        """Drop events up to and including that revision. The newest event is always kept."""
 
     async def close(self) -> None:
-        """Finish what was accepted, then let go of the medium."""
+        """Commit what was accepted, then close the medium."""
 
 
 Form = Callable[[JobEvent], bytes]
@@ -139,10 +142,10 @@ class Published(Protocol):
     def event(self) -> JobEvent: ...
 
     def encoded(self, encode: Form) -> bytes:
-        """The event in a wire form, produced once per form for all watchers."""
+        """The encoded event; each form is produced once for all watchers."""
 
     def seen_by(self, domain: str) -> "Published":
-        """The event without what is not for that domain; mostly itself."""
+        """The event without what that domain may not see; mostly the event itself."""
 
 
 class WatchStream(Protocol):
@@ -151,15 +154,15 @@ class WatchStream(Protocol):
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
         """The next events, at least one; empty after `timeout` seconds without any.
 
-        LogTruncated: the stream cannot go on without a hole. HubClosed: the server is stopping.
+        Raises LogTruncated if the stream cannot go on without a hole, HubClosed if the server is stopping.
         """
 
 
 class EventHub(Protocol):
-    """Tails the log once and fans out in memory. There is no publish()."""
+    """Tails the log once, for all watchers. There is no publish(): a commit publishes."""
 
     def subscribe(self, *, after: int | None = None) -> AbstractAsyncContextManager[WatchStream]:
-        """Watch from a revision on; None: every existing job as ADDED first, then what follows."""
+        """Watch what follows a revision. With None: first every existing job as ADDED, then what follows."""
 
 
 class HubClosed(Exception):
@@ -167,10 +170,10 @@ class HubClosed(Exception):
 
 
 class PartyKey(Struct, frozen=True, gc=False, order=True):
-    """Names one run of one party of one store: never used for anything else.
+    """Names one run of one party in one store. A key is never used again.
 
-    Two stores give the same names. A runtime that works for more than one, as on a cluster, is built with `JobStore.id`
-    and puts it before them.
+    Two stores can give equal keys. A runtime that serves several stores, as on a cluster, gets `JobStore.id` and puts
+    it before each key.
     """
 
     job: int
@@ -183,10 +186,10 @@ class PartyKey(Struct, frozen=True, gc=False, order=True):
 
 
 class PartySpec(Struct, frozen=True, gc=False):
-    """All that a runtime must know to run one party of one task.
+    """All that a runtime needs to run one party of one task.
 
-    `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty
-    while the addresses are yet to be allocated. Those of a party stand replica by replica. `image` is None only where
+    `endpoints` has one entry per party of the task, in the order of `spec.tasks[key.task].parties`; it is empty while
+    the addresses are yet to be allocated. A party's endpoints are in the order of its replicas. `image` is None only if
     the runtime needs none.
     """
 
@@ -200,9 +203,9 @@ class PartySpec(Struct, frozen=True, gc=False):
 
 
 class DomainFacts(Struct, frozen=True):
-    """What a runtime may tell the programs of one domain, and no other's. Its texts are secrets.
+    """What the programs of one domain get, and no other's. All of it is secret.
 
-    `values` are the domain's own, for config templates; `names` is what Kuscia supplies beside them, `certificates` has
+    `values`: the domain's own values for config templates. `names`: the values that Kuscia supplies. `certificates`:
     PEM texts by file name: ca.crt, client.crt, client.key, server.crt, server.key.
     """
 
@@ -216,11 +219,11 @@ DomainSource = Callable[[str], DomainFacts]
 
 
 class ExitResult(Struct, frozen=True, gc=False):
-    """How a party's program ended. `is_fault`: not by itself, the server or its machine is to blame.
+    """How a party's program ended. `is_fault`: the server or its machine ended it, not the program itself.
 
-    `message` is for everybody, `detail` for the master and the party's domain: what a program wrote, or where it lies.
-    `exit_code` is 128 and the signal's number where a signal has killed it, as Kubernetes has it; None: not known.
-    `ended_at` is in seconds since the epoch; None: just now.
+    `message` is for everybody. `detail` is for the master and the party's domain: what the program wrote, or a path.
+    `exit_code` is 128 plus the signal's number if a signal killed it, as in Kubernetes; None if it is not known.
+    `ended_at` is in seconds since the epoch; None means just now.
     """
 
     succeeded: bool
@@ -232,7 +235,7 @@ class ExitResult(Struct, frozen=True, gc=False):
 
 
 class StartFailed(Exception):
-    """The runtime could not start a party; the text names the cause. `detail`: see ExitResult."""
+    """The runtime could not start a party; the text names the cause. For `detail` see ExitResult."""
 
     def __init__(self, text: str, *, detail: str = "") -> None:
         super().__init__(text)
@@ -240,7 +243,7 @@ class StartFailed(Exception):
 
 
 class NoCapacity(Exception):
-    """Nothing is wrong, there is no room just now; the text says what is awaited.
+    """A slot, a port or other capacity is not free now; the text says which. It is no failure: the task waits.
 
     Each new text is an event for all who watch the job: while the same is awaited it must not change.
     """
@@ -254,53 +257,53 @@ class Node(Struct, frozen=True):
 
 
 class Runtime(Protocol):
-    """Runs the parties of tasks. Every call may be repeated; a key that is known already is attached to."""
+    """Runs the parties of tasks. Every call may be repeated; `start` of a known key attaches to its run."""
 
     @property
     def failing(self) -> asyncio.Event:
         """Set while nothing can be started or stopped."""
 
     async def open(self) -> None:
-        """Get ready to serve, before any other call."""
+        """Get ready. Comes before any other call."""
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
-        """How many of the runtime's ports each party of a task needs. StartFailed."""
+        """How many of the runtime's ports each party of a task needs. Raises StartFailed."""
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-        """Reserve the addresses of a task's parties: all or none. NoCapacity, StartFailed."""
+        """Reserve the addresses of a task's parties, all or none. Raises NoCapacity, StartFailed."""
 
     async def attach(self, party: PartySpec) -> None:
-        """After a restart of the server: take back a party's reservations before anything else is allocated."""
+        """After a restart of the server: reserve again what a running party has, before anything else is allocated."""
 
     async def start(self, party: PartySpec) -> None:
-        """Start the party, or attach to its run. StartFailed.
+        """Start the party, or attach to its run. Raises StartFailed.
 
-        Whatever this raises, the party may have been started: its reservations stay until `stop` has returned.
+        Whatever it raises, the party may run: its reservations stay until `stop` has returned.
         """
 
     async def wait(self, key: PartyKey) -> ExitResult:
-        """Its end. Cancelling the waiter stops nothing. An error says that its end cannot be known: `stop` it then."""
+        """Wait for the party's end. Cancelling this stops nothing. After an error the end is unknown: `stop` it."""
 
     async def stop(self, key: PartyKey) -> None:
-        """End it, by force after the grace period, and free its reservations; already gone is success.
+        """End the party, by force after the grace period, and free its reservations. A party that is gone is success.
 
-        Returns only when it is known that nothing of the party runs or can still be started.
+        It returns only when nothing of the party runs and nothing can still be started.
         """
 
     async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
-        """Where one replica of the party runs, has run or is going to run."""
+        """The machine where one replica of the party runs, has run or is going to run."""
 
     async def owned(self) -> Collection[int]:
-        """The job numbers of which the runtime keeps anything: programs, reservations or files."""
+        """The numbers of the jobs for which the runtime has anything: programs, reservations or files."""
 
     async def stop_job(self, job: int) -> None:
-        """Stop whatever runs of the job, also what a server before this one started, and free its reservations."""
+        """Stop all programs of the job, also those that an earlier server started, and free its reservations."""
 
     async def remove(self, job: int) -> None:
-        """Delete what is kept of a job of which nothing runs."""
+        """Delete all files of a job. None of its programs may run."""
 
     async def close(self) -> None:
-        """Let go of everything; programs go on running."""
+        """Release everything but the programs: they go on running."""
 
 
 class OutputStream(StrEnum):
@@ -311,19 +314,19 @@ class OutputStream(StrEnum):
 
 
 class OutputPiece(Struct, frozen=True):
-    """Part of what a program has written: where it begins, in bytes from the start, and up to 64 KiB of it."""
+    """Part of a program's output: its byte offset, and up to 64 KiB of data."""
 
     offset: int
     data: bytes
 
 
 class OutputSource(Protocol):
-    """What programs have written; it outlives them, until their job is deleted."""
+    """The output of programs. It is kept until their job is deleted."""
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        """The first that is left from a byte offset on; without data where there is nothing (yet).
+        """The output from a byte offset on; without data if there is none (yet).
 
-        It begins elsewhere where the oldest output was dropped to keep within the limit.
+        If the oldest output was dropped to keep the limit, it begins at the first byte that is left.
         """
 
     async def replicas(self, key: PartyKey) -> int:
@@ -344,4 +347,4 @@ class ImageSource(Protocol):
     """Where AppImages come from."""
 
     def get(self, name: str) -> AppImage | None:
-        """The AppImage of that name; None where the runtime needs none. UnknownAppImage."""
+        """The AppImage of that name; None if the runtime needs none. Raises UnknownAppImage."""

@@ -59,7 +59,7 @@ def _check_unique(label: str, kind: str, names: Iterable[str]) -> None:
 
 
 class Image(Struct, frozen=True):
-    """The container image; kept for the record by runtimes that start processes."""
+    """The container image. Runtimes that start processes do not use it."""
 
     name: str = ""
     tag: str = ""
@@ -87,7 +87,7 @@ class EnvVar(Struct, frozen=True):
 
 
 class Port(Struct, frozen=True):
-    """A port that the program listens on. The number of a started party is allocated; `port` is not binding."""
+    """A port that the program listens on. The runtime allocates the actual number; it ignores `port`."""
 
     name: str
     port: int | None = None
@@ -107,7 +107,7 @@ class Port(Struct, frozen=True):
 
     @property
     def is_shared(self) -> bool:
-        """Whether other parties (Cluster) or other programs of the domain (Domain) may reach it."""
+        """Whether other programs may reach it: those of other parties (Cluster) or of the same domain (Domain)."""
         return self.scope != "Local"
 
 
@@ -163,7 +163,7 @@ class Container(Struct, frozen=True):
 
 
 class DeployTemplate(Struct, frozen=True):
-    """How the parties of some roles run; no roles: any role. Each replica is an instance of the program."""
+    """How parties of these roles run; without roles, of any role. Each replica is one instance of the program."""
 
     name: str
     containers: tuple[Container, ...]
@@ -224,7 +224,7 @@ class AppImage(Struct, frozen=True):
 
     @property
     def most_endpoints(self) -> int:
-        """How many addresses a party of it may tell: the shared ports of all its replicas."""
+        """The most addresses that one party can have: its shared ports times its replicas."""
         return max(
             template.replicas * sum(port.is_shared for port in container.ports)
             for template in self.deploy_templates
@@ -232,9 +232,9 @@ class AppImage(Struct, frozen=True):
         )
 
     def template_for(self, role: str) -> DeployTemplate:
-        """The template that has the role, else the one without roles, else, for the empty role only, the first.
+        """The template for the role; else the one without roles; else, for the empty role only, the first.
 
-        UnknownRole lists the roles that there are.
+        Raises UnknownRole, which lists the roles that exist.
         """
         generic = None
         for template in self.deploy_templates:

@@ -45,7 +45,7 @@ class _AllocatedPorts(Struct, frozen=True):
 
 
 def cluster_define(parties: Sequence[ClusterParty], *, self_party: int, self_endpoint: int = 0) -> str:
-    """TASK_CLUSTER_DEFINE as JSON, seen by the party at index `self_party`; IndexError when there is none."""
+    """TASK_CLUSTER_DEFINE as JSON for the party at index `self_party`. Raises IndexError if there is none."""
     if not 0 <= self_party < len(parties):
         raise IndexError(f"self_party {self_party} is not the index of one of {len(parties)} parties")
     return msgspec.json.encode(_ClusterDefine(parties, self_party, self_endpoint)).decode()
@@ -57,5 +57,5 @@ def allocated_ports(ports: Sequence[AllocatedPort]) -> str:
 
 
 def port_variable(name: str) -> str:
-    """The variable that carries the number of a port: `client-server` → `KUSCIA_PORT_CLIENT_SERVER_NUMBER`."""
+    """The environment variable for a port's number: `client-server` → `KUSCIA_PORT_CLIENT_SERVER_NUMBER`."""
     return f"KUSCIA_PORT_{name.upper().replace('-', '_')}_NUMBER"

@@ -1,4 +1,4 @@
-"""A job whose record cannot be read: what stands for it, and the error that tells of it."""
+"""Jobs whose record cannot be read: the error, and the status that stands in for the lost one."""
 
 from kusciajob.model.errors import JobError
 from kusciajob.model.status import JobStatus, JobSummary, Stage, StageKind, Unknown
@@ -6,7 +6,7 @@ from kusciajob.model.text import listed, shown
 
 
 class JobDamaged(JobError):
-    """The record of a job cannot be read, `jobs` are what is known of it and of others with it."""
+    """The record of a job cannot be read. `jobs` has what is known of it, and of others in the same request."""
 
     def __init__(self, *jobs: JobSummary, cause: str = "") -> None:
         self.jobs = jobs
@@ -18,5 +18,5 @@ class JobDamaged(JobError):
 
 
 def damaged_status(cause: str) -> JobStatus:
-    """Stands for a status that cannot be read; its message names the cause."""
+    """A status in place of one that cannot be read; its message names the cause."""
     return JobStatus(Unknown(), 0.0, (), Stage(StageKind.CREATE), message=f"damaged: {cause}")

@@ -32,11 +32,11 @@ class JobExists(JobError):
 
 
 class TaskExists(JobExists):
-    """A task of that task id exists; no job of the job's id does."""
+    """A task of that task id exists already, in another job."""
 
 
 class TooManyJobs(JobError):
-    """So many jobs are stored that no other may be created."""
+    """As many jobs are stored as the limits allow."""
 
 
 class JobNotFound(JobError):
@@ -64,11 +64,11 @@ class NotAllowed(JobError):
 
 
 class StaleJob(JobError):
-    """The job changed between read and write; read it again and repeat the change."""
+    """The job changed between read and write. The caller reads it again and repeats the change."""
 
 
 class LogTruncated(JobError):
-    """The log no longer reaches back to the wanted revision; read a snapshot instead."""
+    """The log no longer reaches back to the wanted revision. The caller reads all jobs instead."""
 
 
 class StoreFailed(JobError):
@@ -76,4 +76,4 @@ class StoreFailed(JobError):
 
 
 class StoreDamaged(StoreFailed):
-    """The store's file is damaged in such a way that trying again is of no use."""
+    """The store's file is so damaged that trying again is useless."""

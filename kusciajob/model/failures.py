@@ -1,8 +1,8 @@
-"""The texts of tasks and jobs that failed, put together from their parties', and who is told which details.
+"""Error texts of tasks and jobs, made from those of their parties, and who may read which details.
 
 A party's `message` is for everybody. Its `detail`, such as the last lines of its stderr or a path on the machine, is
-for the master and the party's own domain. So statuses are stored without details in the texts of tasks and jobs; they
-are put in for whoever may read them.
+for the master and the party's own domain. Stored texts of tasks and jobs hold no details. `told` puts them in for
+a reader who may see them.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ MAX_DETAIL_CHARACTERS = 4096
 
 
 def party_text(party: PartyStatus) -> str:
-    """What a party says of itself, with the detail where it is there."""
+    """A party's message, with its detail if it has one."""
     return f"{party.message}: {party.detail}" if party.detail else party.message
 
 
@@ -28,7 +28,7 @@ def task_text(parties: Sequence[PartyStatus]) -> str:
 
 
 def job_text(tasks: Sequence[TaskStatus]) -> str:
-    """`Task[<alias>]-Party[<domain>]: <text>; …` of what failed; without a failed party, what never started."""
+    """`Task[<alias>]-Party[<domain>]: <text>; …` of the failed parties; else the tasks that never started."""
     failed = [task for task in tasks if not task.tolerable and task.state is not TaskState.SUCCEEDED]
     texts = [f"Task[{task.alias}]-{text}" for task in failed for text in _texts(task.parties)]
     return listed(texts or [f"Task[{task.alias}]: {task.message or task.state}" for task in failed], "; ")
@@ -40,12 +40,12 @@ def fault_text(tasks: Sequence[TaskStatus]) -> str:
 
 
 def bounded(message: str, detail: str) -> tuple[str, str]:
-    """What a runtime says of a party, cut where it is too long."""
+    """A runtime's text about a party, cut to the limit."""
     return cut(message, MAX_MESSAGE_CHARACTERS), cut(detail, MAX_DETAIL_CHARACTERS)
 
 
 def seen_by(status: JobStatus, domain: str) -> JobStatus:
-    """The status without details of other domains' parties; for the master (empty) as it is."""
+    """The status without the details of other domains' parties. The master (empty domain) gets it unchanged."""
     if not domain or not status.has_details:
         return status
     return replace(
@@ -64,7 +64,7 @@ def seen_by(status: JobStatus, domain: str) -> JobStatus:
 
 
 def told(status: JobStatus) -> JobStatus:
-    """The status as it reads: with the details that it has put into the texts of parties, tasks and job."""
+    """The status with its details put into the texts of parties, tasks and job."""
     tasks = tuple(map(_told_task, status.tasks))
     message = status.message
     for text in (job_text, fault_text):
@@ -85,7 +85,7 @@ def _told_task(task: TaskStatus) -> TaskStatus:
 
 
 def party_names(parties: Sequence[PartyStatus]) -> list[str]:
-    """What tells the parties of a task apart: the domain, with the role where it has several of them."""
+    """A name for each party of a task: the domain, and the role where a domain has several parties."""
     counts = Counter(party.domain_id for party in parties)
     return [f"{party.domain_id}/{party.role}" if counts[party.domain_id] > 1 else party.domain_id for party in parties]
 

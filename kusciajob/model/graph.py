@@ -27,13 +27,13 @@ def check(nodes: Sequence[tuple[str, Sequence[str]]]) -> None:
     try:
         sorter.prepare()
     except CycleError as error:
-        # CycleError lists each node before the one that depends on it; a reader follows "depends on".
+        # CycleError lists a node before its dependents. The text goes the other way: "a depends on b".
         cycle = listed(list(map(bare, reversed(error.args[1]))), " -> ")
         raise InvalidJob(f"dependencies form a cycle: {cycle}") from None
 
 
 def _is_in_order(nodes: Sequence[tuple[str, Sequence[str]]]) -> bool:
-    """Whether every task stands behind those that it depends on, as most jobs are written: there is no cycle then."""
+    """Whether every task comes after its dependencies. Then there is no cycle. Most jobs are written so."""
     before: set[str] = set()
     for alias, dependencies in nodes:
         if not before.issuperset(dependencies):

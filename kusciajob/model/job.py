@@ -1,7 +1,7 @@
-"""A job as it was asked for. Values are frozen and check themselves: one that breaks a rule cannot be built.
+"""The specification of a job. Values are frozen and check themselves: one that breaks a rule cannot be built.
 
-Rules: the job API contract (Kuscia `JobService`); names follow RFC 1123 as Kubernetes applies it. How long and how many
-what is asked for may be is in `limits`, because jobs stored by earlier versions may be larger.
+The rules are those of Kuscia's `JobService`; names follow RFC 1123 as Kubernetes applies it. Limits of length and
+number are in `limits`, because jobs stored by earlier versions may exceed them.
 """
 
 import re
@@ -49,7 +49,7 @@ _NAME_RULE = (
 
 
 def invalid_identity(field: str, value: str) -> InvalidJob:
-    """The refusal of a domain id that is too long or cannot be printed."""
+    """The error for a domain id that is too long or not printable."""
     return InvalidJob(
         f"{field} {shown(value)} is not valid: at most {MAX_IDENTITY_CHARACTERS} printable characters, "
         "no control characters or direction marks"
@@ -110,7 +110,7 @@ class Party(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ScheduleConfig(Struct, frozen=True, gc=False, omit_defaults=True):
-    """How long a task may wait to be scheduled, in seconds; what is asked for as 0 or less is the default."""
+    """How long a task may wait to be scheduled, in seconds. 0 or less means the default."""
 
     task_timeout_seconds: int = DEFAULT_TASK_TIMEOUT_SECONDS
     resource_reserved_seconds: int = DEFAULT_RESERVED_SECONDS
@@ -147,7 +147,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
             check_name(f"task {shown(self.alias)}: task_id", self.task_id)
 
     def _drop_repeats(self) -> None:
-        """A party that repeats an earlier one, or a dependency, counts once: clients send such."""
+        """Keep the first of equal parties or dependencies: clients do send repeated ones."""
         seen: dict[tuple[str, str], Party] = {}
         for party in self.parties:
             earlier = seen.setdefault((party.domain_id, party.role), party)
@@ -163,7 +163,7 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class ScheduleMode(StrEnum):
-    """What the failure of a task that is not tolerable means for the rest of its job; KusciaJob's scheduleMode."""
+    """KusciaJob's scheduleMode: what the rest of a job does after a task that is not tolerable failed."""
 
     BEST_EFFORT = "BestEffort"
     """Tasks that do not depend on it still run."""
@@ -227,9 +227,9 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
 
 
 def task_ids(spec: JobSpec, suffixes: Sequence[str]) -> tuple[str, ...]:
-    """Every task's id: the one asked for, else `<job_id>-<suffix>` with the job id cut to keep 253 characters.
+    """Every task's id: the one in the request, else `<job_id>-<suffix>`.
 
-    There is a suffix for each task, all of one length.
+    The suffixes, one for each task, have one length. The job id is cut so that an id has at most 253 characters.
     """
     prefix = spec.job_id[: MAX_NAME_CHARACTERS - len(suffixes[0]) - 1].rstrip("-.")
     return tuple([task.task_id or f"{prefix}-{suffix}" for task, suffix in zip(spec.tasks, suffixes, strict=True)])

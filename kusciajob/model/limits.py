@@ -1,6 +1,6 @@
-"""How long, how many and how large what is asked for may be: checked once, when it comes in.
+"""The limits of a new job: lengths, counts and sizes. They are checked once, when the job comes in.
 
-Jobs of earlier versions may exceed these limits and are read nevertheless, so that this is no rule of the values.
+The values of the model do not check them, because jobs stored by earlier versions may be larger and must stay readable.
 """
 
 from collections.abc import Sequence
@@ -19,20 +19,20 @@ MAX_NAMES_BYTES = 768 << 10
 MAX_SPEC_BYTES = 8 << 20
 """The most that a job takes beside its tasks' task_input_config, roughly."""
 
-# What each takes beside its name, on the wire: state, times, tags and lengths; a scope and an address.
+# Bytes on the wire beside the name. Of a task or party: state, times, tags, lengths; of an endpoint: scope, address.
 _TASK_BYTES, _PARTY_BYTES, _DOMAIN_BYTES, _ENDPOINT_BYTES = 120, 20, 64, 48
 _FEW_PARTIES = 128
 """So many can take what they will: they stay within the limits."""
 
 
 def check_count(field: str, count: int, most: int) -> None:
-    """Raise InvalidJob when a list has too many entries, before they are looked at."""
+    """Raise InvalidJob when a list has too many entries. Called before anything looks at the entries."""
     if count > most:
         raise InvalidJob(f"{field} has {count} entries: at most {most} are possible")
 
 
 def check(spec: JobSpec) -> None:
-    """Raise InvalidJob, with the place, where a name is too long or cannot be printed, or a list is too long."""
+    """Raise InvalidJob, which names the place, when a name is too long or not printable, or a list is too long."""
     _check_identity("initiator", spec.initiator)
     check_count("custom_fields", len(spec.custom_fields), MAX_CUSTOM_FIELDS)
     size = 0
@@ -55,7 +55,7 @@ def check(spec: JobSpec) -> None:
 
 
 def check_status_size(spec: JobSpec, endpoints: Sequence[int]) -> None:
-    """Raise InvalidJob where the job's status could not be told within MAX_STATUS_BYTES.
+    """Raise InvalidJob when the job's status might not fit into MAX_STATUS_BYTES.
 
     `endpoints` is how many addresses each party of a task may get.
     """

@@ -1,4 +1,4 @@
-"""What a job needs next, decided from its present values alone; the scheduler carries it out."""
+"""Decides what a job needs next, from its present values alone. The scheduler carries it out."""
 
 from collections.abc import Sequence
 
@@ -42,8 +42,8 @@ class Stop(Struct, frozen=True, gc=False):
 class Plan(Struct, frozen=True, gc=False):
     """What to do next: indexes of tasks to start, highest priority first; programs to stop; tasks to give up.
 
-    A task in `expired` is given up while it waits for room: it has nothing to stop. `wake_at` is when to plan again
-    though nothing happened (seconds since the epoch).
+    A task in `expired` has waited too long for a slot or port; nothing of it runs. `wake_at` is when to plan again
+    even if nothing happens (seconds since the epoch).
     """
 
     start: tuple[int, ...] = ()
@@ -53,7 +53,7 @@ class Plan(Struct, frozen=True, gc=False):
 
 
 def plan(job: Job, now: float) -> Plan:
-    """Start ready tasks within max_parallelism, stop what runs for nothing, give up what waited too long."""
+    """Start ready tasks within max_parallelism, stop programs no longer needed, give up tasks that waited too long."""
     states = _states(job)
     ending = ENDED_TEXT.get(job.status.stage.kind, "") or _strict_text(job, states)
     active = [index for index, state in enumerate(states) if state in ACTIVE]
@@ -90,7 +90,7 @@ def deadline(job: Job, index: int) -> float | None:
 
 
 def expiry_text(job: Job, index: int) -> str:
-    """What a task is told that was given up while it waited for room."""
+    """The error text of a task that waited too long for a slot or port."""
     if text := _strict_text(job, _states(job)):
         return text
     schedule = job.spec.tasks[index].schedule_config
@@ -104,13 +104,13 @@ def expiry_text(job: Job, index: int) -> str:
 
 
 def starting_text(parties: Sequence[PartyStatus]) -> str:
-    """What a placed task is told until all its parties have started."""
+    """The message of a placed task until all its parties have started."""
     late = dict.fromkeys(_late_text(party) for party in parties if party.state is TaskState.STARTING)
     return f"waiting for {listed(list(late))} to start"
 
 
 def _late_text(party: PartyStatus) -> str:
-    """The domain, with what the runtime says of the start."""
+    """The domain, and the runtime's reason why its party has not started."""
     return f"{party.domain_id} ({party.message})" if party.message else party.domain_id
 
 
@@ -130,9 +130,9 @@ def is_active(job: Job) -> bool:
 
 
 def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStatus, ...]:
-    """The tasks, each Pending one with the reason why it waits; the same tuple where nothing changes.
+    """The tasks, each Pending one with the reason why it waits; the same tuple if nothing changes.
 
-    When all that happened is that one task succeeded, its alias saves looking at what does not depend on it.
+    `succeeded` makes this faster: its caller promises that nothing else happened than the success of that task.
     """
     status = job.status
     if succeeded and not any(succeeded in spec.dependencies for spec in job.spec.tasks):
@@ -184,7 +184,7 @@ def _waiting_text(dependencies: dict[str, None], states: dict[str, TaskState], n
 
 
 def _never_succeeding(job: Job, states: dict[str, TaskState]) -> set[str]:
-    """Aliases of tasks that failed or hang on one that did, to a fixed point; none in a suspended job."""
+    """Aliases of failed tasks and of all that depend on them, directly or not; none in a suspended job."""
     if TaskState.FAILED not in states.values() or job.status.stage.kind is StageKind.SUSPEND:
         return set()
     never = {alias for alias, state in states.items() if state is TaskState.FAILED}
@@ -198,7 +198,7 @@ def _never_succeeding(job: Job, states: dict[str, TaskState]) -> set[str]:
 
 
 def _strict_text(job: Job, states: list[TaskState]) -> str:
-    """Why a job of scheduleMode Strict stops what it runs; empty while nothing has failed."""
+    """Why a job of scheduleMode Strict stops its running tasks; empty while nothing has failed."""
     alias = _strict_failure(job, states)
     return f"stopped because task {shown(alias)} failed {_STRICT}" if alias else ""
 
@@ -212,7 +212,7 @@ def _strict_failure(job: Job, states: list[TaskState]) -> str:
     ):
         return ""
     for spec, task in zip(job.spec.tasks, job.status.tasks, strict=True):
-        # Those that were stopped for it have failed as well.
+        # The tasks that were stopped because of it have failed as well.
         if task.state is TaskState.FAILED and not spec.tolerable and _STRICT not in task.message:
             return spec.alias
     return ""

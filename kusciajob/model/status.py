@@ -1,4 +1,4 @@
-"""A job as the server sees it: states with the times that belong to them, and what a watcher is told.
+"""A job as the server sees it: states with their times, and the events that watchers get.
 
 All times are seconds since the epoch (UTC).
 """
@@ -79,7 +79,7 @@ class Started(Struct, Generic[State], frozen=True, gc=False, tag=True):
 
 
 class Ended(Struct, Generic[State], frozen=True, gc=False, tag=True):
-    """Over, with its end; without a start where it never ran."""
+    """Ended; it has no start if it never ran."""
 
     state: State
     started_at: float | None
@@ -90,7 +90,7 @@ class Ended(Struct, Generic[State], frozen=True, gc=False, tag=True):
 
 
 class Unknown(Struct, frozen=True, gc=False, tag=True):
-    """The server cannot tell: what it had stored is damaged."""
+    """The state is lost: the stored record is damaged."""
 
     state: Literal["Unknown"] = "Unknown"
 
@@ -117,7 +117,7 @@ class Endpoint(Struct, frozen=True, gc=False):
 
 
 class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
-    """Where one party of a task stands."""
+    """The status of one party of a task."""
 
     domain_id: str
     role: str = ""
@@ -129,7 +129,7 @@ class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=
 
 
 class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
-    """Where one task stands. `attempt` counts its starts; `progress` runs from 0 to 1."""
+    """The status of one task. `attempt` counts its starts; `progress` runs from 0 to 1."""
 
     task_id: str
     alias: str
@@ -147,7 +147,7 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
 
 
 class StageKind(StrEnum):
-    """What the job was last told to do."""
+    """The commands that a job can be given."""
 
     CREATE = "Create"
     START = "Start"
@@ -169,7 +169,7 @@ class Stage(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def text(self) -> str:
-        """The form known from Kuscia."""
+        """The stage as Kuscia writes it."""
         return f"Party: {self.by} execute the cmd: {self.kind}. Reason: {self.reason}"
 
 
@@ -185,13 +185,13 @@ class Approval(Struct, frozen=True, gc=False):
 
 
 def _cut_reason(value: Stage | Approval) -> None:
-    """A reason may be as long as a request; it is kept up to a limit, and says so."""
+    """Cut a reason to the limit, and say so in it: it may be as long as a request."""
     if len(value.reason) > MAX_REASON_CHARACTERS:
         force_setattr(value, "reason", cut(value.reason, MAX_REASON_CHARACTERS))
 
 
 class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
-    """Where a job stands; everything that a watcher sees."""
+    """The status of a job: everything that a watcher sees."""
 
     phase: JobPhase
     created_at: float
@@ -208,29 +208,29 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def state(self) -> JobState:
-        """ValueError: it is damaged."""
+        """The job's state. Raises ValueError if the job is damaged."""
         if isinstance(self.phase, Unknown):
             raise ValueError(f"it has no state: {self.message}")
         return self.phase.state
 
     @property
     def began_at(self) -> float:
-        """When its present run was asked for."""
+        """When its present run was requested."""
         return self.restarted_at or self.created_at
 
     @property
     def is_unfinished(self) -> bool:
-        """Whether it can still move without a restart."""
+        """Whether its state can still change without a restart."""
         return self.phase.state in UNFINISHED
 
     @property
     def is_scheduled(self) -> bool:
-        """Whether the scheduler has something to do for it: one that awaits approval runs nothing."""
+        """Whether the scheduler works on it. A job that awaits approval is unfinished, but nothing of it runs."""
         return self.phase.state in SCHEDULED
 
     @property
     def is_damaged(self) -> bool:
-        """Whether it only stands for one that cannot be read; it has no state then."""
+        """Whether it stands in for a status that cannot be read. It has no state then."""
         return isinstance(self.phase, Unknown)
 
     @property
@@ -240,7 +240,7 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
     @property
     def has_details(self) -> bool:
-        """Whether not everybody is told the same."""
+        """Whether it has details, which not every reader may see."""
         for task in self.tasks:
             for party in task.parties:
                 if party.detail:
@@ -249,7 +249,7 @@ class JobStatus(Struct, frozen=True, gc=False, omit_defaults=True):
 
 
 class Job(Struct, frozen=True, gc=False):
-    """A stored job. `number` is the revision at which it was created: unique for ever, never used again."""
+    """A stored job. `number` is the revision at which it was created: no other job ever gets it."""
 
     spec: JobSpec
     status: JobStatus
@@ -281,7 +281,7 @@ class JobSummary(Struct, frozen=True, gc=False):
     status: JobStatus
 
     def index_of(self, task_id: str) -> int:
-        """The index of one of its tasks; StopIteration when it has no such task."""
+        """The index of one of its tasks. Raises StopIteration if it has no such task."""
         return next(index for index, task in enumerate(self.status.tasks) if task.task_id == task_id)
 
     def is_visible_to(self, domain: str) -> bool:
@@ -290,7 +290,7 @@ class JobSummary(Struct, frozen=True, gc=False):
 
 
 class EventType(StrEnum):
-    """What an entry of the log tells."""
+    """The kinds of log entries."""
 
     ADDED = "ADDED"
     MODIFIED = "MODIFIED"

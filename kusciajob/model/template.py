@@ -1,4 +1,4 @@
-"""Config templates: references in a text become values. Written after what Kuscia's agent does with them.
+"""Config templates: puts values in place of references. It follows Kuscia's agent.
 
 `{{.NAME}}` becomes the value, escaped so that it fits between the quotes of a JSON (or YAML double-quoted) string.
 
@@ -9,7 +9,7 @@ is written without quotes and without escaping; anything else is written as the 
 numbers keep their digits.
 
 Blanks next to the braces are allowed. Values are never scanned for references again. A reference that finds nothing is
-empty, as in Kuscia, or refused, as the caller wants. Anything else between double braces is refused rather than passed
+empty, as in Kuscia, or an error; the caller chooses. Anything else between double braces is refused rather than passed
 on; names are as given or, as in Kuscia, in upper case.
 """
 
@@ -34,7 +34,7 @@ _PATH_SIGN = re.compile(r"[.\[\]]")
 
 
 class Missing(Struct, frozen=True):
-    """A reference that found nothing; the reason names what there is."""
+    """A reference that found nothing. The reason lists what exists."""
 
     expression: str
     file_name: str
@@ -47,7 +47,7 @@ class Missing(Struct, frozen=True):
 
 
 class Rendered(Struct, frozen=True):
-    """A text without references, and those of them that found nothing: they are empty in it."""
+    """The rendered text, and the references that found nothing; these are empty in it."""
 
     text: str
     missing: tuple[Missing, ...] = ()
@@ -64,7 +64,7 @@ def render(
     """The text with every reference replaced, in time linear in what is read and written.
 
     Raises TemplateError with the expression, the file name and the line where a reference cannot be read and, when
-    `is_strict`, where one finds nothing. No text shows what is in the values of the names in `secrets`.
+    `is_strict`, where one finds nothing. No error text shows the value of a name in `secrets`.
     """
     scope = _Scope(values, secrets)
     missing: list[Missing] = []
@@ -74,7 +74,7 @@ def render(
         inside = start
         while text.startswith("{", inside):
             inside += 1
-        # Of a longer run the inner three open the reference: `{{{{.X}}}}` is `{{{.X}}}` between literal braces.
+        # In a longer run of braces the inner three open the reference: `{{{{.X}}}}` is `{{{.X}}}` in literal braces.
         braces = min(inside - start, 3)
         end = text.find("}" * braces, inside, inside + MAX_EXPRESSION_CHARACTERS)
         try:
@@ -99,11 +99,11 @@ def render(
 
 
 class _Unresolved(Exception):
-    """Why an expression has no value; the place is added where it is known."""
+    """An expression has no value, and why. The caller adds the place."""
 
 
 class _NotFound(_Unresolved):
-    """It can be read, and there is nothing at that place."""
+    """The expression is valid, but there is nothing at that place."""
 
 
 class _Json:
@@ -114,7 +114,7 @@ class _Json:
 
     @cached_property
     def inside(self) -> "dict[str, _Json] | list[_Json] | None":
-        """What an object or list holds; None: neither."""
+        """The content of an object or list; None for any other value."""
         match bytes(memoryview(self._raw)[:1]):
             case b"{":
                 fields = msgspec.json.decode(self._raw, type=dict[str, msgspec.Raw])
@@ -149,7 +149,7 @@ class _Scope:
             try:
                 return self._find(expression, MAX_LOOKUP_DEPTH)
             except _Unresolved as error:
-                if self._shows_secrets:  # its text lists what there is, or what was looked for
+                if self._shows_secrets:  # its text lists what exists, or what was looked for
                     raise type(error)("it leads nowhere in the domain's own values, which are not shown") from None
                 raise
         name = expression[1:]

@@ -1,4 +1,4 @@
-"""How values that somebody else wrote, and lists of any length, appear in our texts."""
+"""How error texts show values from outside and long lists: quoted, escaped, shortened."""
 
 import re
 from collections.abc import Sequence
@@ -19,13 +19,13 @@ def shown(value: str) -> str:
 
 
 def bare(value: str) -> str:
-    """The same without quotes where the value needs none, for lists of names."""
+    """Like `shown`, for lists of names: without quotes where the value needs none."""
     text = shown(value)
     return value if text == f'"{value}"' else text
 
 
 def cut(text: str, limit: int) -> str:
-    """The text within so many characters; one that is cut says so in its last ones."""
+    """The text, cut to that many characters; the end of a cut text says that it was cut."""
     if len(text) <= limit:
         return text
     end = f"… (cut, it had {len(text):,} characters)"
@@ -33,7 +33,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def listed(entries: Sequence[str], separator: str = ", ") -> str:
-    """The entries behind each other, and instead of those that are too many how many there are more."""
+    """The entries, joined. Of a long list the first ones, and how many more there are."""
     if len(entries) <= 1:
         return separator.join(entries)
     kept, characters = 1, len(entries[0])

@@ -1,7 +1,8 @@
-"""What moves a party, a task and a job: tables of legal moves, and the states that follow from others.
+"""The state machines of parties, tasks and jobs: tables of legal moves, and states that follow from others.
 
-A party moves by the events of its program. A task's state follows from its parties in the same move, a job's state from
-its tasks and its stage (`settle`); no other code sets them. A move that is not in a table raises and changes nothing.
+Events of its program move a party. A task's state follows from its parties, in the same move. A job's state follows
+from its tasks and its stage (`settle`). No other code sets a state. A move that is in no table raises an error and
+changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
@@ -91,7 +92,7 @@ OPERATION_TABLE: dict[Operation, dict[JobState, Effect]] = {
     ),
     Operation.SUSPEND: _row(apply=(_S.RUNNING,)),
     Operation.RESTART: _row(apply=(_S.FAILED, _S.SUSPENDED)),
-    # Clients repeat an acceptance whose answer they missed.
+    # A client repeats its acceptance when it missed the answer.
     Operation.ACCEPT: _row(
         apply=(_S.AWAITING_APPROVAL,),
         nothing=tuple(state for state in JobState if state is not _S.AWAITING_APPROVAL),
@@ -105,14 +106,14 @@ _STAGES = {
     Operation.SUSPEND: StageKind.SUSPEND,
     Operation.RESTART: StageKind.RESTART,
 }
-# What the job is once nothing of it runs any more.
+# The state of a job once nothing of it runs any more.
 _ENDED_STATE: dict[StageKind, JobState] = {
     StageKind.STOP: JobState.FAILED,
     StageKind.CANCEL: JobState.CANCELLED,
     StageKind.SUSPEND: JobState.SUSPENDED,
 }
 
-# What a job does by itself, and when; `settle` derives it.
+# The moves that a job makes without a command; `settle` derives them.
 SELF_MOVES: dict[tuple[JobState, JobState], str] = {
     (_S.PENDING, _S.RUNNING): "first task started",
     (_S.PENDING, _S.FAILED): "nothing could be started",
@@ -120,7 +121,7 @@ SELF_MOVES: dict[tuple[JobState, JobState], str] = {
     (_S.RUNNING, _S.SUCCEEDED): "every non-tolerable task succeeded",
     (_S.RUNNING, _S.FAILED): "nothing left to run and a task failed",
 }
-# Where a domain's answer leads, and by whom it must be given.
+# The state after a domain's answer, and whether all or one must have given it.
 _APPROVAL_MOVES = {
     Operation.ACCEPT: (_S.PENDING, "Accept by all"),
     Operation.REJECT: (_S.APPROVAL_REJECT, "Reject by one"),
@@ -128,7 +129,7 @@ _APPROVAL_MOVES = {
 
 
 def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
-    """Every change of state a job can make, with what causes it."""
+    """Every change of state that a job can make, with its cause."""
     moves = {pair: [cause] for pair, cause in SELF_MOVES.items()}
     for operation, row in OPERATION_TABLE.items():
         for state in (state for state, effect in row.items() if effect is Effect.APPLY):
@@ -139,7 +140,7 @@ def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
             else:
                 target, cause = _ENDED_STATE[_STAGES[operation]], operation.value
             moves.setdefault((state, target), []).append(cause)
-    # Stopped before all had accepted it: a restart does not get round them.
+    # It was stopped before all had accepted it. A restart does not replace their acceptance.
     moves[_S.FAILED, _S.AWAITING_APPROVAL] = ["Restart, approval pending"]
     return moves
 
@@ -171,10 +172,10 @@ def create(
 
 
 def request(job: Job, operation: Operation, *, by: str, reason: str, now: float) -> Job:
-    """The job after an operation; the same object where it has no effect. InvalidTransition where it is refused.
+    """The job after an operation; the same object if it has no effect. Raises InvalidTransition if it is refused.
 
-    A restarted job is Running (or awaits approval), whatever follows from its tasks: `settle` it after the commit.
-    A domain's answer to a job that needs approval is not asked for here but given with `approve`.
+    A restarted job is Running or awaits approval, whatever its tasks say; commit that, then `settle` it.
+    For the answer of a domain to a job that needs approval use `approve`.
     """
     if not _applies(job, operation):
         return job
@@ -183,19 +184,19 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     if operation is Operation.RESTART:
         tasks = (task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks)
         status = replace(status, phase=_restarted(status, now), tasks=tuple(tasks), restarted_at=now)
-        # Not settled: where every task has succeeded already, all are to see the restart before they see its end.
+        # Not settled: if every task has succeeded already, watchers must see the restart before they see the end.
         return _explain_waiting(replace(job, status=status))
     message = planner.ENDED_TEXT[stage.kind]
     tasks = (_fail_unplaced(task, stage.kind, now, message) for task in status.tasks)
     job = _explain_waiting(replace(job, status=replace(status, tasks=tuple(tasks))))
-    # A Failed job that is cancelled ends a second time.
+    # A Failed job has an end already. Cancel gives it a new one.
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
 
 
 def approve(job: Job, domains: Sequence[str], *, accepted: bool, reason: str = "", now: float) -> Job:
-    """The job after domains accepted or rejected it; the same object where that has no effect.
+    """The job after domains accepted or rejected it; the same object if that has no effect.
 
-    A job that does not await approval may be accepted, which changes nothing. InvalidTransition: it is rejected.
+    To accept a job that awaits no approval changes nothing. To reject it raises InvalidTransition.
     """
     if not _applies(job, Operation.ACCEPT if accepted else Operation.REJECT):
         return job
@@ -208,7 +209,7 @@ def approve(job: Job, domains: Sequence[str], *, accepted: bool, reason: str = "
 
 
 def admit(job: Job, task: int, *, now: float) -> Job:
-    """Begin a new attempt of a ready task: from here on it counts towards max_parallelism and its time-out."""
+    """Begin a new attempt of a ready task. From now on it counts for max_parallelism, and its time-out runs."""
     status = job.status.tasks[task]
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
@@ -218,7 +219,7 @@ def admit(job: Job, task: int, *, now: float) -> Job:
 
 
 def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
-    """Give every party of an admitted task its addresses; its programs may be started once this is committed."""
+    """Give every party of an admitted task its addresses. Once this is committed, its programs may be started."""
     status = job.status.tasks[task]
     if status.state is not TaskState.STARTING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only an admitted task can be placed')
@@ -230,7 +231,7 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
 
 
 class PartyMove(NamedTuple):
-    """What happened to which party of a task, and the texts that it gets."""
+    """What happened to one party of a task, and the texts that the party gets."""
 
     party: int
     event: PartyEvent
@@ -239,7 +240,7 @@ class PartyMove(NamedTuple):
 
 
 def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
-    """Move parties one by one, then their task with them; call `settle` after the last of a batch."""
+    """Move parties one by one, and their task with them. Call `settle` after the last move of a batch."""
     status = job.status.tasks[task]
     parties = list(status.parties)
     for move in moves:
@@ -251,7 +252,7 @@ def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float)
 
 
 def fail_waiting(job: Job, task: int, message: str, *, now: float) -> Job:
-    """Fail an admitted task whose parties were never placed; call `settle` afterwards."""
+    """Fail an admitted task whose parties have no addresses yet. Call `settle` afterwards."""
     status = job.status.tasks[task]
     if not planner.is_unplaced(status):
         raise InvalidTransition(
@@ -261,14 +262,14 @@ def fail_waiting(job: Job, task: int, message: str, *, now: float) -> Job:
 
 
 def explain(job: Job, task: int, message: str) -> Job:
-    """Say why a task waits; the same object where that is known."""
+    """Note why a task waits; the same object if that is noted already."""
     status = job.status.tasks[task]
     message, _ = failures.bounded(message, "")
     return job if status.message == message else _with_task(job, task, replace(status, message=message))
 
 
 def explain_start(job: Job, task: int, party: int, message: str) -> Job:
-    """Say why a placed party has not started yet; the same object where that is known, or it is not awaited."""
+    """Note why a placed party has not started; the same object if that is noted already, or it no longer matters."""
     status = job.status.tasks[task]
     own = status.parties[party]
     message, _ = failures.bounded(message, "")
@@ -280,16 +281,16 @@ def explain_start(job: Job, task: int, party: int, message: str) -> Job:
 
 
 def report_progress(job: Job, task: int, progress: float) -> Job:
-    """Record a running task's progress, 0 to 1; the same job when it is not running or would go back."""
+    """Record a running task's progress, 0 to 1; the same job if the task is not running or the value is no higher."""
     status = job.status.tasks[task]
-    # Written so that a NaN is ignored too.
+    # In this form, the comparison also ignores a NaN.
     if status.state is not TaskState.RUNNING or not progress > status.progress:
         return job
     return _with_task(job, task, replace(status, progress=min(progress, 1.0)))
 
 
 def settle(job: Job, now: float) -> Job:
-    """Derive the job's state from its tasks, stage and approvals; the same object where it stays what it is."""
+    """Derive the job's state from its tasks, stage and approvals; the same object if nothing changes."""
     if isinstance(job.status.phase, Ended):
         return job
     job = _note_start(job, now)
@@ -312,12 +313,12 @@ def settle(job: Job, now: float) -> Job:
 
 
 def _applies(job: Job, operation: Operation) -> bool:
-    """Whether the operation changes the job; InvalidTransition where it is refused."""
+    """Whether the operation changes the job. Raises InvalidTransition if it is refused."""
     status, row = job.status, OPERATION_TABLE[operation]
     state, stage = status.state, status.stage.kind
     effect, text = row[state], f"is {state}"
     if stage in planner.ENDING_STAGES and state in UNFINISHED:
-        # What was promised to who asked first holds, however long its programs take to end.
+        # The first command was acknowledged: it holds, however long the programs take to end.
         effect, text = row[_ENDED_STATE[stage]], f"is about to be {_ENDED_STATE[stage]}"
         if operation is Operation.RESTART:
             effect = Effect.REFUSE
@@ -330,7 +331,7 @@ def _applies(job: Job, operation: Operation) -> bool:
 def _restarted(status: JobStatus, now: float) -> JobPhase:
     if _is_approved(status):
         return Started(JobState.RUNNING, status.phase.started_at or now)
-    # It was stopped before all had accepted it: a restart must not get round them.
+    # It was stopped before all had accepted it. A restart must not replace their acceptance.
     return Unstarted(JobState.AWAITING_APPROVAL, now)
 
 
@@ -350,7 +351,7 @@ def _waiting_parties(parties: Sequence[Party | PartyStatus]) -> tuple[PartyStatu
 
 @lru_cache(maxsize=1024)
 def _waiting_party(domain_id: str, role: str) -> PartyStatus:
-    """One value serves all tasks in which a domain has that role: few domains take part in many tasks."""
+    """All tasks in which a domain has that role share one value: few domains take part in many tasks."""
     return PartyStatus(domain_id, role)
 
 
@@ -388,7 +389,7 @@ def _with_parties(job: Job, index: int, parties: tuple[PartyStatus, ...], now: f
     task = _derive(replace(job.status.tasks[index], parties=parties), stage, now)
     job = _with_task(job, index, task)
     if stage is StageKind.RESTART and before is None and task.phase.started_at is not None:
-        # Here, not in `settle`: by then the first task may have ended, and looks like one that ran before.
+        # Not in `settle`: the first task may have ended by then, and would look like one of an earlier run.
         job = replace(job, status=replace(job.status, stage=Stage(StageKind.START)))
     if not isinstance(task.phase, Ended):
         return job
@@ -401,7 +402,7 @@ def _explain_waiting(job: Job, *, succeeded: str | None = None) -> Job:
 
 
 def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
-    """Running once all parties are; ended once all are, or once one failed and the others are gone."""
+    """The task's state: Running once all parties run; ended once all ended, or one failed and the rest is gone."""
     states = {party.state for party in task.parties}
     started_at = task.phase.started_at
     if states == {TaskState.SUCCEEDED}:
@@ -436,7 +437,7 @@ def _note_start(job: Job, now: float) -> Job:
 
 
 def _end_stage(job: Job, now: float) -> Job:
-    """What a stopped, cancelled or suspended job is once nothing of it runs; suspended, its waiting tasks stay so."""
+    """End a stopped, cancelled or suspended job of which nothing runs. When suspended, waiting tasks keep waiting."""
     status = job.status
     stage = status.stage.kind
     if status.state is JobState.SUSPENDED and stage is StageKind.SUSPEND:
@@ -454,7 +455,7 @@ def _end_stage(job: Job, now: float) -> Job:
 
 
 def _retold(task: TaskStatus, message: str) -> TaskStatus:
-    """What the suspension of the job had ended was ended by what followed."""
+    """The task with its text changed: not the suspension ended it but the command that followed."""
     suspended = planner.ENDED_TEXT[StageKind.SUSPEND]
     if task.message != suspended:
         return task
@@ -468,5 +469,5 @@ def _end(job: Job, state: JobState, now: float, message: str) -> Job:
 
 
 def _ended(state: State, started_at: float | None, now: float) -> Ended[State]:
-    # A clock that was set back must not let anything end before it began.
+    # The clock may have been set back. Nothing may end before it began.
     return Ended(state, started_at, max(now, started_at or now))

@@ -1,6 +1,6 @@
-"""What values take in memory, roughly: for whoever keeps some of them. One rule: so much a record, and its long texts.
+"""Estimates the memory that values take, for caches with a budget: a fixed size per record, plus its long texts.
 
-A record is a job, a task, a party or an address, or what something is kept under.
+A record is a job, a task, a party, an address, or the key of a cache entry.
 """
 
 import sys
@@ -18,7 +18,7 @@ KEPT_BYTES = 24 << 20
 
 
 def task_bytes(task: TaskStatus) -> int:
-    """Of a task's status."""
+    """The bytes of a task's status."""
     records = 1 + len(task.parties)
     texts = len(task.message)
     for party in task.parties:
@@ -30,12 +30,12 @@ def task_bytes(task: TaskStatus) -> int:
 
 
 def status_bytes(status: JobStatus) -> int:
-    """Of a job's status."""
+    """The bytes of a job's status."""
     return RECORD_BYTES + 2 * len(status.message) + sum(map(task_bytes, status.tasks))
 
 
 def spec_bytes(spec: JobSpec) -> int:
-    """Of a specification, its inputs to the byte."""
+    """The bytes of a specification. The inputs of its tasks are counted exactly."""
     weight = RECORD_BYTES
     for task in spec.tasks:
         weight += (1 + len(task.parties)) * RECORD_BYTES + sys.getsizeof(task.task_input_config)
@@ -46,10 +46,10 @@ def spec_bytes(spec: JobSpec) -> int:
 
 
 def job_bytes(job: Job) -> int:
-    """Of a whole job."""
+    """The bytes of a whole job."""
     return spec_bytes(job.spec) + status_bytes(job.status)
 
 
 def encoded_bytes(data: Sized) -> int:
-    """Of something encoded, with what it is kept under."""
+    """The bytes of something encoded, with its key."""
     return RECORD_BYTES + len(data)

@@ -1,1 +1,1 @@
-"""Between protobuf and the model."""
+"""Converts between protobuf, JSON and the model."""

@@ -1,4 +1,4 @@
-"""How many elements a message may have, counted in its bytes before an object is made of any of them.
+"""Limits the number of elements in a message. They are counted in its bytes, before any object is made of them.
 
 An empty task takes two bytes of protobuf, three of JSON, and a hundred times as much in memory.
 """
@@ -21,7 +21,7 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _FIXED_BYTES = {_FIXED64: 8, _FIXED32: 4}
 _MAX_VARINT_BYTES = 10
 
-# Outside of strings an element has an opening bracket or a comma before it; only the first number, or name, has not.
+# Outside of strings each element follows an opening bracket or a comma, except the first number or name.
 _MARKS = (b",", b"[", b"{")
 _BRACKET = re.compile(rb'["\[{}\]]')
 _JSON_MARK = re.compile(rb'["\[{,]')
@@ -44,13 +44,13 @@ class TooDeep(ValueError):
 
 
 def check_protobuf(data: bytes, descriptor: Any) -> None:
-    """TooManyElements. What is no message of that kind passes: the parser tells what is wrong with it."""
+    """Raise TooManyElements. Bytes that are no such message pass: the parser says what is wrong with them."""
     if len(data) > UNCOUNTED_BYTES:
         _walk(data, descriptor)
 
 
 def check_json(data: bytes) -> None:
-    """TooManyElements. What is no JSON passes: the parser tells what is wrong with it."""
+    """Raise TooManyElements. Text that is no JSON passes: the parser says what is wrong with it."""
     if len(data) <= UNCOUNTED_BYTES or sum(map(data.count, _MARKS)) < MAX_ELEMENTS:
         return
     left, position = MAX_ELEMENTS, 0
@@ -64,7 +64,7 @@ def check_json(data: bytes) -> None:
 
 
 def check_levels(value: object) -> None:
-    """TooDeep, of what has been decoded: level by level, which costs little."""
+    """Raise TooDeep, for decoded JSON. It looks level by level, which costs little."""
     level = [value]
     for _ in range(MAX_DEPTH):
         inner: list[object] = []
@@ -80,7 +80,7 @@ def check_levels(value: object) -> None:
 
 
 def check_depth(data: bytes) -> None:
-    """TooDeep, of text that cannot be decoded."""
+    """Raise TooDeep, for text that the decoder cannot take."""
     depth, position = 0, 0
     while mark := _BRACKET.search(data, position):
         position = mark.end()
@@ -95,14 +95,14 @@ def check_depth(data: bytes) -> None:
 
 
 def _end_of_string(data: bytes, position: int) -> int:
-    """Behind the closing quote of a string that has begun."""
+    """The index behind the closing quote of a string."""
     while piece := _IN_STRING.match(data, position):
         position = piece.end()
     return position + 1
 
 
 def _walk(data: bytes, descriptor: Descriptor) -> None:
-    """Visit each field of the message and of those within it, those of texts and bytes in one step."""
+    """Visit each field of the message and of the messages within it. A text is skipped in one step."""
     left, position = MAX_ELEMENTS, 0
     end, messages = len(data), _messages_in(descriptor)
     outer: list[tuple[int, dict[int, Descriptor]]] = []
@@ -135,7 +135,7 @@ def _walk(data: bytes, descriptor: Descriptor) -> None:
 
 
 def _varint(data: bytes, position: int) -> tuple[int, int]:
-    """The number and where it ends. IndexError, ValueError: there is none."""
+    """The number and the index behind it. Raises IndexError, ValueError."""
     byte = data[position]
     if byte < 0x80:
         return byte, position + 1
@@ -151,5 +151,5 @@ def _varint(data: bytes, position: int) -> tuple[int, int]:
 
 @cache
 def _messages_in(descriptor: Descriptor) -> dict[int, Descriptor]:
-    """The kinds of the fields that hold messages, by number."""
+    """The message type of each field that holds messages, by field number."""
     return {field.number: field.message_type for field in descriptor.fields if field.message_type}

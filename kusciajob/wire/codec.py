@@ -1,4 +1,4 @@
-"""Between protobuf and the model: what is asked for, and the whole of a job; see job_status for the rest."""
+"""Converts job specifications from protobuf to the model, and whole jobs back. For statuses see job_status."""
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
@@ -27,7 +27,7 @@ _Value = TypeVar("_Value")
 
 
 def decode_spec(request: pb.CreateJobRequest) -> JobSpec:
-    """The job asked for. InvalidJob names the place of what is wrong."""
+    """The job of a request. Raises InvalidJob, which names the wrong place."""
     spec = JobSpec(
         job_id=request.job_id,
         initiator=request.initiator,
@@ -115,7 +115,7 @@ def _decode_party(party: pb.Party) -> Party:
 
 @lru_cache(maxsize=1024)
 def _plain_party(domain_id: str, role: str) -> Party:
-    """One value serves all tasks in which a domain has that role: few domains take part in many tasks."""
+    """All tasks in which a domain has that role share one value: few domains take part in many tasks."""
     return Party(domain_id, role)
 
 

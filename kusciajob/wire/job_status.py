@@ -1,7 +1,7 @@
-"""A job's status as protobuf, put together by protobuf's merging: messages behind each other are one with all of it.
+"""A job's status as protobuf. Its parts are concatenated: protobuf merges concatenated messages into one.
 
-Most of a job's tasks and parties are as they were at its last event, or as those of other jobs are: their bytes are
-kept, each as a message that holds nothing else. A status that would be too large for clients is told cut.
+Most tasks and parties of a job are the same as at its last event, or as in other jobs. So the bytes of each are cached,
+as a message that holds nothing else. A status that is too large for clients is cut.
 """
 
 import time
@@ -76,7 +76,7 @@ def _encode_status(status: JobStatus) -> bytes:
 
 
 def _encode_cut(status: JobStatus, size: int) -> bytes:
-    """With shorter texts; then without addresses; then, for jobs of earlier versions, with shorter names and lists."""
+    """Shorten texts; then leave out addresses; then, for jobs of earlier versions, shorten names and lists."""
     texts = [len(party.message) for task in status.tasks for party in task.parties if party.message]
     for characters in TEXT_CHARACTERS:
         if characters and size - sum(texts) + sum([min(text, characters) for text in texts]) > MAX_STATUS_BYTES:
@@ -93,7 +93,7 @@ def _encode_cut(status: JobStatus, size: int) -> bytes:
 
 
 def _shorten(status: JobStatus, *, texts: int, names: int | None = None, parties: int | None = None) -> JobStatus:
-    """The status with texts of so many characters. Without texts, no addresses either; `parties` is for each task."""
+    """The status with texts of that many characters; with 0, also without addresses. `parties` is for each task."""
 
     def name(value: str) -> str:
         return value if names is None else cut(value, names)
@@ -167,7 +167,7 @@ def _encode_task(task: TaskStatus) -> bytes:
 
 
 def _encode_party(party: PartyStatus) -> bytes:
-    """As a part of TaskStatus."""
+    """Encode a party as a part of TaskStatus."""
     if len(party.message) <= KEPT_MESSAGE_CHARACTERS and len(party.endpoints) <= KEPT_ENDPOINTS:
         return _kept_party(party)
     return _encode_any_party(party)
@@ -193,7 +193,7 @@ def _encode_stage(domain_id: str, stage: StageKind) -> bytes:
 
 
 def _encode_approvals(status: JobStatus, domains: tuple[str, ...]) -> list[bytes]:
-    """What each domain has answered, in order of first appearance; no approval needed, all have accepted."""
+    """The answer of each domain, in order of first appearance. If no approval is needed, all have accepted."""
     if not status.awaited:
         return [_encode_approval(domain, True) for domain in domains]
     given = {approval.domain_id: approval.accepted for approval in status.approvals}

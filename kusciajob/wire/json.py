@@ -1,7 +1,7 @@
 """Protobuf messages as JSON, after the proto3 mapping and in the form that Kuscia's gateway uses.
 
 Made for messages like Kuscia's: no oneof, no `optional`, no map to messages, none that contains itself.
-Readers and writers are put together from a message's descriptor once, on first use.
+Readers and writers are built from a message's descriptor once, on first use.
 
 Where this differs from `google.protobuf.json_format`, with all of its default values printed:
 
@@ -40,7 +40,7 @@ _MARKS = {codecs.BOM_UTF8: "a byte order mark", codecs.BOM_UTF16_LE: "UTF-16", c
 
 
 def _problem(data: bytes, error: Exception) -> str:
-    """How deep the decoder itself gets differs from one version of Python to the next; what is told does not."""
+    """Say what is wrong. The text is the same for every Python, though their decoders differ in depth."""
     if isinstance(error, TooManyElements | TooDeep):
         return str(error)
     try:
@@ -51,7 +51,7 @@ def _problem(data: bytes, error: Exception) -> str:
 
 
 def _encoding_problem(data: bytes) -> str:
-    """What is wrong with the text's encoding, and where; empty where it is UTF-8."""
+    """What is wrong with the text's encoding, and where; empty if it is UTF-8."""
     for mark, name in _MARKS.items():
         if data.startswith(mark):
             return f"it begins with {name} (byte 0): send UTF-8 without such a mark"
@@ -65,7 +65,7 @@ def _encoding_problem(data: bytes) -> str:
 
 
 def from_json(data: bytes, kind: type[_Message]) -> _Message:
-    """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. JsonError."""
+    """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. Raises JsonError."""
     try:
         check_json(data)
         value = _decode(data)
@@ -76,5 +76,5 @@ def from_json(data: bytes, kind: type[_Message]) -> _Message:
 
 
 def from_value(value: object, kind: type[_Message]) -> _Message:
-    """Like from_json, for what a reader of JSON or YAML has made of the text. JsonError."""
+    """Like from_json, for a text that a reader of JSON or YAML has decoded. Raises JsonError."""
     return kind(**reader_of(kind.DESCRIPTOR)(value))

@@ -1,4 +1,4 @@
-"""Puts together, from a message's descriptor, what turns JSON values into the arguments of such a message."""
+"""Builds readers: functions that turn JSON values into messages of one kind. Made from the message's descriptor."""
 
 import base64
 import binascii
@@ -33,7 +33,7 @@ _RANGES = {
 
 
 class JsonError(ValueError):
-    """The text is no JSON, or not that of the message; names the place and what would be right."""
+    """The text is no JSON, or does not fit the message; it names the place and what would be right."""
 
     def __init__(self, text: str, path: str = "") -> None:
         super().__init__(f"{path}: {text}" if path else text)
@@ -41,7 +41,7 @@ class JsonError(ValueError):
         self._path = path
 
     def within(self, step: str) -> "JsonError":
-        """The same, seen from the object or list that holds its place."""
+        """The error with its place extended by the object or list that contains it."""
         separator = "" if not self._path or self._path.startswith("[") else "."
         return JsonError(self._text, f"{step}{separator}{self._path}")
 
@@ -136,7 +136,7 @@ def _read_string(value: Any) -> str:
 
 
 def _read_text(value: Any) -> str:
-    """Of a map: Kuscia and its clients take null as the empty text there."""
+    """Read a text in a map: there Kuscia and its clients read null as the empty text."""
     return "" if value is None else _read_string(value)
 
 

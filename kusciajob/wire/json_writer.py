@@ -1,4 +1,4 @@
-"""Puts together, from a message's descriptor, what turns such messages into values that JSON knows."""
+"""Builds writers: functions that turn messages of one kind into JSON values. Made from the message's descriptor."""
 
 import base64
 import math
@@ -42,14 +42,14 @@ def writer_of(descriptor: Descriptor) -> Callable[[Any], dict[str, Any]]:
 
 
 def _attributes(names: list[str]) -> Callable[[Any], tuple[Any, ...]]:
-    """All of them at once, which is what makes a writer fast."""
+    """Read all fields at once, which is what makes a writer fast."""
     if len(names) > 1:
         return attrgetter(*names)
     return lambda message: tuple(getattr(message, name) for name in names)
 
 
 def _field_writer(field: FieldDescriptor) -> _Convert | None:
-    """None where the value goes to JSON as it is."""
+    """The writer of a field; None if its value goes to JSON unchanged."""
     if entry := map_entry(field):
         write_key, write_value = map(_value_writer, entry.fields)
         return _map_writer(write_key or _json_key, write_value or _same)
@@ -82,7 +82,7 @@ def _value_writer(field: FieldDescriptor) -> _Convert | None:
 
 
 def _write_float32(value: float) -> float | str:
-    """With as few digits as tell it from all other 32-bit numbers: 0.42, not 0.41999998688697815."""
+    """Use the fewest digits that tell it from all other 32-bit numbers: 0.42, not 0.41999998688697815."""
     for digits in range(6, 9):
         shorter = float(f"{value:.{digits}g}")
         if struct.unpack("<f", struct.pack("<f", shorter))[0] == value:
@@ -114,6 +114,6 @@ def _write_any(message: AnyMessage) -> dict[str, Any]:
 
 
 def map_entry(field: FieldDescriptor) -> Descriptor | None:
-    """What a map's entries are made of, key and value; None for every other field."""
+    """The descriptors of a map's key and value; None for a field that is no map."""
     entry = field.message_type
     return entry if entry and entry.GetOptions().map_entry else None

@@ -1,4 +1,4 @@
-"""From errors to what the client is told: the one table that faces it."""
+"""Translates errors into codes and texts for clients. This is the only such table."""
 
 import logging
 import secrets
@@ -39,7 +39,7 @@ _REFUSED = {Code.SUSPEND_FAILED: Code.NOT_SUSPENDABLE, Code.RESTART_FAILED: Code
 
 
 def code_and_message(error: Exception, failed: Code) -> tuple[Code, str]:
-    """What to answer for an error in a call whose own failure has the code `failed`. Never shows a stack trace."""
+    """The code and text for an error. `failed` is the call's code for unexpected ones. No text has a stack trace."""
     match error:
         case InvalidJob() | UnknownAppImage():
             return Code.INVALID_REQUEST, str(error)
@@ -55,14 +55,14 @@ def code_and_message(error: Exception, failed: Code) -> tuple[Code, str]:
 
 
 class StatusMessage(Protocol):
-    """The part of the protobuf `Status` that is written here."""
+    """The protobuf `Status`, as far as it is written here."""
 
     code: int
     message: str
 
 
 class Answer:
-    """Fills in a response's status: success, or what the error in the block means. The error goes no further."""
+    """A context that sets a response's status: success, or the code of the block's error, which it swallows."""
 
     __slots__ = ("_failed", "_status")
 
