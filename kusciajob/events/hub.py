@@ -1,4 +1,4 @@
-"""Tails the store's log once and lets any number of watchers read it from memory."""
+"""Tails the store's log once, and lets any number of watchers read it from memory."""
 
 import asyncio
 import logging
@@ -25,15 +25,14 @@ class Hub:
     """An EventHub over any store. What it promises to each stream:
 
     Ordered: live events come in the order of their commits.
-    Unique: no change is told twice, neither by two events nor by the replay and an event.
+    Unique: no change comes twice, neither in two events nor in the replay and an event.
     Reliable: however slow it reads, it learns the last state of every job, or ends with an error; never a hole.
     Resumable: `subscribe(after=...)` any revision goes on with exactly what was committed next. (That may be known to
         a watcher from a replay a moment ago: pages of it show jobs as they are when they are read.)
     Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
 
-    An event is encoded once for all streams that keep up, that is, are no more than `ring_events` behind (fewer where
-    they are big). A failing store is waited for; a hub that dies of anything else closes its streams and tells in
-    `wait_failed`.
+    An event is encoded once for all streams that are at most `ring_events` behind (fewer if events are big). While the
+    store fails, the hub waits. Any other error closes the streams, and `wait_failed` raises it.
     """
 
     def __init__(self, store: JobStore, *, ring_events: int = RING_EVENTS, batch_events: int = BATCH_EVENTS) -> None:
@@ -58,7 +57,7 @@ class Hub:
             await asyncio.wait([self._tail])
 
     async def wait_failed(self) -> None:
-        """Return once the hub is closed, or raise the error it has died of."""
+        """Return once the hub is closed, or raise the error that ended it."""
         if self._tail is not None:
             await asyncio.wait([self._tail])
             if not self._tail.cancelled():
@@ -66,7 +65,7 @@ class Hub:
 
     @asynccontextmanager
     async def subscribe(self, *, after: int | None = None) -> AsyncIterator[Stream]:
-        """See EventHub. HubClosed."""
+        """See EventHub. Raises HubClosed."""
         self._ring.check_open()
         stream = Stream(
             ring=self._ring,
@@ -97,16 +96,16 @@ class Hub:
                 await self._source.wait_log(self.head)
                 events = await self._source.read_log(self.head, self._batch_events)
             except LogTruncated:
-                # The log was cut beyond what was published: streams find that out when they ask the store for it.
+                # The log was truncated beyond what was published. Streams find out when they ask the store.
                 self._ring.restart(await self._source.head())
                 continue
             if events:
                 self._ring.append([SharedEvent(event) for event in events])
-            # Neither a store with endless news nor one with endless hints may keep the streams from reading.
+            # A store with endless events, or endless hints, must not keep the streams from reading.
             await asyncio.sleep(0)
 
     def _added(self, job: JobSummary) -> SharedEvent:
-        """The job as ADDED, a damaged one as ERROR; those whom it is replayed to at about the same time share one."""
+        """The job as an ADDED event, or ERROR if damaged. Streams that replay it at about one time share it."""
         shared = self._replayed.get(job.revision)
         if shared is None:
             kind = EventType.ERROR if job.status.is_damaged else EventType.ADDED

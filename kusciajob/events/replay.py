@@ -1,4 +1,4 @@
-"""The jobs that exist when a stream begins, and which later events they make superfluous."""
+"""Replays the jobs that exist when a stream begins, and tells which events that makes superfluous."""
 
 from array import array
 from bisect import bisect_left
@@ -11,9 +11,9 @@ from kusciajob.model.status import JobEvent, JobSummary
 class Replay:
     """The jobs that existed at revision `start`, page by page, each as it is when its page is read.
 
-    The log after `start`, without the events that are `covered`, makes of them what the jobs are now. Later jobs are
-    left to the log, so a replay ends however many are created meanwhile. What it remembers is a pair of numbers per
-    page, or fewer while nothing changes, plus the events committed while a page was being read.
+    Replayed jobs, followed by the log after `start` without the events that the replay `covers`, give the present jobs.
+    Later jobs come from the log alone, so a replay ends however many are created meanwhile. It remembers a pair of
+    numbers per page, or fewer while nothing changes, plus the events committed while a page was read.
     """
 
     def __init__(self, source: Source, *, start: int, limit: int) -> None:
@@ -28,7 +28,7 @@ class Replay:
         self._covered_through = start
 
     async def next_page(self) -> list[JobSummary]:
-        """More jobs, oldest first; none once the replay is complete. A cancelled call changes nothing. LogTruncated."""
+        """More jobs, oldest first; none once the replay is complete. Cancelling loses nothing. Raises LogTruncated."""
         first_number = self._last_numbers[-1] + 1 if self._last_numbers else 1
         before = await self._source.head()
         page = await self._source.page(first_number - 1, self._limit)
@@ -36,7 +36,7 @@ class Replay:
         jobs = [job for job in page if job.number <= self._start]
         is_last = len(jobs) < len(page) or not page
         last_number = self._start if is_last else jobs[-1].number
-        # The page shows some moment between the two heads.
+        # The page shows the jobs at some moment between the two heads.
         revisions = {job.number: job.revision for job in jobs}
         covered = {
             event.revision
@@ -52,14 +52,17 @@ class Replay:
         return jobs
 
     def covers(self, event: JobEvent) -> bool:
-        """Whether the job was replayed after the event, or was gone before it could be. For a complete replay."""
+        """Whether the replay makes the event superfluous: the job was replayed after it, or was deleted first.
+
+        Only for a complete replay.
+        """
         if event.job.number > self._start:
             return False
         page = bisect_left(self._last_numbers, event.job.number)
         return event.revision <= self._seen_at[page] or event.revision in self._covered
 
     def covers_nothing_after(self, revision: int) -> bool:
-        """Whether a complete replay is of no more use to a stream that has come this far."""
+        """Whether a complete replay covers no event after that revision."""
         return revision >= self._covered_through
 
     def _remember(self, last_number: int, *, seen_at: int) -> None:
@@ -71,7 +74,7 @@ class Replay:
 
     async def _log(self, after: int, *, through: int) -> AsyncIterator[JobEvent]:
         while after < through:
-            # The log may be told a moment later than the head.
+            # The log may be read a moment after the head.
             await self._source.wait_log(after)
             for event in await self._source.read_log(after, min(self._limit, through - after)):
                 yield event

@@ -17,7 +17,7 @@ KEPT_VIEWS = 8
 
 
 class SharedEvent:
-    """A Published: one object, and one encoding per form, for all streams that come across it in the ring."""
+    """A Published: all streams that read it from the ring share the object and its encodings."""
 
     __slots__ = ("_forms", "_views", "event", "weight")
 
@@ -31,7 +31,7 @@ class SharedEvent:
         )
 
     def encoded(self, encode: Form) -> bytes:
-        """The event in that form; `encode` is called once and should be the same function each time."""
+        """The encoded event. `encode` is called once and must be the same function each time."""
         form = self._forms.get(encode)
         if form is None:
             form = self._forms[encode] = encode(self.event)
@@ -51,9 +51,9 @@ class SharedEvent:
 
 
 class Ring:
-    """The newest events without gaps, ending at `head`: up to `capacity`, and fewer where they are heavy, but one.
+    """The newest events without gaps, up to `head`: at most `capacity`, fewer if they are big, but at least one.
 
-    Closed until `open`; HubClosed then, whoever asks.
+    It is closed until `open`; while it is closed, every call raises HubClosed.
     """
 
     def __init__(self, capacity: int, max_bytes: int = RING_BYTES) -> None:
@@ -69,19 +69,19 @@ class Ring:
         self._cause: BaseException | None = None
 
     def open(self, head: int) -> None:
-        """Begin anew with the events after that revision."""
+        """Begin, empty, after that revision."""
         self._closed = None
         self.restart(head)
 
     def restart(self, head: int) -> None:
-        """Go on after that revision; whoever waits for earlier events must look for them in the log."""
+        """Continue, empty, after that revision. Earlier events are in the store's log only."""
         self._events.clear()
         self.weight = 0
         self.head = head
         self._wake_all()
 
     def append(self, events: Iterable[SharedEvent]) -> None:
-        """Publish the events that follow `head`: every stream that waits is woken by one signal."""
+        """Publish the events that follow `head`. One signal wakes all waiting streams."""
         kept = self._events
         for shared in events:
             kept.append(shared)
@@ -92,7 +92,7 @@ class Ring:
         self._wake_all()
 
     def close(self, reason: str, cause: BaseException | None = None) -> None:
-        """From now on everything raises HubClosed. A reason that has a cause stays."""
+        """From now on every call raises HubClosed. An earlier reason that has a cause stays."""
         if self._cause is None:
             self._closed, self._cause = reason, cause
         self._wake_all()
@@ -102,14 +102,14 @@ class Ring:
             raise HubClosed(self._closed) from self._cause
 
     def reaches(self, revision: int) -> bool:
-        """Whether all that follows that revision is here, or yet to come."""
+        """Whether every event after that revision is here, or yet to come."""
         return revision >= self.head - len(self._events)
 
     def after(self, revision: int, limit: int) -> list[SharedEvent]:
         """Up to `limit` events after a revision that the ring reaches."""
         events = self._events
         start = revision - (self.head - len(events))
-        # By index, which a deque finds from the nearer end: streams are mostly near the head.
+        # By index: a deque counts from the nearer end, and most streams are near the head.
         return [events[index] for index in range(start, min(start + limit, len(events)))]
 
     async def wait(self) -> None:

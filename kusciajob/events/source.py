@@ -1,4 +1,4 @@
-"""The store as the hub reads it: failures of the medium are waited out."""
+"""The store as the hub reads it: it waits until a failure of the medium is over."""
 
 import asyncio
 import logging
@@ -18,9 +18,9 @@ T = TypeVar("T")
 
 
 class Source:
-    """The reading half of a JobStore without StoreFailed: it asks again, at growing intervals, until answered.
+    """The reading half of a JobStore. On StoreFailed it asks again, at growing intervals, until it gets an answer.
 
-    StoreDamaged is not waited out.
+    StoreDamaged it raises: waiting would not help.
     """
 
     def __init__(self, store: JobStore) -> None:
@@ -29,7 +29,7 @@ class Source:
         """How many callers are waiting out a failure: an outage lasts from the first to the last of them."""
 
     async def head(self) -> int:
-        """The newest revision: never older than anything that was read before."""
+        """The newest revision, at least as new as anything read before."""
         return await self._insist(self._store.head)
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
@@ -37,7 +37,7 @@ class Source:
         return await self._insist(lambda: self._store.page(after, limit))
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
-        """Up to `limit` events with a revision above `after`, in order. LogTruncated."""
+        """Up to `limit` events with a revision above `after`, in order. Raises LogTruncated."""
         return await self._insist(lambda: self._store.read_log(after, limit))
 
     async def wait_log(self, after: int) -> None:
@@ -48,7 +48,7 @@ class Source:
         try:
             return await ask()
         except StoreDamaged:
-            raise  # to wait would be to wait for ever, in silence
+            raise  # waiting would last for ever, in silence
         except StoreFailed as error:
             self._failing += 1
             if self._failing == 1:

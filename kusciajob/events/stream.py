@@ -1,4 +1,4 @@
-"""One watcher: a place in the log, and nothing that grows while it does not read."""
+"""One watcher: a place in the log. Nothing grows while the watcher does not read."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -11,9 +11,9 @@ from kusciajob.model.status import JobSummary
 
 
 class Stream:
-    """A WatchStream. Live it reads the ring; when it has fallen behind, it catches up from the store's log.
+    """A WatchStream. It reads the ring, or the store's log after it has fallen behind.
 
-    One read at a time; a read that is cancelled loses nothing.
+    One read at a time. A cancelled read loses nothing.
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Stream:
 
     @property
     def lag(self) -> int:
-        """How many events it has yet to read, apart from a replay."""
+        """How many events it has yet to read, not counting a replay."""
         return max(0, self._ring.head - self._cursor)
 
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
-        """The next events, at least one; empty after `timeout` seconds without any. LogTruncated, HubClosed."""
+        """The next events, at least one; empty after `timeout` seconds without any. Raises LogTruncated, HubClosed."""
         self._ring.check_open()
         if self._is_live and (events := self._take_live()):
             return events
@@ -53,14 +53,14 @@ class Stream:
             self._deadline = None
 
     def interrupt(self) -> None:
-        """Let a read that waits, be it for events or for the store, find out at once that the hub is closed."""
+        """End a waiting read at once, because the hub is closed."""
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
 
     async def _next(self) -> list[SharedEvent]:
         while True:
             if not self._is_live:
-                # Stores may answer without giving way, and this may be one of a thousand pages.
+                # A store may answer without yielding to the event loop, and there may be a thousand pages.
                 await asyncio.sleep(0)
                 events = await self._read_store()
             elif self.lag:
@@ -86,7 +86,7 @@ class Stream:
         return self._pass([SharedEvent(event) for event in events])
 
     def _pass(self, events: list[SharedEvent]) -> list[SharedEvent]:
-        """Move on past these events; return those that the watcher does not know from the replay."""
+        """Pass these events; return those that the watcher does not know from the replay."""
         if not events:
             return events
         self._cursor = events[-1].event.revision

@@ -28,14 +28,15 @@ _MAX_LIST_DEPTH = 8
 
 _log = logging.getLogger(__name__)
 
-# Type, identity, size and times of a file: another stamp means that it must be read again.
+# Type, identity, size and times of a file. When they change, the file is read again.
 Stamp = tuple[int, ...]
 
 
 class _File(Struct, frozen=True):
     """What one file declares.
 
-    `refused` has the reason by name, `problem` what belongs to no name, `ignored` what is no AppImage at all.
+    `refused`: why an AppImage is refused, by its name. `problem`: a fault without a name. `ignored`: what is no
+    AppImage.
     """
 
     stamp: Stamp
@@ -46,7 +47,7 @@ class _File(Struct, frozen=True):
 
 
 class NoAppImageDirectory(JobError):
-    """The directory of AppImages that was asked for cannot be read."""
+    """The configured directory of AppImages cannot be read."""
 
 
 class AppImageCatalog:
@@ -56,7 +57,7 @@ class AppImageCatalog:
     """
 
     def __init__(self, directory: Path | None, *, is_required: bool = False) -> None:
-        """NoAppImageDirectory when the directory is required and cannot be read; else it may come later."""
+        """Raises NoAppImageDirectory if the directory is required and cannot be read. If not, it may appear later."""
         if directory is not None and is_required and (reason := _why_unreadable(directory)):
             raise NoAppImageDirectory(
                 f"AppImage directory {directory} cannot be read: {reason} (setting app_image_dir)"
@@ -72,7 +73,7 @@ class AppImageCatalog:
         self._scan()
 
     def get(self, name: str) -> AppImage:
-        """The AppImage of that name; raises UnknownAppImage with the names that exist or why this one is refused."""
+        """The AppImage of that name. Raises UnknownAppImage, with the names that exist or why this one is refused."""
         if not self._is_current(name):
             self._scan()
         if name in self._found:
@@ -93,7 +94,7 @@ class AppImageCatalog:
     def _scan(self) -> None:
         if self._directory is None:
             return
-        # Stamped before it is listed: what changes in between shows at the next lookup.
+        # The stamp is taken before the listing: a change in between shows at the next lookup.
         self._stamp = _stamp(self._directory)
         files = {}
         ignored = []
@@ -112,7 +113,7 @@ class AppImageCatalog:
         try:
             paths = sorted(directory.iterdir())
         except OSError as error:
-            # Told once, though every look for an unknown name comes here; one that was never there may come later.
+            # Logged once, though each unknown name leads here. A directory that was never there may come later.
             is_awaited = isinstance(error, FileNotFoundError) and not self._was_read
             if str(error.strerror) != self._complaint and not is_awaited:
                 _log.warning("AppImage directory %s cannot be read: %s", directory, error.strerror)
@@ -216,12 +217,12 @@ def _load(path: Path, stamp: Stamp) -> _File:
 
 
 def _flattened(documents: list[Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """The documents, those in lists each for itself, with the place of each."""
+    """Each document with its place; a list is split into its items."""
     for number, document in enumerate(documents, start=1):
         here = f"{place}, item {number}" if place else f"document {number}"
         items = document.get("items") if isinstance(document, dict) and document.get("kind") in _LIST_KINDS else None
         if isinstance(items, list) and depth < _MAX_LIST_DEPTH:
-            # The items of a typed list need not say again what they are, as kubectl and client libraries write them.
+            # Items of a typed list have no kind of their own, as kubectl and client libraries write them.
             if document["kind"] == f"{_KIND}List":
                 own = {"apiVersion": document.get("apiVersion"), "kind": _KIND}
                 items = [own | item if isinstance(item, dict) else item for item in items]
@@ -260,7 +261,7 @@ def _name(path: Path) -> str:
 
 
 def _some(notes: list[str]) -> str:
-    """The first few, within a bounded text."""
+    """The first few names, in a bounded text."""
     text = "; ".join(notes[:_LISTED_FILES])
     if len(text) > _LISTED_CHARACTERS:
         text = f"{text[:_LISTED_CHARACTERS]}…"

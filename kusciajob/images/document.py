@@ -1,6 +1,6 @@
 """Reads an AppImage from the form of Kuscia's CRD, given as plain dicts and lists.
 
-Fields that say nothing to this server (see appimage_fields) are ignored, so that files written for Kuscia load
+Fields without effect on this server (see `images.fields`) are ignored, so that files written for Kuscia load
 unchanged. As in Kubernetes, null is the same as a field left out.
 """
 
@@ -71,7 +71,7 @@ class _Document(Struct, frozen=True):
 
 
 def from_document(document: object) -> AppImage:
-    """The AppImage that the document describes; raises InvalidAppImage that names the place.
+    """The AppImage that the document describes. Raises InvalidAppImage, which names the place.
 
     A variable with `valueFrom` is left unset, for there is no cluster to ask; a relative mountPath is below workingDir.
     """

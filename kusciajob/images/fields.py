@@ -1,4 +1,4 @@
-"""The fields of an AppImage document that have no effect on this server, so that they can be told."""
+"""Finds the fields of an AppImage document that have no effect on this server, for a warning."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -6,7 +6,7 @@ from typing import Any
 
 from kusciajob.model.text import bare
 
-# What is read, and what says nothing about how a program runs where there are no images to pull.
+# The fields that are read, and those that say nothing about how a program runs without images to pull.
 _SPEC = frozenset({"deployTemplates", "configTemplates", "image"})
 _TEMPLATE = frozenset({"name", "role", "replicas", "spec"})
 _POD = frozenset({"containers", "restartPolicy"})
@@ -21,7 +21,7 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}]{1,64}\}\}")
 
 
 def without_effect(document: Any) -> str:
-    """The names of such fields, in the order in which they appear; "" for none. Anything may be in the document."""
+    """The names of such fields, in the document's order; "" for none. The document may hold anything."""
     names = list(dict.fromkeys(_fields(document)))
     more = f" and {len(names) - _LISTED_FIELDS} more" if len(names) > _LISTED_FIELDS else ""
     return ", ".join(map(bare, names[:_LISTED_FIELDS])) + more
@@ -45,7 +45,7 @@ def _fields(document: Any) -> Iterator[str]:
 
 
 def _placeholders(container: Mapping[str, Any]) -> Iterator[str]:
-    """Those of a template that somebody should have filled in: Kuscia itself does so in config templates only."""
+    """The `{{.X}}` that somebody should have filled in. Kuscia itself fills in config templates only."""
     texts = [(field, word) for field in ("command", "args") for word in _texts(container.get(field))]
     texts += [("env", entry["value"]) for entry in _list(container, "env") if isinstance(entry.get("value"), str)]
     return (f"{found[0]} in {field}" for field, text in texts for found in _PLACEHOLDER.finditer(text))

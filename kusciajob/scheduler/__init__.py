@@ -1,1 +1,1 @@
-"""The watcher that plans and acts."""
+"""Runs jobs: watches the log, plans what is next, commits it, and acts."""

@@ -1,4 +1,4 @@
-"""Watches the log and gives every job that runs, or is about to, a worker; a watcher like any other."""
+"""Watches the log, as any watcher does, and gives each job that runs or can run a worker."""
 
 import asyncio
 import logging
@@ -31,9 +31,9 @@ logger = logging.getLogger(__name__)
 class Scheduler:
     """Runs the jobs of one store on one runtime.
 
-    `open` reads what the store tells. `run` recovers: what the store says is running is attached to, what the runtime
-    has of deleted jobs is removed. Then it schedules until it is cancelled, which leaves all programs running. An
-    unexpected error ends it; a runtime that fails is asked again until it does not.
+    `open` reads the store. `run` first recovers: it attaches to what the store says is running, and removes what the
+    runtime has of deleted jobs. Then it schedules until it is cancelled, which leaves all programs running. An
+    unexpected error ends it. If the runtime fails, it is asked again until it does not.
     """
 
     def __init__(
@@ -82,11 +82,11 @@ class Scheduler:
 
     @property
     def waiting_for_room(self) -> int:
-        """How many of them wait until the runtime has room for a task."""
+        """How many jobs wait for a slot or port."""
         return self._room.occupants
 
     async def open(self) -> None:
-        """Read the store, before it is changed by others."""
+        """Read the store, before anybody changes it."""
         await self._runtime.open()
         self._found = await look_around(self._store, self._runtime)
         self._room.recover(self._found.unfinished)
@@ -103,15 +103,15 @@ class Scheduler:
                     task.cancel()
 
     def report_progress(self, key: PartyKey, progress: float) -> bool:
-        """Take note of how far a running task is, 0 to 1; ignored when it is not running.
+        """Note the progress of a running task, 0 to 1; ignored if the task is not running.
 
-        False when the party's run is over because its task has begun another attempt.
+        False if the party's run is over, because its task has begun another attempt.
         """
         worker = self._workers.get(key.job)
         return worker is None or worker.report_progress(key, progress)
 
     def report_waiting(self, key: PartyKey, text: str) -> None:
-        """Take note of why a party has not started yet; ignored once it has."""
+        """Note why a party has not started yet; ignored once it has."""
         if (worker := self._workers.get(key.job)) is not None:
             worker.report_waiting(key, text)
 
@@ -136,7 +136,7 @@ class Scheduler:
         if event.type is EventType.DELETED:
             self._remove(group, stray_of(event))
         elif event.job.status.is_damaged:
-            await self._take_up(group, event)  # the job itself may be sound
+            await self._take_up(group, event)  # only this event is damaged: the job may be sound
         elif number in self._workers:
             self._workers[number].observe(event)
         elif event.job.status.is_scheduled:
@@ -168,12 +168,12 @@ class Scheduler:
         try:
             await worker.run()
         finally:
-            # In the instant in which the worker found the job finished: a restart seen later gets a new one.
+            # At once after the worker found the job finished: a restart that is seen later gets a new worker.
             self._workers.pop(number, None)
             self._tasks.pop(number, None)
 
     def _remove(self, group: asyncio.TaskGroup, stray: Stray) -> None:
-        """What a deleted job has running and stored goes. From here on tasks that took over its task ids wait."""
+        """Stop and remove all that a deleted job has. From now on tasks that took over its task ids wait."""
         self._departures.begin(stray.number, stray.holder, stray.task_ids)
         self._removals[stray.number] = group.create_task(self._clear_away(stray), name=f"remove job {stray.number}")
 

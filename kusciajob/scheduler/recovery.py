@@ -1,4 +1,4 @@
-"""What a server that starts finds: jobs that are not finished, what runs of them, and what deleted ones have left."""
+"""What a starting server finds: unfinished jobs, what runs of them, and what deleted jobs have left."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -18,7 +18,7 @@ SEARCHED_AT_ONCE = 500
 
 
 class Stray(Struct, frozen=True):
-    """A deleted job of which something is left: how it is called, and of which tasks something may run (None: any)."""
+    """A deleted job of which something is left: its name, and the tasks that may still run (None: any)."""
 
     number: int
     holder: str
@@ -26,7 +26,7 @@ class Stray(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """All that is there at a revision."""
+    """All that was found, as of a revision."""
 
     revision: int
     unfinished: Sequence[Job]
@@ -37,22 +37,22 @@ NOTHING_FOUND = Found(0, (), ())
 
 
 async def look_around(store: JobStore, runtime: Runtime) -> Found:
-    """Before the store is changed by others. StoreFailed."""
+    """Read store and runtime, before anybody changes the store. Raises StoreFailed."""
     revision = await store.head()
     unfinished = await store.unfinished()
     return Found(revision, unfinished, await _find_strays(store, runtime, revision))
 
 
 async def attach(jobs: Sequence[Job], runtime: Runtime, *, clock: Clock) -> None:
-    """Take back what runs of the jobs, with all that is reserved for it; a runtime that fails is asked again."""
+    """Reserve again what the running parties of the jobs have. If the runtime fails, it is asked again."""
     for job in jobs:
-        for party, _ in active_parties(job, lambda _: None):  # no image is needed for that
+        for party, _ in active_parties(job, lambda _: None):  # that needs no image
             what = f"taking back party {party.key} of job {job.job_id}"
             await until_done(what, partial(runtime.attach, party), clock=clock, fields=of_party(party))
 
 
 def stray_of(deleted: JobEvent) -> Stray:
-    """What a job may have left, by its DELETED."""
+    """What a job may have left, from its DELETED event."""
     job = deleted.job
     if job.status.is_damaged:
         return Stray(job.number, job.job_id, None)
@@ -61,11 +61,11 @@ def stray_of(deleted: JobEvent) -> Stray:
 
 
 async def _find_strays(store: JobStore, runtime: Runtime, head: int) -> list[Stray]:
-    """The deleted jobs of which the runtime has anything, with what may run of them."""
+    """The deleted jobs for which the runtime has anything, with the tasks that may still run."""
     missing = await store.missing(await runtime.owned())
     known: dict[int, Stray] = {}
     end = head
-    # A job was deleted after it was created, and mostly just before the server ended.
+    # A job is deleted after it was created, and these mostly just before the server ended.
     while len(known) < len(missing) and end > max(min(missing), head - SEARCHED_EVENTS):
         start = max(end - SEARCHED_AT_ONCE, 0)
         try:

@@ -1,4 +1,4 @@
-"""What running parties share and how much of it is taken: slots, slots of one domain, ports."""
+"""The resources that running parties share, and how much is taken: slots, slots of one domain, ports."""
 
 from collections.abc import Collection, Mapping
 
@@ -15,7 +15,7 @@ Need = Mapping[str, int]
 
 
 class SlotLimits(Struct, frozen=True):
-    """How much there is; 0 and an empty range are no limit."""
+    """How much there is. 0, or an empty range of ports, means no limit."""
 
     parties: int = 0
     parties_per_domain: int = 0
@@ -33,11 +33,11 @@ class Slots:
         self._taken: dict[str, int] = {}
 
     def taken(self, resource: str) -> int:
-        """How much of a resource is in use, be it beyond its limit."""
+        """How much of a resource is in use; it can exceed the limit."""
         return self._taken.get(resource, 0)
 
     def need(self, domain: str, ports: int) -> Need:
-        """What one party needs, as far as it is limited; a slot in any case."""
+        """What one party needs of each limited resource, and always a slot."""
         need = {}
         if self._limits.parties_per_domain:
             need[_DOMAIN + domain] = 1
@@ -46,12 +46,12 @@ class Slots:
         return {**need, SLOTS: 1}
 
     def has(self, resource: str, count: int) -> bool:
-        """Whether so much of a resource is free."""
+        """Whether that much of a resource is free."""
         limit = self._limit(resource)
         return not limit or self.taken(resource) + count <= limit
 
     def take(self, need: Need) -> None:
-        """Take so much, be it free or not."""
+        """Take that much, even if it is not free."""
         for resource, count in need.items():
             self._taken[resource] = self.taken(resource) + count
 
@@ -63,7 +63,7 @@ class Slots:
                 del self._taken[resource]
 
     def refusal(self, need: Need) -> str:
-        """Why a task that needs so much could never start here; empty when it could."""
+        """Why a task that needs that much could never start here; empty if it could."""
         for resource, count in need.items():
             limit = self._limit(resource)
             if limit and count > limit:
@@ -77,7 +77,7 @@ class Slots:
         return ""
 
     def reason(self, resource: str, count: int) -> str:
-        """Why a task that needs so much waits; the same words as long as it waits for the same."""
+        """Why a task that needs that much waits. The text stays the same while it waits for the same."""
         kind = "port" if resource == PORTS else "slot"
         what = f"a free {kind}" if count == 1 else f"{count} free {kind}s"
         whose = "" if resource in (SLOTS, PORTS) else f" of domain {_domain(resource)}"

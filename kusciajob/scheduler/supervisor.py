@@ -22,10 +22,7 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
 
 
 class PartyReport(Struct, frozen=True, gc=False):
-    """What happened to a party. `is_fault`: the server or its machine is to blame, with this text.
-
-    `detail`: see ExitResult.
-    """
+    """What happened to a party. For `is_fault`, `message` and `detail` see ExitResult."""
 
     key: PartyKey
     event: PartyEvent
@@ -37,8 +34,8 @@ class PartyReport(Struct, frozen=True, gc=False):
 class PartySupervisor:
     """Starts (or attaches to) a party, reports that it started and how it ended; stops it when asked.
 
-    It reports exactly one end, whatever happens, once the program is gone and its reservations are free; none after
-    `cancel`, which leaves the program running.
+    Whatever happens, it reports exactly one end, once the program is gone and its reservations are free. After
+    `cancel`, which leaves the program running, it reports none.
     """
 
     def __init__(
@@ -51,7 +48,7 @@ class PartySupervisor:
         began_at: float | None = None,
         story: Story = LOG_ONLY,
     ) -> None:
-        """`began_at` is when a party that runs already was started, in seconds since the epoch."""
+        """`began_at`: when the party was started, in seconds since the epoch, if it runs already."""
         self._party = party
         self._runtime = runtime
         self._clock = clock
@@ -68,7 +65,7 @@ class PartySupervisor:
         self._task = asyncio.create_task(self._run(), name=f"party {party.key}")
 
     def stop(self, reason: str) -> None:
-        """End the program; its report carries the reason. Repeated calls keep the first, after the end it is late."""
+        """End the program; its report carries the reason. The first call counts; after the end none has an effect."""
         if self._stop_reason is not None or self._task.done():
             return
         self._stop_reason = reason
@@ -108,8 +105,8 @@ class PartySupervisor:
         self._report(report)
 
     async def _see_start(self, starting: asyncio.Task[None]) -> bool:
-        """Whether the party was started; False when it was stopped meanwhile and is gone."""
-        # Not awaited itself: its cancellation is a stop, a cancellation of this is not.
+        """Whether the party was started. False if it was stopped meanwhile and is gone."""
+        # Wait for the task, do not await it: cancelling the start is a stop, cancelling this method is none.
         (failure,) = await asyncio.gather(starting, return_exceptions=True)
         self._starting = None
         if self._stop_reason is not None:
@@ -136,7 +133,7 @@ class PartySupervisor:
 
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
-    """Return once the runtime says that the party is gone and its reservations are free; try until it does."""
+    """Stop the party, again and again, until the runtime says that it is gone and its reservations are free."""
     fields = {"party": str(key), "attempt": key.attempt}
     await until_done(f"stopping party {key}", lambda: runtime.stop(key), clock=clock, fields=fields)
 
@@ -144,15 +141,15 @@ async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:
 async def until_done(
     what: str, work: Callable[[], Awaitable[T]], *, clock: Clock, fields: Mapping[str, Any] | None = None
 ) -> T:
-    """What the work returns; it is tried until it succeeds, at growing distances. The log tells what fails.
+    """Do the work until it succeeds, at growing intervals, and return its result.
 
-    `fields` are those of its lines.
+    Failures are logged, with `fields` on each line.
     """
     for seconds in chain(RETRY_SECONDS, repeat(RETRY_SECONDS[-1])):
         try:
             return await work()
         except Exception as error:
-            # The traceback once is enough: this may go on for days.
+            # One traceback is enough: this may go on for days.
             is_first = seconds == RETRY_SECONDS[0]
             text = "%s failed, trying again in %g s: %s"
             logger.error(text, what, seconds, error or repr(error), exc_info=is_first, extra=fields)
@@ -161,7 +158,7 @@ async def until_done(
 
 
 async def pause(seconds: float, *, clock: Clock) -> None:
-    """Wait that long on the clock."""
+    """Wait that many seconds of the clock."""
     over = asyncio.Event()
     timer = clock.call_later(seconds, over.set)
     try:

@@ -1,4 +1,4 @@
-"""Which task gets what running parties share, and which ones wait for it."""
+"""Decides which task gets slots and ports, and which tasks wait for them."""
 
 import asyncio
 from bisect import bisect_left, insort
@@ -19,7 +19,7 @@ RETRY_SECONDS = 1.0
 
 
 class _Claim(Struct, eq=False):
-    """What one attempt of a task needs: it waits for it in line, or is put off by the runtime, or has it."""
+    """What one attempt of a task needs. It waits in line, or the runtime has put it off, or it has what it needs."""
 
     job: int
     task: int
@@ -37,13 +37,13 @@ class _Claim(Struct, eq=False):
 
 
 class WaitingRoom:
-    """Gives each task what its parties need, all or nothing, and takes it back party by party as they are gone.
+    """Gives each task the slots and ports of all its parties at once, and takes them back party by party.
 
-    Oldest first within a priority: slots that are free are gathered for the first in line and not given to a later one.
-    So it waits at most until those parties have ended that ran when it became the first.
+    Tasks are served by priority, then by age. Free slots are gathered for the first in line and not given to a later
+    task. So the first waits at most until the parties have ended that ran when it became the first.
 
-    A task that lacks slots of its domain, or ports, keeps from later tasks as much of these as it needs itself, and no
-    other slots: its domain's parties may run long, and the others have nothing to do with them. So it waits at most
+    A task that lacks slots of its domain, or ports, keeps as much of these as it needs from later tasks, but no
+    other slots: the parties of its domain may run long, and other domains should not wait for them. So it waits at most
     until those parties of its domains (those that have ports) have ended that ran when it became the first, and then
     for slots as above. A task that the runtime refuses keeps its place in line and nothing else.
     """
@@ -71,11 +71,11 @@ class WaitingRoom:
 
     @property
     def occupants(self) -> int:
-        """How many jobs wait with a task."""
+        """How many jobs have a task that waits."""
         return sum(any(not claim.is_granted for claim in claims.values()) for claims in self._claims.values())
 
     def recover(self, jobs: Iterable[Job]) -> None:
-        """After a restart of the server: who runs has what it needs, who waited gets in line again in that order."""
+        """After a restart of the server: running parties keep what they have, waiting tasks line up in that order."""
         waiting: list[tuple[float, int, int, Job]] = []
         for job in jobs:
             for index, task in enumerate(job.status.tasks):
@@ -87,15 +87,15 @@ class WaitingRoom:
                     gone = (at for at, party in enumerate(task.parties) if party.state not in ACTIVE)
                     self.release([PartyKey(job.number, index, task.attempt, at) for at in gone])
         for _, _, index, job in sorted(waiting, key=lambda entry: entry[:3]):
-            # Its worker will say how many ports it needs.
+            # The task's worker will say how many ports it needs.
             ports = [0] * len(job.status.tasks[index].parties)
             self._enter(self._new(job, index, self._needs(job, index, ports)))
 
     def claim(self, job: Job, index: int, *, ports: Sequence[int], wake: Callable[[], None]) -> None:
-        """Have what an admitted task needs, with so many ports for each party, until they are released.
+        """Take what an admitted task needs, with that many ports for each party, until it is released.
 
-        NoCapacity: it is in line from now on, and is woken when it has everything, or waits for something else: to be
-        asked again then. StartFailed: waiting would never help.
+        Raises NoCapacity if something is not free. Then the task is in line, and its job is woken to claim again when
+        the task has everything, or waits for something else. Raises StartFailed if waiting would never help.
         """
         claim = self._claims.get(job.number, {}).get(index)
         if claim is not None and claim.attempt != job.status.tasks[index].attempt:
@@ -111,13 +111,13 @@ class WaitingRoom:
             raise NoCapacity(self._slots.reason(claim.awaits, claim.need[claim.awaits]))
 
     def put_off(self, job: int, index: int) -> None:
-        """The runtime has refused a task that has what it needs: it gives that back, to claim it again when woken."""
+        """The runtime has refused a task that has what it needs. It gives all back, and claims again when woken."""
         claim = self._claims[job][index]
         self._refused[claim] = None
         self._hand_out(self._take_back(claim))
 
     def release(self, keys: Iterable[PartyKey]) -> None:
-        """These parties are gone; those that have nothing do not matter."""
+        """Free what these parties have; they are gone. Parties that have nothing may be among them."""
         freed: dict[str, None] = {}
         for key in keys:
             claim = self._claims.get(key.job, {}).get(key.task)
@@ -132,26 +132,26 @@ class WaitingRoom:
             self._wake_refused()
 
     def keep_active(self, job: Job) -> None:
-        """Whatever the job's tasks have claimed that are not being started or running (any more) is given up."""
+        """Give up the claims of all tasks of the job that are not (or no longer) being started or running."""
         for claim in list(self._claims.get(job.number, {}).values()):
             task = job.status.tasks[claim.task]
             if task.state not in ACTIVE or task.attempt != claim.attempt:
                 self._drop(claim)
 
     def give_up(self, job: int, index: int) -> None:
-        """A task waits for something else first, or for nothing any more; not to have claimed anything is fine."""
+        """A task no longer waits for slots or ports. A task without a claim may call it, too."""
         claim = self._claims.get(job, {}).get(index)
         if claim is not None:
             self._drop(claim)
 
     def leave(self, job: int) -> None:
-        """Nothing of the job waits any more; what its parties have they keep."""
+        """No task of the job waits any more. Its parties keep what they have."""
         for claim in list(self._claims.get(job, {}).values()):
             if not claim.is_granted:
                 self._drop(claim)
 
     def remove(self, job: int) -> None:
-        """Nothing of the job waits or runs any more."""
+        """No task of the job waits or runs any more."""
         claims = list(self._claims.get(job, {}).values())
         for claim in claims:
             self._drop(claim)
@@ -218,7 +218,7 @@ class WaitingRoom:
         self._enter(claim)
 
     def _enter(self, claim: _Claim) -> None:
-        """Get in line, unless everything is there."""
+        """Get in line, unless everything is free."""
         lack = self._lack(claim)
         if not lack:
             self._grant(claim)
@@ -240,7 +240,7 @@ class WaitingRoom:
             claim.awaits = ""
 
     def _lack(self, claim: _Claim) -> str:
-        """The first resource of which those that go before leave too little for a claim; empty when there is none."""
+        """The first resource of which the claims before this one leave too little; empty if there is none."""
         for resource, wanted in claim.need.items():
             first = self._first(self._waiting, resource, claim)
             if first is not None:
@@ -252,14 +252,14 @@ class WaitingRoom:
         return ""
 
     def _first(self, lines: dict[str, list[_Claim]], resource: str, claim: _Claim) -> _Claim | None:
-        """The first in a line, if it goes before the claim."""
+        """The first claim in a line, if it goes before this one."""
         line = lines.get(resource)
         return line[0] if line and line[0].order < claim.order else None
 
     def _hand_out(self, freed: Iterable[str]) -> None:
-        """Let those that wait for these resources have what is free, in order, until the first of each lacks it still.
+        """Give what is free to claims that wait for it, in order, until the first in each line still lacks something.
 
-        One that lacks another resource by now waits for that, and the next one is looked at.
+        A claim that lacks another resource now moves to the line of that one, and the next claim gets its turn.
         """
         lines = set(freed)
         in_vain = 0
@@ -299,7 +299,7 @@ class WaitingRoom:
 
 
 def _nobody() -> None:
-    """Its worker is yet to come."""
+    """Wakes nobody: the task's worker does not exist yet."""
 
 
 def _order(claim: _Claim) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""One job: folds what its parties report into it, commits, then acts on the plan. The only writer of task states."""
+"""Drives one job: folds its parties' reports into it, commits, then acts. The only writer of its task states."""
 
 import asyncio
 import logging
@@ -51,7 +51,7 @@ class Tools(Struct, frozen=True):
 
 
 class _Step(Struct):
-    """A change being put together; nothing of it is done before it is committed."""
+    """A change under construction. No action of it is carried out before its commit."""
 
     job: Job
     faults: list[str]
@@ -66,7 +66,7 @@ class _Step(Struct):
 
 
 class _News(Struct):
-    """What parties have told on their way since it was last taken: how far they are, why they have not started."""
+    """Reports of parties that wait for a commit: progress, and why a party has not started."""
 
     progress: dict[PartyKey, float] = {}
     waiting: dict[PartyKey, str] = {}
@@ -94,13 +94,13 @@ class JobWorker:
         """Task, attempt and reason."""
 
     def observe(self, event: JobEvent) -> None:
-        """Take note of a change in the log, which may be our own."""
+        """Note a change in the log; it may be our own."""
         if event.job.revision > self._job.revision:
             self._job = replace(self._job, status=event.job.status, revision=event.job.revision)
             self._wake.set()
 
     def report_progress(self, key: PartyKey, progress: float) -> bool:
-        """Take note of how far the task of a party is, 0 to 1; False when the task has begun another attempt."""
+        """Note the progress of a party's task, 0 to 1. False if the task has begun another attempt."""
         if key.attempt != self._job.status.tasks[key.task].attempt:
             return False
         self._news.progress[key] = progress
@@ -109,7 +109,7 @@ class JobWorker:
         return True
 
     def report_waiting(self, key: PartyKey, text: str) -> None:
-        """Take note of why a party has not started yet; ignored once it has, or in another attempt."""
+        """Note why a party has not started yet; ignored once it has, or once its task has begun another attempt."""
         self._news.waiting[key] = text
         if self._news_hold is None:
             self._wake.set()
@@ -117,7 +117,7 @@ class JobWorker:
     async def run(self) -> None:
         """Return once the job is finished and nothing of it runs, or once it is deleted.
 
-        A finished job is looked at for the last time in the same instant in which this returns.
+        Between the last look at a finished job and the return nothing else runs on the event loop.
         """
         self._resume()
         try:
@@ -144,7 +144,7 @@ class JobWorker:
         return self._job.status.is_scheduled or bool(self._supervisors)
 
     def _resume(self) -> None:
-        """After a restart of the server: supervise again what the store says is started."""
+        """After a restart of the server: supervise the parties that the store says are started."""
         for party, began_at in active_parties(self._job, self._image):
             self._supervise(party, began_at=began_at)
 
@@ -173,7 +173,7 @@ class JobWorker:
         self._act(step)
 
     def _tell(self, before: Job, committed: Job) -> None:
-        """What the commit means, and each reason for which a task waits once."""
+        """Tell what the commit means, and why tasks wait, each reason once."""
         self._tools.story.changed(before.status, committed)
         for index, task in enumerate(committed.status.tasks):
             if task is not before.status.tasks[index] and task.message and planner.is_unplaced(task):
@@ -213,7 +213,7 @@ class JobWorker:
             for index in step.plan.start:
                 step.job = transitions.admit(step.job, index, now=now)
             for index, task in enumerate(step.job.status.tasks):
-                # Once per step: a refusal that says something new each time must not keep us here.
+                # Once per step: a refusal with a new text each time must not keep us here.
                 if index not in tried and planner.is_unplaced(task):
                     tried.add(index)
                     await self._place(step, index, now)
@@ -221,9 +221,9 @@ class JobWorker:
                 return step
 
     def _fold(self, step: _Step, news: _News, now: float) -> None:
-        """Apply all reports. A task that turns Running is left so for one commit, for all watchers to see.
+        """Apply all reports. A task that becomes Running stays so for one commit, so that all watchers see it.
 
-        Starts go first: parties are started together, and one that ends at once must not hide that all had started.
+        Starts go first: the parties of a task start together, and one that ends at once must not hide that all started.
         """
         starts = [report for report in self._inbox if report.event is PartyEvent.STARTED]
         ends = [report for report in self._inbox if report.event is not PartyEvent.STARTED]
@@ -242,7 +242,7 @@ class JobWorker:
                 step.job = transitions.explain_start(step.job, key.task, key.party, text)
 
     def _move(self, step: _Step, reports: list[PartyReport], now: float) -> Iterable[int]:
-        """Apply the reports, task by task; the indexes of the tasks."""
+        """Apply the reports, task by task. Return the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
             move = PartyMove(report.key.party, report.event, report.message, report.detail)
@@ -271,19 +271,19 @@ class JobWorker:
             step.placed[index] = image
 
     async def _reserve(self, job: Job, index: int, image: AppImage | None) -> list[tuple[Endpoint, ...]]:
-        """What the parties of a task share with those of others, then their addresses. NoCapacity, StartFailed."""
+        """Claim a task's slots and ports, then allocate its addresses. Raises NoCapacity, StartFailed."""
         parties = party_specs(job, index, image)
         ports = self._tools.runtime.ports_needed(parties)
         self._tools.room.claim(job, index, ports=ports, wake=self._wake.set)
         try:
             return await self._tools.runtime.allocate(parties)
         except NoCapacity:
-            # Before anything else can happen: room made while this is being committed must wake us.
+            # At once: a slot that gets free during the commit must wake us.
             self._tools.room.put_off(job.number, index)
             raise
 
     async def _give_back(self, step: _Step) -> None:
-        """The addresses of what was placed; its claims to the room stay for the next try."""
+        """Give back the addresses of placed tasks. Their slots and ports stay claimed for the next try."""
         for index in step.placed:
             for party in party_specs(step.job, index, None):
                 await stop_party(party.key, runtime=self._tools.runtime, clock=self._tools.clock)
@@ -291,7 +291,7 @@ class JobWorker:
     def _act(self, step: _Step) -> None:
         for key in step.ended:
             self._supervisors.pop(key, None)
-        # Not before it is committed that they have ended: no watcher sees more run than may.
+        # Not before the commit of their end: no watcher may see more parties run than there are slots.
         self._tools.room.release(step.ended)
         self._tools.room.keep_active(step.job)
         for index, image in step.placed.items():
@@ -329,7 +329,7 @@ class JobWorker:
         )
 
     def _take_news(self) -> _News:
-        """What has been reported since it was last taken; nothing when that was a moment ago."""
+        """Take the reports since the last time; none if that was a moment ago."""
         if self._news_hold is not None or not self._news:
             return _News()
         self._news_hold = self._tools.clock.call_later(NEWS_SECONDS, self._release_news)
@@ -342,7 +342,7 @@ class JobWorker:
             self._wake.set()
 
     def _take(self, report: PartyReport) -> None:
-        """Take note of what happened to a party. A start waits a moment for those of its partners: one commit less."""
+        """Note what happened to a party. A start waits a moment for those of its partners: that saves a commit."""
         self._inbox.append(report)
         if report.event is not PartyEvent.STARTED or self._is_complete(report.key.task):
             self._wake.set()
@@ -357,13 +357,13 @@ class JobWorker:
 
 
 def _fault_of(step: _Step) -> str:
-    """What an ERROR tells of it; empty for none. It is made of the parties' texts so that details can be put in."""
+    """The text of the job's ERROR event; empty for none. Made from the parties' texts, so that details fit in."""
     of_parties = [failures.fault_text(step.job.status.tasks)] if step.has_failed_parties else []
     return listed(list(dict.fromkeys([*step.faults, *of_parties])), "; ")
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:
-    """What a runtime must know of each party of a task in its present attempt."""
+    """What the runtime needs for each party of a task in its present attempt."""
     task = job.status.tasks[index]
     endpoints = tuple(party.endpoints for party in task.parties)
     return [
@@ -379,7 +379,7 @@ def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]
 
 
 def active_parties(job: Job, image_of: Callable[[int], AppImage | None]) -> Iterator[tuple[PartySpec, float | None]]:
-    """Each party that is started or to be started, and since when it runs; the images of its tasks by their index."""
+    """The parties that are started or to be started, and since when each runs. `images` is by the task's index."""
     for index, task in enumerate(job.status.tasks):
         if task.state not in ACTIVE:
             continue

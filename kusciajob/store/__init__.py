@@ -1,1 +1,1 @@
-"""Where jobs and the log of their changes live: what every store shares, `memory`, and one package per medium."""
+"""Stores of jobs and the log of their changes: what all stores share, `memory`, and one package per medium."""

@@ -1,4 +1,4 @@
-"""What every store puts in its log, answers when it refuses, and counts, whatever its medium."""
+"""What all stores share, whatever their medium: log entries, errors, and the form of the census."""
 
 from collections.abc import Mapping
 
@@ -19,7 +19,7 @@ from kusciajob.model.status import (
 from kusciajob.model.text import shown
 
 UNREADABLE = Unknown().state
-"""The state under which jobs are counted that cannot be read."""
+"""The census counts jobs that cannot be read under this state."""
 
 
 def entry(kind: EventType, job: Job | JobSummary, *, revision: int, status: JobStatus) -> JobEvent:
@@ -58,13 +58,13 @@ def log_truncated(after: int, oldest: int) -> LogTruncated:
 
 
 def apart(job: Job) -> Job:
-    """The job, sharing nothing that can be changed in place: of a whole job that is its custom fields."""
+    """A copy that shares nothing mutable with the job; only its custom fields are mutable."""
     fields = job.spec.custom_fields
     return replace(job, spec=replace(job.spec, custom_fields=dict(fields))) if fields else job
 
 
 def census(jobs: Mapping[str, int], parties: Mapping[str, int]) -> Census:
-    """What was counted by state, as it is told: each state is there, and what is none counts as Unknown."""
+    """A census from counts by state: every state is a key, and an unknown state counts as unreadable."""
     by_state = dict.fromkeys(map(str, JobState), 0)
     for state, count in jobs.items():
         known = state if state in by_state else UNREADABLE

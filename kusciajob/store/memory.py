@@ -1,4 +1,4 @@
-"""Jobs in memory, gone with the process: for tests and trials."""
+"""A store in memory, for tests and trials. It is gone with the process."""
 
 import asyncio
 import uuid
@@ -15,7 +15,7 @@ from kusciajob.store import common
 
 
 class MemoryStore:
-    """A JobStore without a medium. No call but `census` gives way to another before it is done."""
+    """A JobStore in memory. Only `census` yields to the event loop."""
 
     def __init__(self) -> None:
         self.id = uuid.uuid4().hex
@@ -149,7 +149,7 @@ class MemoryStore:
             raise StoreFailed("the job store is closed")
 
     def _stored(self, job: Job | JobSummary) -> Job:
-        """The job as it is stored, if it is the one that the caller knows. StaleJob, JobNotFound."""
+        """The stored job. Raises StaleJob if the caller's is older, and JobNotFound."""
         self._check_open()
         stored = self._jobs.get(job.job_id)
         if stored is None or stored.number != job.number:

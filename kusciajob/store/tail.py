@@ -8,7 +8,7 @@ from kusciajob.model.status import JobEvent
 
 
 class Tail:
-    """Up to so many of the newest events, without gaps, and fewer where they take more than so many bytes."""
+    """The newest events without gaps: at most so many, and fewer if they take more than so many bytes."""
 
     def __init__(self, max_events: int, max_bytes: int) -> None:
         self._max_events = max_events
@@ -26,7 +26,7 @@ class Tail:
             self._pop()
 
     def after(self, revision: int, limit: int) -> Sequence[JobEvent] | None:
-        """Up to `limit` events after a revision; None where the first of them is not here any more."""
+        """Up to `limit` events after a revision; None if the first of them is no longer here."""
         events = self._events
         if not events or revision + 1 < events[0][0].revision:
             return None
@@ -34,7 +34,7 @@ class Tail:
         return [events[index][0] for index in range(start, min(start + limit, len(events)))]
 
     def forget(self, through: int) -> None:
-        """Let go of the events up to that revision."""
+        """Drop the events up to that revision."""
         while self._events and self._events[0][0].revision <= through:
             self._pop()
 
