@@ -27,8 +27,8 @@ class Hub:
     Ordered: live events come in the order of their commits.
     Unique: no change comes twice, neither in two events nor in the replay and an event.
     Reliable: however slow it reads, it learns the last state of every job, or ends with an error; never a hole.
-    Resumable: `subscribe(after=...)` any revision goes on with exactly what was committed next. (That may be known to
-        a watcher from a replay a moment ago: pages of it show jobs as they are when they are read.)
+    Resumable: `subscribe(after=...)` continues with exactly what was committed next. (A watcher may know some of that
+        from a replay, whose pages show jobs as they are when they are read.)
     Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
 
     An event is encoded once for all streams that are at most `ring_events` behind (fewer if events are big). While the

@@ -1,1 +1,1 @@
-"""What lies on disk, whoever reads or writes it."""
+"""Safe ways to read and write files, for all parts."""

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def write(file: Path, content: bytes) -> None:
-    """Replace a present file at once, or the link that stands in its place: nobody reads half of one. OSError."""
+    """Write the file; a file or link of that name is replaced at once: nobody reads half of it. Raises OSError."""
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:

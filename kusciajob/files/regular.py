@@ -1,4 +1,4 @@
-"""Opens regular files only, where programs and other users can put something else in their place.
+"""Opens regular files only, for places where programs and other users can put something else.
 
 It needs the standard library only: the shim uses it, too.
 """
@@ -9,7 +9,7 @@ import stat
 
 
 def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
-    """A descriptor of a regular file. OSError: there is none; EINVAL, ELOOP, ENXIO: there is something else.
+    """A descriptor of a regular file. Raises OSError; with EINVAL, ELOOP or ENXIO it is no regular file.
 
     A FIFO would hang the caller, a link would lead it to a file of somebody else.
     """
@@ -21,7 +21,7 @@ def open_regular(path: str | os.PathLike[str], flags: int = os.O_RDONLY) -> int:
 
 
 def open_own(path: str | os.PathLike[str], flags: int) -> int:
-    """The same for a file that is only ours: what else has its name is removed, directories stay. OSError."""
+    """Open a file that only we use: anything else of its name is removed, but for directories. Raises OSError."""
     try:
         return open_regular(path, flags)
     except OSError:
@@ -32,7 +32,7 @@ def open_own(path: str | os.PathLike[str], flags: int) -> int:
 
 
 def read_regular(path: str | os.PathLike[str], max_bytes: int) -> bytes:
-    """What the file begins with, up to so many bytes. OSError, as of `open_regular`."""
+    """The beginning of the file, up to that many bytes. Raises OSError as `open_regular` does."""
     descriptor = open_regular(path)
     try:
         return os.read(descriptor, max_bytes)

@@ -48,7 +48,7 @@ def read_text(path: Path, *, limit_bytes: int = MAX_YAML_BYTES) -> str:
 
 
 def read_documents(path: Path) -> list[Any]:
-    """The documents of a file: JSON when its name ends in .json, else YAML. InvalidYaml."""
+    """The documents of a file: JSON if its name ends in .json, else YAML. Raises InvalidYaml."""
     parse = parse_json_documents if path.suffix.lower() == ".json" else parse_documents
     return parse(read_text(path))
 
@@ -74,7 +74,7 @@ def parse_documents(text: str) -> list[Any]:
 
 
 def parse_json_documents(text: str, *, limit_characters: int = MAX_YAML_BYTES) -> list[Any]:
-    """The same of a JSON text, in which several documents stand one after the other. InvalidYaml."""
+    """The documents of a JSON text, which stand one after the other. Raises InvalidYaml."""
     if len(text) > limit_characters:
         raise InvalidYaml(f"it is longer than {limit_characters} characters")
     _check_depth(text)

@@ -1,4 +1,4 @@
-"""The file of what belongs to single domains: `<domain>: {values: {<name>: <value>}}`, in YAML or JSON."""
+"""Reads the file of the domains' own values: `<domain>: {values: {<name>: <value>}}`, in YAML or JSON."""
 
 import logging
 import re
@@ -27,17 +27,17 @@ Stamp = tuple[int, ...]
 
 
 class InvalidDomains(JobError):
-    """The file cannot be read or says something that it cannot say; no value is in the text."""
+    """The file cannot be read, or its content is not allowed. The text shows no value."""
 
 
 class DomainsFile:
-    """Its present content. It is read again when it has changed; while it is broken, what was read before is in force.
+    """The file's present content. A changed file is read again; while it is broken, the last good content counts.
 
     Values are secrets: no text of this module shows one.
     """
 
     def __init__(self, path: Path, *, is_required: bool = False) -> None:
-        """InvalidDomains when it cannot be used, or is missing and required."""
+        """Raises InvalidDomains if the file cannot be used, or is missing and required."""
         self._path = path
         self._reading = threading.Lock()
         """Parties start on several threads: none may have the former values while another reads the new ones."""
@@ -47,7 +47,7 @@ class DomainsFile:
             self._values = self._load()
 
     def values(self, domain: str) -> Mapping[str, str]:
-        """What the domain's config templates may refer to, by name; a list or mapping as JSON."""
+        """The values for the domain's config templates, by name. A list or mapping is JSON."""
         with self._reading:
             self._read_again()
             return self._values.get(domain, {})
@@ -83,7 +83,7 @@ class DomainsFile:
 
 
 def read_domains(documents: list[Any]) -> dict[str, dict[str, str]]:
-    """The values by domain and name. InvalidDomains names the place."""
+    """The values by domain and name. Raises InvalidDomains, which names the place."""
     if len(documents) > 1:
         raise InvalidDomains(f"it has {len(documents)} documents: one is possible")
     content = documents[0] if documents else {}

@@ -7,7 +7,7 @@ from kusciajob.contracts import Node
 
 
 async def this_machine() -> Node:
-    """Its host name, and the address that the name stands for."""
+    """The machine's host name, and the name's address."""
     name = socket.gethostname()
     return Node(name, await asyncio.to_thread(_address_of, name))
 

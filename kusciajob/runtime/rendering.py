@@ -27,7 +27,7 @@ _LISTED_REFERENCES = 10
 
 
 class Rendering(Struct, frozen=True):
-    """What to give the program; files by the absolute path that the AppImage has for them."""
+    """What the program gets. Files are keyed by their absolute path in the AppImage."""
 
     words: tuple[str, ...]
     env: dict[str, str]
@@ -38,7 +38,7 @@ class Rendering(Struct, frozen=True):
 
     @property
     def warning(self) -> str:
-        """One line on the references that are empty; "" for none."""
+        """One line that names the references that found nothing; "" if there are none."""
         if not self.missing:
             return ""
         places = [f"{found.expression} ({found.file_name}, line {found.line})" for found in self.missing]
@@ -58,10 +58,10 @@ def render(
     is_strict: bool,
     replica: int = 0,
 ) -> Rendering:
-    """Everything that the party's program is given. TemplateError.
+    """Render all that the party's program gets. Raises TemplateError.
 
-    Of the environment, `surroundings` is what the machine has and gives way to the container's, `variables` is the
-    server's and does not. `place` puts, in any text of the AppImage, its own absolute paths where they are.
+    In the environment, the container's variables override `surroundings`, the machine's; `variables`, the server's,
+    override both. `place` replaces the AppImage's absolute paths in a text by the paths at which the files are.
     """
     certificates = certificate_files(container, facts)
     supplied = {
@@ -71,11 +71,11 @@ def render(
     }
     declared: dict[str, str] = {}
     for variable in container.env:
-        # An entry sees those before it.
+        # A variable can refer to those before it.
         declared[variable.name] = place(expand(variable.value, ChainMap(supplied, declared)))
     words = [expand(word, ChainMap(supplied, declared)) for word in (*container.command, *container.args)]
     env = {**surroundings, **declared, **supplied}
-    # The domain's own values hide what the machine has, and nothing else.
+    # The domain's own values override the machine's variables, and nothing else.
     values = {
         **surroundings,
         **facts.values,
@@ -112,7 +112,7 @@ def port_of(endpoint: Endpoint) -> int:
 
 
 def trace_collector(endpoint: str) -> dict[str, str]:
-    """Surroundings that tell a program where to send spans of its own; none without an endpoint."""
+    """Environment variables that tell a program where to send spans of its own; none without an endpoint."""
     if not endpoint:
         return {}
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf"}
@@ -124,7 +124,7 @@ def _certificate_variables(certificates: Mapping[str, bytes], place: Callable[[s
 
 
 def endpoints_of_replica(container: Container, endpoints: Sequence[Endpoint], replica: int) -> Sequence[Endpoint]:
-    """Of a party's addresses those of one replica: they stand replica by replica, each in the order of the ports."""
+    """The addresses of one replica. A party's addresses stand replica by replica, each in the order of the ports."""
     ports = len(container.ports)
     return endpoints[replica * ports : (replica + 1) * ports]
 

@@ -1,4 +1,4 @@
-"""A runtime without processes: every task ends as its input config scripts it. For client developers and benchmarks."""
+"""A runtime without processes, for client developers and benchmarks: a script in its input config runs each task."""
 
 import asyncio
 from collections.abc import Collection, Sequence
@@ -63,7 +63,7 @@ MAX_STEPS = 1000
 
 
 def read_script(config: str) -> TaskScript:
-    """The script in a task's input config; text that is no JSON object scripts nothing. StartFailed on a bad script."""
+    """The script in a task's input config; none if that is no JSON object. Raises StartFailed for a bad script."""
     if not config.lstrip().startswith("{"):
         return _NOTHING_SCRIPTED
     try:
@@ -79,7 +79,7 @@ def read_script(config: str) -> TaskScript:
 
 
 def _script_of(party: PartySpec) -> TaskScript:
-    """StartFailed on a bad script."""
+    """The script of a party. Raises StartFailed for a bad script."""
     config = party.spec.tasks[party.key.task].task_input_config
     return read_script(config) if config else _NOTHING_SCRIPTED
 
@@ -153,7 +153,7 @@ class SimulatedRuntime:
         return [()] * len(parties)
 
     async def attach(self, party: PartySpec) -> None:
-        # One that was being started is started again by its owner, who is told what is wrong then.
+        # A party that was being started is started again; that call raises what is wrong.
         with suppress(StartFailed):
             self._begin(party, _script_of(party))
 
@@ -175,7 +175,7 @@ class SimulatedRuntime:
         own = _own(script, party)
         seconds = script.seconds if own.seconds is None else own.seconds
         run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
-        # The scripted message stands for what a program writes.
+        # The scripted message takes the place of a program's output.
         text = f"exit code {own.exit_code}" if own.exit_code else ""
         result = ExitResult(succeeded=not own.exit_code, message=text, detail=own.message, exit_code=own.exit_code)
         if seconds <= 0:

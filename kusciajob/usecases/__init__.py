@@ -1,1 +1,1 @@
-"""What callers ask of the server, whatever they speak."""
+"""The use cases: what callers can ask of the server, over any transport."""

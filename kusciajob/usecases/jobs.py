@@ -54,7 +54,7 @@ class Caller(Struct, frozen=True):
             raise self._denied(job.job_id)
 
     def explain(self, unknown: JobNotFound) -> JobError:
-        """What the caller is told of unknown jobs: a domain the same as of jobs that it may not see."""
+        """The error for unknown jobs. A domain gets the same one as for jobs that it may not see."""
         return self._denied(*unknown.job_ids) if self.domain else unknown
 
     def refuse(self, deed: str) -> NoReturn:
@@ -102,7 +102,7 @@ class JobService:
     async def create(self, spec: JobSpec, caller: Caller) -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists.
 
-        UnknownAppImage, TaskExists, TooManyJobs; NotAllowed: a domain creates jobs as their initiator only.
+        Raises UnknownAppImage, TaskExists, TooManyJobs; NotAllowed if a domain is not the job's initiator.
         """
         if caller.domain and spec.initiator != caller.domain:
             caller.refuse(f"create a job of initiator {shown(spec.initiator)}: only jobs of which it is the initiator")
@@ -123,7 +123,7 @@ class JobService:
                 self._story.left(spec.job_id, caller.name)
                 raise
             except TaskExists:
-                # Whose the task is, only the master may learn.
+                # Only the master may learn to which job the task belongs.
                 given = listed([shown(task.task_id) for task in spec.tasks if task.task_id])
                 if caller.domain and given:
                     raise TaskExists(
@@ -133,7 +133,7 @@ class JobService:
             except (JobExists, TooManyJobs) as refusal:
                 if await self._is_stored(spec, caller):
                     return spec.job_id
-                # A job of that id was deleted since: then there may be room too.
+                # The job of that id has been deleted since. Then the limit may allow another one.
                 if isinstance(refusal, TooManyJobs):
                     await self._stored(spec.initiator)
             else:
@@ -142,7 +142,7 @@ class JobService:
         raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
 
     async def query(self, job_id: str, caller: Caller) -> Job:
-        """The whole job. JobNotFound, for a domain NotAllowed, which is also what it is told of others' jobs."""
+        """The whole job. Raises JobNotFound; to a domain NotAllowed, for unknown jobs as for jobs of others."""
         _require_id(job_id)
         try:
             return await self._find(job_id, caller)
@@ -176,7 +176,7 @@ class JobService:
         return jobs
 
     async def command(self, operation: Operation, job_id: str, reason: str, caller: Caller) -> None:
-        """Stop, cancel, suspend or restart a job. InvalidTransition where its state forbids it."""
+        """Stop, cancel, suspend or restart a job. Raises InvalidTransition if its state forbids it."""
 
         def ask(job: Job) -> Job:
             return transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now())
@@ -184,7 +184,7 @@ class JobService:
         await self._change(job_id, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
 
     async def approve(self, job_id: str, *, accepted: bool, reason: str, caller: Caller) -> None:
-        """A domain's answer to a job that awaits approval; the master answers for every domain that has not."""
+        """Accept or reject a job for a domain. The master answers for every domain that has not answered."""
 
         def answer(job: Job) -> Job:
             given = {approval.domain_id for approval in job.status.approvals}
@@ -225,7 +225,7 @@ class JobService:
     async def _change(
         self, job_id: str, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
     ) -> None:
-        """Commit a change, or nothing where it has no effect, and tell it."""
+        """Commit a change and log it; nothing if it has no effect."""
         while True:
             job = await self.query(job_id, caller)
             changed = change(job)
@@ -237,7 +237,7 @@ class JobService:
                 self._story.left(job_id, caller.name)
                 raise
             except StaleJob:
-                continue  # the scheduler was faster; what it changed may matter
+                continue  # the scheduler was faster; decide anew on what it changed
             except JobNotFound as unknown:
                 raise caller.explain(unknown) from None
             tell(committed)
@@ -245,10 +245,10 @@ class JobService:
             return
 
     async def _find(self, job_id: str, caller: Caller) -> Job:
-        """JobNotFound, NotAllowed; JobDamaged, which only those are told who may see the job."""
+        """The job. Raises JobNotFound, NotAllowed; JobDamaged only to those who may see the job."""
         try:
             if caller.domain:
-                # Before its specification is read: it may be large, and the time that takes would tell of it.
+                # Before the specification is read: the time for a large one would show a stranger that the job exists.
                 (summary,) = await self._store.summaries([job_id])
                 caller.require(summary)
             job = await self._store.get(job_id)
@@ -260,7 +260,7 @@ class JobService:
         return job
 
     async def _known(self, job_ids: Sequence[str]) -> tuple[list[JobSummary], list[JobSummary]]:
-        """Those of the jobs that are stored and can be read, and the damaged ones."""
+        """The jobs that can be read, and the damaged ones."""
         damaged: list[JobSummary] = []
         while True:
             try:
@@ -273,7 +273,7 @@ class JobService:
             job_ids = [job_id for job_id in job_ids if job_id not in left_out]
 
     async def _store_new(self, job: Job) -> None:
-        """JobExists, TaskExists, TooManyJobs."""
+        """Store a new job. Raises JobExists, TaskExists, TooManyJobs."""
         initiator = job.spec.initiator
         if self._max_jobs or self._max_jobs_per_domain:
             await self._wait_for_room(initiator)
@@ -288,7 +288,7 @@ class JobService:
             self._creation_ended.clear()
 
     async def _wait_for_room(self, initiator: str) -> None:
-        """Return when a job more can be stored, whatever becomes of those that are being created. TooManyJobs."""
+        """Return once one more job can be stored, even if all that are being created succeed. Raises TooManyJobs."""
         while True:
             creating, own = self._creating.total(), self._creating[initiator]
             stored, initiated = await self._stored(initiator)
@@ -302,7 +302,7 @@ class JobService:
                 await self._creation_ended.wait()
 
     async def _stored(self, initiator: str) -> tuple[int, int]:
-        """How many jobs there are, in all and of one initiator. TooManyJobs: no more may be stored."""
+        """The number of jobs, in all and of one initiator. Raises TooManyJobs if no more may be stored."""
         stored, initiated = await self._store.size(), await self._store.initiated_by(initiator)
         if 0 < self._max_jobs <= stored:
             raise TooManyJobs(
@@ -317,7 +317,7 @@ class JobService:
         return stored, initiated
 
     async def _is_stored(self, spec: JobSpec, caller: Caller) -> bool:
-        """Whether the job exists. JobExists: with another specification. NotAllowed: it is of other domains."""
+        """Whether this very job exists. Raises JobExists if it differs, NotAllowed if it belongs to other domains."""
         try:
             existing = await self._find(spec.job_id, caller)
         except JobNotFound:
@@ -340,7 +340,7 @@ class _VisibleStream:
         self._caller = caller
 
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
-        """See WatchStream. What the domain may not see does not show, not even by an early return."""
+        """See WatchStream. Nothing shows what the domain may not see, not even an early return."""
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             batch = await self._stream.read(timeout)

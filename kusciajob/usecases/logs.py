@@ -29,10 +29,11 @@ class TaskOutput:
     async def read(
         self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
     ) -> AsyncIterator[str]:
-        """What one party has written, standard output before standard error; following, whole lines as they come.
+        """The output of one party, stdout before stderr; when it follows, whole lines as they come.
 
-        The party is chosen by `domain`, or `domain/role` where a domain has several. Without: the caller's own party,
-        for the master the task's first. InvalidJob, also of a container that it has not; TaskNotFound, NotAllowed.
+        The party is chosen by `domain`, or `domain/role` where a domain has several. Without it: the caller's own
+        party; for the master, the task's first. Raises InvalidJob (also for an unknown container), TaskNotFound,
+        NotAllowed.
         """
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         if container:
@@ -51,7 +52,7 @@ class TaskOutput:
             await asyncio.sleep(POLL_SECONDS)
 
     async def node(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> Node:
-        """Where a party runs. InvalidJob, TaskNotFound, NotAllowed."""
+        """The machine where a party runs. Raises InvalidJob, TaskNotFound, NotAllowed."""
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         return await self._runtime.node(key, replica=replica)
 
@@ -82,7 +83,7 @@ class TaskOutput:
         return max(started, template.replicas) if template else started
 
     async def _template(self, task_id: str, key: PartyKey) -> DeployTemplate | None:
-        """What the party would be started by now; None where nobody knows."""
+        """The deploy template that the party would get now; None if its AppImage is not known."""
         job = await self._store.get(await self._store.job_of_task(task_id))
         if job.number != key.job:
             return None  # another of that id
@@ -94,7 +95,7 @@ class TaskOutput:
             return None
 
     async def _check_container(self, container: str, task_id: str, key: PartyKey) -> None:
-        """InvalidJob. Without its AppImage nobody knows what containers the party has."""
+        """Raise InvalidJob if the party has no such container. If its AppImage is unknown, any name passes."""
         template = await self._template(task_id, key)
         names = [known.name for known in template.containers] if template else []
         if template and container not in names:
@@ -104,7 +105,7 @@ class TaskOutput:
             )
 
     async def _job_of(self, task_id: str, caller: Caller) -> JobSummary:
-        """TaskNotFound, JobNotFound, JobDamaged; for a domain NotAllowed, also of others' tasks."""
+        """The job of a task. Raises TaskNotFound, JobNotFound, JobDamaged; for a domain NotAllowed, also of others."""
         try:
             job = await self._summary_of(task_id)
             caller.require(job)
@@ -118,7 +119,7 @@ class TaskOutput:
             raise
 
     async def _summary_of(self, task_id: str) -> JobSummary:
-        """Without its specification: this is asked several times a second. TaskNotFound, JobNotFound."""
+        """The job, without its specification: this runs several times a second. Raises TaskNotFound, JobNotFound."""
         (job,) = await self._store.summaries([await self._store.job_of_task(task_id)])
         return job
 
@@ -164,6 +165,6 @@ class _Follower:
         missing, self._offset = piece.offset - self._offset, piece.offset + len(piece.data)
         if missing == 0:
             return piece.data
-        # Below zero: the file was begun anew, nobody knows how much is gone.
+        # Below zero, the file was begun anew, and how much is gone is unknown.
         amount = f"{missing} bytes" if missing > 0 else "some"
         return f"\n[{amount} of output dropped: output_limit_mib]\n".encode() + piece.data

@@ -1,4 +1,4 @@
-"""Forgets what is old: finished jobs, and the beginning of the log."""
+"""Deletes what is old: finished jobs, and the beginning of the log."""
 
 import logging
 from collections import deque
@@ -60,7 +60,7 @@ class Retention:
             await pause(ROUND_SECONDS, clock=self._clock)
 
     async def round(self) -> None:
-        """Look at the next JOBS_PER_ROUND jobs, from the oldest again after the last, and at the log. StoreFailed."""
+        """Look at the log and the next JOBS_PER_ROUND jobs; after the last, from the oldest. Raises StoreFailed."""
         if self._job_seconds:
             await self._delete_jobs()
         await self._truncate_log()
@@ -80,7 +80,7 @@ class Retention:
         try:
             job = await self._store.get(summary.job_id)
             if job.revision != summary.revision:
-                return  # restarted meanwhile, or another one of that id
+                return  # it was restarted meanwhile, or is another job of that id
             await self._store.delete(job)
         except (JobNotFound, StaleJob, JobDamaged):
             return

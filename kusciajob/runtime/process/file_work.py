@@ -1,4 +1,4 @@
-"""Work on files, away from the event loop."""
+"""Does work on files on a thread, away from the event loop."""
 
 import asyncio
 from collections.abc import Callable, Sequence
@@ -13,14 +13,16 @@ class _Asked(NamedTuple):
 
 
 class FileWork:
-    """Does on a thread what was asked for in one turn of the event loop: the way there and back costs more than most
-    of it, and parties start in numbers."""
+    """Does all work of one turn of the event loop in one call of a thread.
+
+    Parties start in numbers, and a call of a thread costs more than most of the work.
+    """
 
     def __init__(self) -> None:
         self._asked: list[_Asked] = []
 
     async def do(self, work: Callable[[], T]) -> T:
-        """What it returns or raises. It is done to its end before this returns, also by a cancellation."""
+        """Do the work and return its result. If this is cancelled, it first waits until the work is done."""
         loop = asyncio.get_running_loop()
         if not self._asked:
             loop.call_soon(self._begin, loop)

@@ -1,4 +1,4 @@
-"""A party as a process finds itself: its directory, and what is executed there."""
+"""Lays out a party's directory, and says what is executed there."""
 
 import hashlib
 import logging
@@ -44,7 +44,7 @@ class Program(Struct, frozen=True):
 
 
 def template_of(party: PartySpec) -> DeployTemplate:
-    """How the party runs. StartFailed when that is no single program."""
+    """The party's deploy template. Raises StartFailed if it is not one single program."""
     task = party.spec.tasks[party.key.task]
     if party.image is None:
         raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
@@ -61,7 +61,7 @@ def template_of(party: PartySpec) -> DeployTemplate:
 
 
 def user_of(party: PartySpec, users: Users) -> User:
-    """Whose process the party is to be. StartFailed where its domain has no user."""
+    """The user that the party runs as. Raises StartFailed if its domain has none."""
     domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
     user = users.of(domain_id)
     if user is None:
@@ -121,7 +121,7 @@ def prepare(
             detail=root,
         )
     try:
-        # Once a program was started there, what is there is no longer ours to write to.
+        # Once a program was started there, its files must not be written any more.
         if not os.path.lexists(f"{directory}/{OUTPUT_FILES[OutputStream.STDOUT]}"):
             for each in (root, temporary, domain_directory, cwd):
                 _make(each)
@@ -139,20 +139,20 @@ def prepare(
         text = f"the party's directory cannot be written: {error.strerror}"
         raise StartFailed(text, detail=str(error.filename)) from None
     words = rendering.words
-    # One that is not among the party's files is the image's own: it is told by the name that the AppImage has for it.
+    # A path outside of the party's files is the image's own: the text names it as the AppImage does.
     program = words[0] if os.path.exists(words[0]) else words[0].removeprefix(root)
     return Program(
         argv=(_find(program, cwd, rendering.env["PATH"]), *words[1:]),
         env=rendering.env,
         cwd=cwd,
         restarts_on_failure=deploy.restart_policy == "OnFailure",
-        # The party's owner looks there, the operator into the log.
+        # For the party's owner there; for the operator in the log.
         notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
     )
 
 
 def directory_name(domain_id: str) -> str:
-    """The domain id as one harmless path component, its own; the usual ones stay as they are."""
+    """The domain id as one harmless path component, unique for it; a usual id stays unchanged."""
     name = quote(domain_id, safe="")
     if len(name) > MAX_NAME_BYTES:
         # quote() leaves no "=", so that no other name looks like this one.
@@ -169,7 +169,7 @@ def endpoints_of(deploy: DeployTemplate, ports: Sequence[int], host: str) -> tup
 
 
 def replica_name(key: PartyKey, replica: int) -> str:
-    """The name of a replica's run and, below the runs, of its directory. The first has that of its party."""
+    """The name of a replica's run and of its directory. The first replica has the name of its party."""
     return f"{key}.{replica}" if replica else str(key)
 
 
@@ -185,7 +185,7 @@ def explain_paths(container: Container, told: str) -> str:
 
 
 def _write(file: str, content: bytes) -> None:
-    """The file, for its owner only, with the directories above it."""
+    """Write the file, for its owner only, and make the directories above it."""
     _make(os.path.dirname(file))
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     with os.fdopen(descriptor, "wb") as stream:
@@ -193,7 +193,7 @@ def _write(file: str, content: bytes) -> None:
 
 
 def _make(directory: str) -> None:
-    """The directory is there, with those above it. As fast as can be where it is not, or where its parent is not."""
+    """Make the directory and those above it. It is fastest if the directory, or only its parent too, is missing."""
     try:
         os.mkdir(directory, 0o700)
     except FileExistsError:
@@ -205,7 +205,7 @@ def _make(directory: str) -> None:
 
 
 def _hand_over(user: User, directory: Path, *own: str) -> None:
-    """The party's own directories and what is in them become the user's; those above them let him pass, no more."""
+    """Give the party's directories and their content to the user; let the user pass the directories above them."""
     # No program has run there yet, so that nothing can be changed under this.
     for passage in (directory, directory.parent, directory.parent.parent):
         passage.chmod(PASSAGE)
@@ -216,7 +216,7 @@ def _hand_over(user: User, directory: Path, *own: str) -> None:
 
 
 def _hand_over_domain(user: User, directory: str) -> None:
-    """The domain's directory becomes the user's own where it is the server's; not what somebody has put into it."""
+    """Give the domain's directory to the user if it is the server's; its content keeps its owners."""
     found = os.lstat(directory)
     if stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid():
         os.chmod(directory, 0o700)

@@ -1,4 +1,4 @@
-"""Reads what programs have written, wherever a program may have put something else in the place of its files."""
+"""Reads the output of programs. A program can have replaced its output file by something else."""
 
 import errno
 import os
@@ -13,9 +13,9 @@ READ_BYTES = 64 * 1024
 
 
 def read(file: Path, offset: int) -> OutputPiece:
-    """What follows the offset, less the hole that the limit of output leaves: it would read as NULs.
+    """The data after the offset. It skips the hole that the limit of output leaves, which would read as NULs.
 
-    Nothing where the program has put something else in the file's place.
+    Nothing if the program has replaced the file by something else.
     """
     try:
         descriptor = open_regular(file)
@@ -25,7 +25,7 @@ def read(file: Path, offset: int) -> OutputPiece:
         raise
     try:
         if offset > os.fstat(descriptor).st_size:
-            offset = 0  # without holes, the file was emptied instead
+            offset = 0  # where there are no holes, the file was emptied
         while True:
             start = _data_from(descriptor, offset)
             data = os.pread(descriptor, READ_BYTES, start)
@@ -36,7 +36,7 @@ def read(file: Path, offset: int) -> OutputPiece:
 
 
 def _data_from(descriptor: int, offset: int) -> int:
-    """The first offset from this one on that is in no hole."""
+    """The first offset, from this one on, that is not in a hole."""
     try:
         return os.lseek(descriptor, offset, os.SEEK_DATA)
     except OSError:  # at the end, or the file system knows no holes

@@ -1,4 +1,4 @@
-"""The ports that parties listen on: every one is given to one party at a time."""
+"""The ports that parties listen on. Each belongs to at most one party at a time."""
 
 import os
 import socket
@@ -15,12 +15,12 @@ class PortPool:
 
     def __init__(self, ports: range) -> None:
         self._ports = ports
-        # Servers on one machine begin in different places: a port that is given is not in use before its program runs.
+        # Servers on one machine begin at different ports: an allocated port looks free until its program listens.
         self._next = os.getpid() * STRIDE % len(ports)
         self._used: set[int] = set()
 
     def take(self, counts: Sequence[int]) -> list[list[int]]:
-        """So many ports for each party: all or none. NoCapacity when too few are free."""
+        """Take ports for each party, all or none. Raises NoCapacity if too few are free."""
         taken: list[int] = []
         try:
             for _ in range(sum(counts)):

@@ -1,4 +1,4 @@
-"""Runs every party as a process group on this machine, by way of the shim, which outlives the server."""
+"""Runs each party as a process group on this machine. The shim, which outlives the server, owns the processes."""
 
 import asyncio
 import contextlib
@@ -41,7 +41,7 @@ SIGNALLED = 128
 
 
 class ProcessRuntime:
-    """See Runtime and OutputSource. What it keeps of a party is below `<directory>/runs/<party key>`."""
+    """A Runtime and OutputSource. It keeps a party's files below `<directory>/runs/<party key>`."""
 
     def __init__(
         self,
@@ -112,15 +112,15 @@ class ProcessRuntime:
     async def start(self, party: PartySpec) -> None:
         if self._party(party.key).is_started:
             return
-        # Done to its end even when this is cancelled: else it could lay out again what a remove has just deleted.
+        # Completed even if this is cancelled: else it could create again what `remove` has just deleted.
         user = layout.user_of(party, self._users) if self._users else None
         programs = await self._file_work.do(partial(self._prepare, party, user))
         try:
             shim = await self._connected()
             own = self._note(party, tuple(programs))
-            # Those that ran already, under an earlier server, are not started again: the shim answers their state.
+            # Replicas that an earlier server has started are not started again: the shim answers their state.
             starts = [self._start_program(shim, *entry, user) for entry in programs.items()]
-            # Each to its end: none may still be on its way when the party is stopped because of another.
+            # Wait for all starts: none may be under way when the party is stopped because another has failed.
             for failure in await asyncio.gather(*starts, return_exceptions=True):
                 if failure is not None:
                     raise failure
@@ -129,7 +129,7 @@ class ProcessRuntime:
         own.is_started = True
 
     def _prepare(self, party: PartySpec, user: User | None) -> dict[Path, layout.Program]:
-        """What to execute as each replica, by its directory. All of these are there before anything is started."""
+        """The program of each replica, by its directory. All directories are made before anything starts."""
         template = layout.template_of(party)
         if _ports_of(template) != len(party.endpoints[party.key.party]):
             raise StartFailed("its AppImage was changed while the party was being started: restart the job")
@@ -170,7 +170,7 @@ class ProcessRuntime:
     async def wait(self, key: PartyKey) -> ExitResult:
         own = self._parties.get(key)
         if own is None or not own.is_started:
-            await self.stop(key)  # of its replicas some may run
+            await self.stop(key)  # some of its replicas may run
             return ExitResult(
                 succeeded=False,
                 message="lost: nothing is known of its process any more; its directory was removed",
@@ -184,7 +184,7 @@ class ProcessRuntime:
         return result
 
     async def _wait_replicas(self, party: "_Party") -> ExitResult:
-        """The first failure, with which all others end, or that all have succeeded."""
+        """The result of all replicas: success of all, or the first failure, which ends the others."""
         waits = [asyncio.create_task(self._wait_program(directory, party.container)) for directory in party.directories]
         try:
             pending = set(waits)
@@ -219,10 +219,10 @@ class ProcessRuntime:
     async def stop_job(self, job: int) -> None:
         own = {key: party for key, party in self._parties.items() if key.job == job}
         runs = {_name(directory): directory for party in own.values() for directory in party.directories}
-        # Also what an earlier server started; and of our own also what has deleted its directory.
+        # Runs that an earlier server started are on disk only; runs that deleted their directory are known only here.
         runs |= {_name(directory): directory for directory in await asyncio.to_thread(_unended, self._runs / str(job))}
         await asyncio.gather(*(self._end(name, directory) for name, directory in runs.items()))
-        for key in own:  # also what was allocated for a start that never came
+        for key in own:  # also ports that were allocated for a start that never came
             self._release(key)
         for name in runs:
             self._shim.forget(name)
@@ -245,7 +245,7 @@ class ProcessRuntime:
             await self._shim.close()
 
     async def _connected(self) -> ShimClient:
-        """The shim is started when it is first needed."""
+        """The client of the shim, which is started when it is first needed."""
         async with self._connecting:
             if not self._is_connected:
                 await self._shim.connect()
@@ -253,17 +253,17 @@ class ProcessRuntime:
         return self._shim
 
     async def _end_all(self, party: "_Party") -> None:
-        """The same of each replica. The first error is raised when nothing of this is under way any more."""
+        """End all replicas. If some fail, it raises the first error once all others are done."""
         ends = [self._end(_name(directory), directory) for directory in party.directories]
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if failure is not None:
                 raise failure
 
     async def _end(self, key: str, directory: Path) -> None:
-        """Return when nothing of a party is left and nothing of it can be started any more. ShimError: not known yet.
+        """Return when nothing of a replica is left or can be started any more. Raises ShimError if that is unknown yet.
 
-        Only the party's record tells: a shim that has just replaced a killed one knows nothing of a party before it is
-        asked to recover it, and stopping what it does not know is success.
+        Only the party's record on disk is proof. A shim that has replaced a killed one knows no party before it is
+        asked to recover it, and for the shim, stopping an unknown party is success.
         """
         shim = await self._connected()
         while (state := await shim.recover(key, directory)).exit is None:
@@ -276,8 +276,8 @@ class ProcessRuntime:
         return self._runs / layout.replica_name(key, replica)
 
     def _directories(self, key: PartyKey) -> tuple[Path, ...]:
-        """Those of the party's replicas, up to the last one that is on disk."""
-        # All are laid out before one is started; a program can have deleted its own.
+        """The directories of the party's replicas, up to the last one on disk."""
+        # All are made before one is started; a program can have deleted its own.
         directories = [self._directory(key, replica) for replica in range(MAX_REPLICAS)]
         names = set()
         with contextlib.suppress(OSError):
@@ -289,7 +289,7 @@ class ProcessRuntime:
         return self._parties.setdefault(key, _Party())
 
     def _note(self, party: PartySpec, directories: tuple[Path, ...]) -> "_Party":
-        """From now on a replica may run in each of the directories."""
+        """Note that from now on a replica may run in each of the directories."""
         own = self._party(party.key)
         own.container = None
         with contextlib.suppress(StartFailed):  # its AppImage may be gone since
@@ -299,7 +299,7 @@ class ProcessRuntime:
         return own
 
     def _release(self, key: PartyKey) -> None:
-        """Nothing of the party runs: let go of all that is kept of it, its ports too."""
+        """Nothing of the party runs: forget it, and free its ports."""
         if (own := self._parties.pop(key, None)) is not None:
             self._ports.release(own.ports)
             for directory in own.directories:
@@ -319,7 +319,7 @@ class _Party(Struct):
 
 
 def _name(directory: Path) -> str:
-    """What the shim knows a run by: its directory below the runs."""
+    """The shim's key for a run: its directory, relative to the directory of runs."""
     return "/".join(directory.parts[-3:])
 
 
@@ -329,7 +329,7 @@ def _ports_of(template: DeployTemplate) -> int:
 
 
 def _judge(ended: PartyExit, directory: Path, container: Container | None) -> ExitResult:
-    """The result of a run; its temporary files, which may hold data in the clear, are deleted."""
+    """The result of a run. It deletes the run's temporary files, which may hold unencrypted data."""
     _empty(directory / layout.TEMPORARY)
     if ended.lost:
         text = ended.cause or "lost: its process was found dead or without supervision after the shim had died"
@@ -343,7 +343,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
         text = f"exit code {ended.code}"
     if ended.restarts:
         text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
-    # What the program wrote is its domain's own.
+    # What the program wrote belongs to its domain.
     tail = output_files.tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
     if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
@@ -351,7 +351,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
 
 
 def _empty(directory: Path) -> None:
-    """Nothing is left in it. One that is empty stays: for a minute after files went, ext4 is slow to create others."""
+    """Empty the directory. An empty one is left alone: for a minute after a deletion ext4 is slow to create files."""
     with contextlib.suppress(OSError), os.scandir(directory) as entries:
         if next(entries, None) is None:
             return
@@ -370,7 +370,7 @@ def _numbers(runs: Path) -> set[int]:
 
 
 def _claim(directory: Path) -> bool:
-    """Keep a party from being started: what an earlier server asked for may still be on its way. False: it was."""
+    """Prevent a start that an earlier server may have requested. False if the party has been started already."""
     try:
         os.close(
             os.open(directory / layout.OUTPUT_FILES[OutputStream.STDOUT], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -378,19 +378,19 @@ def _claim(directory: Path) -> bool:
     except FileExistsError:
         return False
     except OSError:
-        return True  # without a directory, or room for a file in it, nobody can start it either
+        return True  # without a directory, or space for a file in it, nobody can start it either
     return True
 
 
 def _delete(directory: Path) -> None:
-    """The tree is gone. OSError."""
+    """Delete the directory tree. Raises OSError."""
     try:
         shutil.rmtree(directory)
     except FileNotFoundError:
         if directory.exists():
             raise
     except PermissionError:
-        # A program may leave directories that nobody may write to; they are its own, and so are ours.
+        # A program can leave read-only directories. Make them writable, as their owner may.
         for parent, names, _ in os.walk(directory):
             for path in (Path(parent, name) for name in names):
                 if not path.is_symlink():

@@ -67,7 +67,7 @@ _HELLO = _encode({"id": HELLO_ID, "op": "hello"}) + b"\n"
 
 
 class _Connection(asyncio.Protocol):
-    """Splits the stream into messages; `hello` has the first answer to that, `lost` is set at the end."""
+    """Splits the stream into messages. `hello` holds the shim's answer to hello; `lost` is set at the end."""
 
     def __init__(self, client: "ShimClient") -> None:
         loop = asyncio.get_running_loop()
@@ -134,12 +134,12 @@ class ShimClient:
         """Set while the shim does not answer, or none can be reached."""
 
     async def connect(self) -> None:
-        """Connects, starting the shim when none runs. ShimUnavailable when that fails."""
+        """Connect; start the shim if none runs. Raises ShimUnavailable if that fails."""
         self._is_closed = False
         await self._connect()
 
     async def close(self) -> None:
-        """Parties go on running; waiters and open requests get ShimUnavailable."""
+        """Close the connection. Parties go on running; waiters and open requests get ShimUnavailable."""
         self._is_closed = True
         if self._reconnecting is not None:
             self._reconnecting.cancel()
@@ -172,10 +172,11 @@ class ShimClient:
     ) -> PartyState:
         """Spawns argv[0], an absolute path, unless this key ever was: then answers its state and spawns nothing.
 
-        It runs as the user and group of those numbers, without any: as the shim does. With `max_restarts` a program
-        that fails is started again, as often at most, after a pause that doubles. Its stderr.log begins with `notice`.
+        It runs as the user and group of those numbers, or, without them, as the shim does. With `max_restarts` a
+        program that fails is started again, as often at most, after a pause that doubles. Its stderr.log begins with
+        `notice`.
 
-        ShimError names what cannot be started. When this is cancelled the party may have been started: see `recover`.
+        Raises ShimError, which names what cannot be started. If this is cancelled the party may run: see `recover`.
         """
         if self._shim_version < PROTOCOL_VERSION:
             await self._replace_earlier()
@@ -193,7 +194,7 @@ class ShimClient:
                     "it is replaced when those that it runs have ended"
                 )
             payload["user"] = user
-        # A shim of an earlier version takes no notice of these: the program runs, and once.
+        # A shim of an earlier version ignores these: the program runs, once.
         if max_restarts is not None:
             if max_restarts > 0 and not self._shim_restarts:
                 log.warning(
@@ -224,7 +225,7 @@ class ShimClient:
         await self._request("stop", Done, key=key, grace_seconds=grace_seconds)
 
     async def recover(self, key: str, directory: Path) -> PartyState:
-        """The party's state, by its directory; one that a killed shim left behind is killed and lost."""
+        """The state of the party in that directory. A party that a killed shim left is killed; it is `lost`."""
         self._watch(key, directory)
         state = await self._request("recover", PartyState, key=key, dir=str(directory))
         self._settle(key, state)
@@ -235,13 +236,13 @@ class ShimClient:
         return (await self._request("list", Running)).parties
 
     async def wait(self, key: str) -> PartyExit:
-        """Returns when nothing of a party started or recovered here is left. Cancelling a waiter stops nothing."""
+        """Wait until nothing is left of a party that was started or recovered here. Cancelling stops nothing."""
         if key not in self._parties:
             raise ShimError(f"party {key} was neither started nor recovered on this connection")
         return await asyncio.shield(self._parties[key].exit)
 
     def forget(self, key: str) -> None:
-        """Drops what is remembered of a party; its waiters get ShimError. It goes on if it runs."""
+        """Forget a party; its waiters get ShimError. Its program goes on running."""
         self._end(key, ShimError(f"party {key} was forgotten"))
         self._parties.pop(key, None)
 
@@ -369,7 +370,7 @@ class ShimClient:
         self._outgoing.clear()
         self._connection, self._transport, self.shim_pid = connection, transport, hello.pid
         self._shim_version, self._shim_restarts = hello.version, hello.can_restart
-        # First what the last connection may have missed; the shim answers in order.
+        # First the exits that the last connection may have missed; the shim answers in order.
         for key, watched in self._parties.items():
             if not watched.exit.done():
                 state = self._send("recover", key=key, dir=watched.directory)

@@ -1,4 +1,4 @@
-"""Notices that the shim does not answer any more, and ends it, so that another one takes its place."""
+"""Notices that the shim no longer answers, and kills it, so that another one takes its place."""
 
 import asyncio
 import os
@@ -14,9 +14,9 @@ a server that was suspended for a while must not take the pause for the shim's."
 
 
 class Heartbeat:
-    """Asks over one connection, until `stop`; whatever arrives is an answer.
+    """Sends requests over one connection until `stop`. Any message from the shim counts as an answer.
 
-    `on_doubt` is called when half of the time has passed without one, `on_silence` at its end.
+    Without an answer it calls `on_doubt` after half of the time, and `on_silence` at its end.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Heartbeat:
 
 
 def kill_shim(directory: Path) -> list[int]:
-    """SIGKILL to the shim of this data directory, known by its lock; the pids. It may be stopped or hanging."""
+    """Send SIGKILL to the shim of this data directory, which may hang; return its pids. They hold its lock."""
     lock = f"{os.path.realpath(directory)}/shim.lock"  # not where a link leads that a program has put there
     killed = []
     for pid in list(_lock_holders(lock)):

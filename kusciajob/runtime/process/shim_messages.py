@@ -1,4 +1,4 @@
-"""What the shim tells, as values."""
+"""The shim's messages as values."""
 
 from typing import Literal
 
@@ -60,7 +60,7 @@ class Running(msgspec.Struct, frozen=True):
 
 
 class Done(msgspec.Struct, frozen=True):
-    """The result of a request that has nothing to tell."""
+    """The empty result of a request."""
 
 
 class Fault(msgspec.Struct, frozen=True):

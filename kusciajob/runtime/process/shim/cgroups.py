@@ -24,7 +24,7 @@ POLL_SECONDS = 0.002
 
 
 def base_name(directory: str) -> str:
-    """Of the group that has those of a data directory's parties: a shim finds what an earlier one has left."""
+    """The name of the group of a data directory. It is fixed, so that a shim finds what an earlier one has left."""
     found = os.stat(directory)
     return f"kusciajob-{found.st_dev}-{found.st_ino}"
 
@@ -36,7 +36,7 @@ class Group:
         self.path = path
 
     def make(self) -> None:
-        """What an earlier run has left of it is ended first. Raises OSError."""
+        """Make the group; what an earlier run has left in it is killed first. Raises OSError."""
         try:
             os.mkdir(self.path)
         except FileExistsError:
@@ -141,19 +141,19 @@ class Cgroups:
             self._go_home()
 
     def add(self, key: str, pid: int) -> None:
-        """Nothing to do: see `around`."""
+        """Does nothing: `around` has put the party into its group."""
 
     def remove(self, key: str) -> None:
         """Nothing to do: a swept group is gone."""
 
     def sweep(self, keys: set[str]) -> set[str]:
-        """Kills what is left of these parties; those of which nothing is left."""
+        """Kills what is left of these parties. Returns those of which nothing is left."""
         if not self._is_home and not self._go_home():
             return set()  # it would be killed with them
         return {key for key in keys if self._group(key).end()}
 
     def next_look(self) -> float | None:
-        """Never: membership is the kernel's matter."""
+        """Never: the kernel keeps the members."""
         return None
 
     def look(self) -> None:

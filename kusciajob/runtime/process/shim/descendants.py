@@ -24,7 +24,7 @@ LOOK_SECONDS = 0.25
 
 
 class Descendants:
-    """See `Cgroups`, which has the same methods."""
+    """Has the methods of `Cgroups`, for machines without cgroups."""
 
     kind = "descent (parent, session, environment)"
 
@@ -36,7 +36,7 @@ class Descendants:
 
     @contextlib.contextmanager
     def around(self, key: str) -> Iterator[None]:
-        """Notes when; what is spawned is our child anyway."""
+        """Notes when a party is spawned; it is a child of this process anyway."""
         self._began[key] = time.clock_gettime(time.CLOCK_BOOTTIME)
         try:
             yield
@@ -56,7 +56,7 @@ class Descendants:
         self._leaders = {pid: other for pid, other in self._leaders.items() if other != key}
 
     def sweep(self, keys: set[str]) -> set[str]:
-        """Kills what is left of these parties; those of which nothing is left."""
+        """Kills what is left of these parties. Returns those of which nothing is left."""
         others = set(self._leaders.values()) - keys
         left: set[str] = set()
         for pid in list_children():
@@ -74,7 +74,7 @@ class Descendants:
         return self._look_at if self._leaders else None
 
     def look(self) -> None:
-        """Notes whose each process is while its parents are still there to tell."""
+        """Notes to which party each process belongs, while its parents are still alive."""
         self._look_at = time.monotonic() + LOOK_SECONDS
         known, self._owners = self._owners, {}
         for pid in list_children():

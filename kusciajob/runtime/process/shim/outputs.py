@@ -1,4 +1,4 @@
-"""Keeps what running parties write within their limits."""
+"""Keeps the output of running parties within its limit."""
 
 import contextlib
 import ctypes

@@ -26,7 +26,7 @@ class Restart(NamedTuple):
 
 
 class Restartable(Protocol):
-    """What is asked of a party here."""
+    """What this module needs of a party."""
 
     key: str
     directory: str
@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Restartable)
 
 
 class Paused(Generic[P]):
-    """Those of which nothing runs just now."""
+    """Parties between two runs."""
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, P]] = {}
