@@ -7,8 +7,8 @@ from kusciajob.contracts import NoCapacity, PartyKey
 from kusciajob.model import transitions
 from kusciajob.model.job import Party
 from kusciajob.model.status import Job
-from kusciajob.scheduler.room import LOOKS, RETRY_SECONDS, WaitingRoom
 from kusciajob.scheduler.slots import SlotLimits
+from kusciajob.scheduler.waiting_room import LOOKS, RETRY_SECONDS, WaitingRoom
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 
