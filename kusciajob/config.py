@@ -30,7 +30,7 @@ _ENDPOINT = re.compile(r"https?://([-a-zA-Z0-9._]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,
 
 
 class SettingsError(Exception):
-    """A setting is unknown or has a value that it cannot have."""
+    """A setting is unknown, or its value is not allowed."""
 
 
 class Settings(Struct, frozen=True, kw_only=True):
@@ -298,7 +298,7 @@ def describe() -> list[Setting]:
 
 
 def _metavar(name: str) -> str:
-    """By the name: the unit where it has one, else what is special about it, else it is a number of things."""
+    """The placeholder for a setting's value in help texts, from its name: its unit, what is special, or a number."""
     if name in _METAVARS:
         return _METAVARS[name]
     return next((word.upper() for word in name.split("_") if word in _METAVAR_WORDS), "COUNT")
@@ -307,7 +307,7 @@ def _metavar(name: str) -> str:
 def load(
     flags: Mapping[str, object], *, environment: Mapping[str, str] = os.environ, file: Path | None = None
 ) -> Settings:
-    """The settings in force. SettingsError names the setting, its value and what it may be."""
+    """The settings in force. Raises SettingsError, which names the setting, its value and what it may be."""
     return load_with_sources(flags, environment=environment, file=file)[0]
 
 

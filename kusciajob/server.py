@@ -52,7 +52,7 @@ PROGRESS_KEY = "progress.key"
 
 
 class TracingUnavailable(Exception):
-    """Traces are asked for, and what makes them is not installed."""
+    """Traces are configured, but the packages that make them are not installed."""
 
 
 class SystemClock:
@@ -216,7 +216,7 @@ class Server:
             logger.error("certificates and tokens stay as they were: %s", error)
 
     async def wait_failed(self) -> None:
-        """Return never, or raise the error of a part that has died."""
+        """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
     def _build_runtime(
@@ -268,7 +268,7 @@ class Server:
 
 
 def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
-    """What makes traces; without an endpoint nothing of it is imported. TracingUnavailable."""
+    """The maker of traces. Without an endpoint nothing of OpenTelemetry is imported. Raises TracingUnavailable."""
     if not endpoint:
         return None
     try:
@@ -296,7 +296,7 @@ def _slot_limits(settings: Settings) -> SlotLimits:
 
 
 def _check_users(settings: Settings, *, is_tls: bool) -> None:
-    """Programs cannot read what the server can, or the log says that they can. UserError."""
+    """Check that programs cannot read the server's files; log it if they can. Raises UserError."""
     if settings.runtime != "process":
         return
     if settings.users is None:

@@ -1,4 +1,4 @@
-"""The system's users that programs run as, so that they cannot read what the server can."""
+"""The system users that programs run as, so that programs cannot read the server's files."""
 
 import pwd
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""The edges that clients call: decode, call the service, encode."""
+"""The API that clients call, over gRPC and HTTP: decode, call the use case, encode."""

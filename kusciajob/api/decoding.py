@@ -1,4 +1,4 @@
-"""Where requests become messages: a big one beside the event loop, one after the other."""
+"""Decodes requests. Big ones are decoded on a thread, one after the other."""
 
 import asyncio
 from collections.abc import Callable
@@ -17,7 +17,7 @@ _beside = ThreadPoolExecutor(1, thread_name_prefix="decoder")
 
 
 def parse_protobuf(data: bytes, kind: type[_Message]) -> _Message:
-    """DecodeError, TooManyElements."""
+    """The message. Raises DecodeError, TooManyElements."""
     check_protobuf(data, kind.DESCRIPTOR)
     return kind.FromString(data)
 
@@ -25,5 +25,5 @@ def parse_protobuf(data: bytes, kind: type[_Message]) -> _Message:
 async def decode_beside(
     parse: Callable[[bytes, type[_Message]], _Message], data: bytes, kind: type[_Message]
 ) -> _Message:
-    """What `parse` makes of more than BIG_BYTES: calls and streams go on meanwhile."""
+    """The result of `parse` for more than BIG_BYTES, made on a thread: calls and streams go on meanwhile."""
     return await asyncio.get_running_loop().run_in_executor(_beside, parse, data, kind)

@@ -1,4 +1,4 @@
-"""What each call passes on its way in: the limits per peer, and the measurements."""
+"""The gate that each call passes: limits per peer, and measurements."""
 
 import os
 import resource
@@ -17,11 +17,11 @@ DESCRIPTOR_SECONDS = 0.05
 
 
 class LimitReached(Exception):
-    """The call is one too many; the text names the limit and its setting."""
+    """The call exceeds a limit; the text names the limit and its setting."""
 
 
 class Limits(Struct, frozen=True):
-    """How much at once; 0 is no limit."""
+    """The most at one time; 0 means no limit."""
 
     calls_per_peer: int = 0
     streams_per_peer: int = 0
@@ -32,7 +32,7 @@ class Limits(Struct, frozen=True):
 
 
 class Quota:
-    """Counts what is in progress by holder, up to a limit for each; who holds nothing takes no memory."""
+    """Counts what is in progress for each holder, up to a limit. A holder of nothing takes no memory."""
 
     def __init__(self, limit: int, text: str) -> None:
         self._limit = limit
@@ -40,14 +40,14 @@ class Quota:
         self._held: dict[str, int] = {}
 
     def take(self, holder: str) -> None:
-        """LimitReached."""
+        """Take one place. Raises LimitReached."""
         held = self._held.get(holder, 0)
         if self._limit and held >= self._limit:
             raise LimitReached(self._text.format(holder=holder, limit=self._limit))
         self._held[holder] = held + 1
 
     def give_back(self, holder: str) -> None:
-        """One of those taken is over."""
+        """Give one place back."""
         held = self._held[holder] - 1
         if held:
             self._held[holder] = held
@@ -56,7 +56,7 @@ class Quota:
 
 
 def take_places(*places: tuple[Quota, str]) -> ExitStack:
-    """One of each quota for its holder, all or none; closing what is returned gives them back. LimitReached."""
+    """Take a place of each quota, all or none. Closing the result gives them back. Raises LimitReached."""
     with ExitStack() as held:
         for quota, holder in places:
             quota.take(holder)
@@ -65,7 +65,7 @@ def take_places(*places: tuple[Quota, str]) -> ExitStack:
 
 
 class BodyBudget:
-    """How many bytes of requests are being received and decoded: for one peer, and in all; 0 is no limit."""
+    """Limits the bytes of requests in reception and decoding, for one peer and in all; 0 means no limit."""
 
     def __init__(self, *, per_peer: int = 0, in_all: int = 0) -> None:
         self._per_peer = per_peer
@@ -75,7 +75,7 @@ class BodyBudget:
 
     @contextmanager
     def hold(self, peer: str) -> Iterator[Callable[[int], None]]:
-        """What takes more bytes for a request of the peer (LimitReached); they are given back at the block's end."""
+        """A function that takes bytes for a request, or raises LimitReached. The block's end gives them back."""
         held = 0
 
         def take(count: int) -> None:
@@ -91,7 +91,7 @@ class BodyBudget:
             self._give_back(peer, held)
 
     def check(self, peer: str, count: int, *, others: int = 0) -> None:
-        """LimitReached when so many bytes of a peer, and so many of others, would be too many beside those taken."""
+        """Raise LimitReached if that many more bytes of the peer, and of others, would exceed the budget."""
         if self._per_peer and self._held.get(peer, 0) + count > self._per_peer:
             raise LimitReached(
                 f"{peer} has too much of requests on the way: at most {self._per_peer >> 20} MiB at once "
@@ -113,9 +113,9 @@ class BodyBudget:
 
 
 class Descriptors:
-    """Keeps the last file descriptors of the process for what goes on already, and for telling that they are used up.
+    """Reserves the last file descriptors of the process for present work, and for refusing new calls.
 
-    Without one left, a connection is neither accepted nor refused: its client would learn nothing.
+    With none left, a connection can be neither accepted nor refused: its client would learn nothing.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Descriptors:
         self._left = RESERVED_DESCRIPTORS
 
     def check(self, now: float) -> None:
-        """LimitReached while fewer than RESERVED_DESCRIPTORS are left. `now` is of time.perf_counter()."""
+        """Raise LimitReached while fewer than RESERVED_DESCRIPTORS are left. `now` is of time.perf_counter()."""
         if now - self._checked_at >= DESCRIPTOR_SECONDS:
             self._checked_at, self._left = now, _descriptors_left()
         if self._left < RESERVED_DESCRIPTORS:
@@ -143,7 +143,7 @@ def _descriptors_left() -> int:
 
 
 class Gate:
-    """Lets calls of one transport pass within the limits. Those of watch streams and of domains are for all of them."""
+    """Admits calls of one transport within the limits. Limits of watch streams and domains hold over all transports."""
 
     def __init__(
         self,
@@ -171,7 +171,7 @@ class Gate:
         self._metrics = metrics
 
     def enter(self, peer: str, now: float) -> None:
-        """A call begins; it has to `leave`. LimitReached. `now` is of time.perf_counter()."""
+        """A call begins; it must `leave`. Raises LimitReached. `now` is of time.perf_counter()."""
         self._descriptors.check(now)
         self._calls.take(peer)
 
@@ -180,12 +180,12 @@ class Gate:
         self._calls.give_back(peer)
 
     def meter(self, method: str) -> CallMeter:
-        """Where the calls of a method are noted."""
+        """The meter for the calls of a method."""
         return self._metrics.calls(transport=self._transport, method=method)
 
     @contextmanager
     def stream(self, peer: str, *, is_watch: bool, domain: str = "") -> Iterator[None]:
-        """A place for a stream while the block runs; the master has no domain. LimitReached."""
+        """A place for a stream while the block runs; the master's domain is empty. Raises LimitReached."""
         self._descriptors.check(time.perf_counter())
         places = [(self._streams, peer)]
         if domain:
@@ -197,7 +197,7 @@ class Gate:
 
 
 def open_gates(limits: Limits, metrics: Metrics) -> tuple[Gate, Gate]:
-    """Those of gRPC and HTTP."""
+    """The gates of gRPC and HTTP."""
     watch_streams = Quota(
         limits.watch_streams, "{limit} watch streams are open, no more are allowed (setting max_watch_streams)"
     )

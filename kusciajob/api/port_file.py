@@ -1,4 +1,4 @@
-"""The file that keeps a port across restarts. What stands in its place is told, followed nowhere, replaced."""
+"""The file that keeps a port across restarts. A link or anything else in its place is logged and replaced."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ MAX_BYTES = 16
 
 
 def read_port(file: Path) -> int:
-    """The port that was kept; 0, any free one, where there is none that can be used."""
+    """The port in the file; 0, which means any free one, if the file holds none that can be used."""
     try:
         content = read_regular(file, MAX_BYTES)
     except FileNotFoundError:
@@ -30,7 +30,7 @@ def read_port(file: Path) -> int:
 
 
 def write_port(file: Path, port: int) -> None:
-    """Keep it, in a new file. Where that is impossible the next start chooses another port; this one is told."""
+    """Write the port to a new file. A failure is logged: then the next start chooses another port."""
     try:
         privatefile.write(file, f"{port}\n".encode())
     except OSError as error:

@@ -1,7 +1,7 @@
-"""Where the programs of tasks report how far they are: a listener of its own, on loopback, without TLS.
+"""Receives progress reports of programs, on a listener of its own, on loopback, without TLS.
 
-A party's URL holds a secret of its present run. Without the right one an answer tells nothing, not even whether there
-is such a task.
+A party's URL holds a secret of its present run. Without the right secret the answer shows nothing, not even whether the
+task exists.
 """
 
 import logging
@@ -39,8 +39,7 @@ class _Report(Struct, frozen=True):
 class ProgressListener:
     """Takes `POST /report/progress?task_id=…&token=…` with `{"progress": 0.42}`, the form of Kuscia's reporter.
 
-    `report` says False when the run is over. Programs outlive the server and keep the address they were given, so its
-    port is kept in a file.
+    `report` returns False if the run is over. Programs outlive the server and keep their URL, so a file keeps the port.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class ProgressListener:
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
 
     async def start(self) -> None:
-        """Listen, on the same port as last time if it is still free."""
+        """Listen, on the same port as last time if it is free."""
         last = read_port(self._port_file)
         try:
             self._port = await self._listener.start(HOST, last)
@@ -72,12 +71,12 @@ class ProgressListener:
             write_port(self._port_file, self._port)
 
     def url(self, party: PartySpec) -> str:
-        """Where one run of a party reports to."""
+        """The URL for reports of one run of a party."""
         query = urlencode({"task_id": party.task_id, "token": self._secrets.token(party.key, party.task_id)})
         return f"http://{HOST}:{self._port}{PATH}?{query}"
 
     async def stop(self) -> None:
-        """Take no more reports."""
+        """Stop listening."""
         await self._listener.stop()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:

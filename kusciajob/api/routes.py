@@ -13,7 +13,7 @@ DOMAIN_HEADER = "domain"
 
 
 class Route(Struct, frozen=True):
-    """A call of the API and its place over HTTP."""
+    """An RPC and its HTTP path."""
 
     path: str
     call: MethodDescriptor

@@ -1,1 +1,1 @@
-"""Arguments and printing."""
+"""The command line: reads arguments and prints."""

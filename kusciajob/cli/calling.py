@@ -71,7 +71,7 @@ def calling(settings: Settings) -> Calling:
 
 
 def _is_local(host: str) -> bool:
-    """Whether the loopback address leads there."""
+    """Whether the loopback address reaches that host."""
     try:
         return host in _EVERY_ADDRESS or ipaddress.ip_address(host).is_loopback
     except ValueError:

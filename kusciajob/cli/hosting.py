@@ -55,11 +55,11 @@ class StopSignals:
 
     @property
     def exit_code(self) -> int:
-        """What a shell shows for a program that the signal ended."""
+        """The exit code of a program that the signal ended, as shells show it."""
         return 128 + self.arrival.result()
 
     def obey_hang_ups(self, reload: Callable[[], None]) -> None:
-        """Call that for each SIGHUP, also for one that has come already."""
+        """Call the function for each SIGHUP, also for one that has come already."""
         self._on_hang_up = reload
         self._take()
 

@@ -1,4 +1,4 @@
-"""Texts that come in pieces, as whole lines."""
+"""Turns pieces of text into whole lines."""
 
 from collections.abc import AsyncIterator
 

@@ -1,4 +1,4 @@
-"""Why a server cannot be called as it was: the address is asked what it speaks, and the slip is named.
+"""Explains why a call failed: it asks the address which protocol it speaks, and names the mistake.
 
 Nothing secret is sent to it: a client certificate where there is one, never a token.
 """

@@ -28,7 +28,7 @@ _Response = TypeVar("_Response")
 
 
 class ClientError(Exception):
-    """Base of what can go wrong with a call; `str(error)` is fit for a user's eyes."""
+    """Base of the errors of a call; `str(error)` is fit for a user's eyes."""
 
 
 class CallFailed(ClientError):
@@ -41,7 +41,7 @@ class CallFailed(ClientError):
 
 
 class RpcFailed(ClientError):
-    """gRPC ended a call with an error before or outside its meaning."""
+    """gRPC ended a call with an error of its own, not with one of Kuscia's codes."""
 
 
 class NotKnown(RpcFailed):
@@ -60,7 +60,7 @@ class Unreachable(ClientError):
 def tls_credentials(directory: Path, token_file: Path | None = None) -> grpc.ChannelCredentials:
     """The certificates and the token in a directory made by `kusciajob init`, or another token.
 
-    OSError, SecurityError for what is no token.
+    Raises OSError; SecurityError if a file holds no token.
     """
     certificate = directory / CLIENT_CERTIFICATE
     has_certificate = certificate.exists()  # tls, unlike mtls, needs none
@@ -78,7 +78,7 @@ def tls_credentials(directory: Path, token_file: Path | None = None) -> grpc.Cha
 
 
 def token_file_of(directory: Path, token_file: Path | None = None) -> Path:
-    """Where the token is that calls are made with."""
+    """The file of the token for calls."""
     return token_file or directory / MASTER_FILE
 
 
@@ -103,7 +103,7 @@ class Connection:
     async def call(
         self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request
     ) -> _Response:
-        """The response of a call that succeeded. CallFailed, RpcFailed, Unreachable."""
+        """The response of a successful call. Raises CallFailed, RpcFailed, Unreachable."""
         try:
             response = await method(request, timeout=CALL_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -112,7 +112,7 @@ class Connection:
         return response
 
     async def watch(self) -> AsyncIterator[pb.WatchJobEventResponse]:
-        """Every job as ADDED, then each change, without end. RpcFailed, Unreachable."""
+        """Every job as ADDED, then each change, without end. Raises RpcFailed, Unreachable."""
         try:
             async for event in self.jobs.WatchJob(pb.WatchJobRequest()):
                 yield event

@@ -50,7 +50,7 @@ class JobFile(Struct, frozen=True):
 
 
 def read_job_file(path: Path) -> JobFile:
-    """What the file holds. JobFileError names the file, the place and what would be right."""
+    """The job in the file. Raises JobFileError, which names the file, the place and what would be right."""
     try:
         text = read_text(path, limit_bytes=MAX_JOB_FILE_BYTES)
     except InvalidYaml as error:
@@ -74,7 +74,7 @@ def parse_job(text: str, *, source: str) -> JobFile:
 
 
 def _unfilled(text: str) -> str:
-    """What a file that cannot be read may be: a template that nobody has filled in."""
+    """A hint for a file that cannot be read: it may be a template that nobody has filled in."""
     reference = _REFERENCE.search(text)
     if reference is None:
         return ""
@@ -88,7 +88,7 @@ def _read_request(document: dict[str, Any], ignored: list[str]) -> dict[str, Any
 
 
 class _Unfit(Exception):
-    """A value that is not what its place needs."""
+    """A value that does not fit its place."""
 
     def __init__(self, place: str, problem: str) -> None:
         super().__init__(f"{place}: {problem}" if place else problem)
@@ -167,7 +167,7 @@ def _refuse_references(value: Any, place: str) -> None:
 
 
 def _read(value: Any, form: Any, place: str, ignored: list[str]) -> Any:
-    """The value in its form: a mapping of fields, a list of one form, or what a reading function makes of it."""
+    """Read a value by its form: a mapping of fields, a list of one form, or a reading function."""
     if isinstance(form, dict):
         return _read_fields(value, form, place, ignored)
     if isinstance(form, list):

@@ -1,4 +1,4 @@
-"""What is spoken at an address, found out by beginning as a gRPC client does. No token is sent."""
+"""Finds out which protocol an address speaks, by beginning as a gRPC client does. It sends no token."""
 
 import asyncio
 import ssl
@@ -15,7 +15,7 @@ _TLS_ALERT = b"\x15\x03"
 
 
 class Protocol(StrEnum):
-    """What is spoken at an address, inside TLS or without."""
+    """The protocol at an address, inside TLS or without."""
 
     GRPC = "gRPC"
     HTTP = "HTTP"
@@ -38,7 +38,7 @@ class Heard(Struct, frozen=True):
 
 
 async def ask(place: Place, context: ssl.SSLContext | None) -> Heard:
-    """Begin as a gRPC client does. ssl.SSLError, OSError where no connection comes about."""
+    """Begin as a gRPC client does. Raises ssl.SSLError, OSError if no connection comes about."""
     name = place.host if context else None
     reader, writer = await asyncio.open_connection(place.host, place.port, ssl=context, server_hostname=name)
     try:

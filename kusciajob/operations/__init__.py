@@ -1,1 +1,1 @@
-"""What an operator sees and does."""
+"""For operators: metrics of the whole server, doctor, data directory, formats on disk."""

@@ -1,4 +1,4 @@
-"""The data directory: whether it is a server's, which server works there, and that nobody else can read it."""
+"""The data directory: checks that it is a server's, locks it for one server, and keeps it private."""
 
 import errno
 import fcntl
@@ -43,9 +43,9 @@ class DataDirectoryInUse(DataDirectoryError):
 
 
 def claim(directory: Path, *, mode: int = 0o700) -> None:
-    """Make the directory with that mode, or see that it is a server's; one that is there stays as it is.
+    """Make the directory with that mode, or check that an existing one is a server's; that one stays unchanged.
 
-    DataDirectoryError: it holds something else. OSError: it cannot be made or read.
+    Raises DataDirectoryError if it holds something else, OSError if it cannot be made or read.
     """
     if not directory.is_dir():
         directory.mkdir(parents=True, mode=0o700)
@@ -69,7 +69,7 @@ def claim(directory: Path, *, mode: int = 0o700) -> None:
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """The directory is locked until the end, of this or of the process. DataDirectoryInUse, DataDirectoryError."""
+    """Lock the directory until the block or the process ends. Raises DataDirectoryInUse, DataDirectoryError."""
     file = directory / LOCK
     try:
         descriptor = open_regular(file, os.O_RDWR | os.O_CREAT)
@@ -98,9 +98,9 @@ def _lock(descriptor: int, directory: Path) -> None:
 
 
 def keep_private(directory: Path) -> None:
-    """The database is readable by its owner only from its first moment on; SQLite makes its other files alike.
+    """Make the database readable by its owner only, from the beginning; SQLite's other files get the same mode.
 
-    Before it is opened: to close a file drops the locks that SQLite has on it. DataDirectoryError.
+    Call it before SQLite opens the file: closing it here would drop SQLite's locks. Raises DataDirectoryError.
     """
     for name in (DATABASE, f"{DATABASE}-wal", f"{DATABASE}-shm"):
         file = directory / name
@@ -108,7 +108,7 @@ def keep_private(directory: Path) -> None:
             descriptor = open_regular(file, os.O_RDONLY | (os.O_CREAT if name == DATABASE else 0))
         except OSError as error:
             if error.errno in (errno.ENOENT, errno.ELOOP):
-                continue  # a link was made by an operator: what it names is his
+                continue  # an operator made the link; the mode of its target is theirs
             raise DataDirectoryError(f"{file} cannot be the server's database: {error.strerror}") from None
         try:
             if os.fstat(descriptor).st_mode & 0o077:

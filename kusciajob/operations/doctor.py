@@ -27,7 +27,7 @@ class Level(StrEnum):
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at, and what was found."""
+    """One thing that was checked, and the result."""
 
     level: Level
     text: str
@@ -74,7 +74,7 @@ def examine(directory: Path) -> Iterator[Finding]:
 
 
 def set_damage_aside(directory: Path) -> Iterator[Finding]:
-    """Put an end to the damage of single rows; nothing of them is lost, see repair. No server may work here."""
+    """Move damaged rows aside (see store.sqlite.repair); nothing of them is lost. No server may work here."""
     file = directory / "jobs.db"
     if not file.exists():
         return

@@ -1,4 +1,4 @@
-"""The measurements of a whole server: what its parts tell when asked, and what has to be counted."""
+"""The metrics of a whole server: values that its parts have at hand, and values that must be counted."""
 
 import asyncio
 import logging
@@ -16,11 +16,11 @@ from kusciajob.telemetry.metrics import Metrics
 logger = logging.getLogger(__name__)
 
 COUNT_SECONDS = 10.0
-"""Files and states are counted at most so often: it takes long on a large directory."""
+"""The shortest time between two counts of files and states: a large directory takes long."""
 
 
 class ServerMetrics:
-    """Answers who reads the metrics."""
+    """Collects and renders all metrics."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class ServerMetrics:
             metrics.watch(name, meaning, value)
 
     async def read(self) -> bytes:
-        """The metrics of this moment; what has to be counted may be COUNT_SECONDS old."""
+        """The present metrics. Counted values may be COUNT_SECONDS old."""
         async with self._counting:
             if time.monotonic() >= self._count_at:
                 self._bytes = await asyncio.to_thread(disk_bytes, self._directory)
@@ -75,7 +75,7 @@ class ServerMetrics:
         return self._metrics.render()
 
     async def _count_jobs(self) -> None:
-        """While the store cannot be read, what was counted last goes on being shown."""
+        """Count jobs and parties. While the store cannot be read, the last counts stay."""
         try:
             census = await self._store.census()
         except StoreFailed as error:
@@ -86,7 +86,7 @@ class ServerMetrics:
 
 
 def disk_bytes(directory: Path) -> int:
-    """What the files below a directory take on disk; what vanishes meanwhile does not count."""
+    """The bytes that the files below a directory take on disk; files that vanish meanwhile do not count."""
     total = 0
     for place, _, files in os.walk(directory):
         for name in files:

@@ -1,1 +1,1 @@
-"""Who may connect and who calls: certificates and tokens."""
+"""Who may connect, and who calls: certificates and tokens."""

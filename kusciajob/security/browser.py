@@ -1,4 +1,4 @@
-"""What a web page may not do: drive the server through the browser of somebody who can reach it.
+"""Keeps web pages from driving the server through the browser of somebody who can reach it.
 
 A page can send requests to any address, with a foreign Origin, without being able to read the answers. By giving its
 own name our address (DNS rebinding) it can read them too; then the Host is foreign. Programs that are no browsers send

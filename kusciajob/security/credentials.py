@@ -1,4 +1,4 @@
-"""What the programs of a domain call this server and each other with: the domain's own token and certificate."""
+"""The token and certificate of a domain, with which its programs call this server and each other."""
 
 import base64
 import errno

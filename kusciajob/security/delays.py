@@ -1,4 +1,4 @@
-"""Whoever presents wrong tokens again and again waits longer and longer for the answer."""
+"""Delays the answers to wrong tokens, longer with each one from the same peer."""
 
 import asyncio
 import time
@@ -26,7 +26,7 @@ class FailureDelays:
         self._waiting = 0
 
     def note(self, peer: str) -> float:
-        """Note a failure; the seconds for which its refusal is to be held back."""
+        """Note a failure, and return the seconds to wait before it is answered."""
         now = self._clock()
         count, last = self._failures.pop(peer, (0, now))
         count = 1 if now - last > FORGOTTEN_SECONDS else count + 1
@@ -34,7 +34,7 @@ class FailureDelays:
         if len(self._failures) > MAX_PEERS:
             self._failures.popitem(last=False)
         beyond = count - FREE_FAILURES
-        # The exponent is bounded, else the power of a patient peer would grow without end.
+        # The exponent is bounded: a patient peer must not make the power overflow.
         return min(FIRST_SECONDS * 2 ** min(beyond - 1, 16), self._longest_seconds) if beyond > 0 else 0.0
 
     async def hold(self, peer: str) -> None:

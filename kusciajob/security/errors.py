@@ -1,4 +1,4 @@
-"""What security refuses. No text ever holds a token or a key."""
+"""The errors of security. No text ever holds a token or a key."""
 
 
 class SecurityError(Exception):
@@ -6,4 +6,4 @@ class SecurityError(Exception):
 
 
 class Unauthenticated(Exception):
-    """The caller is nobody known; the text says whether the token was missing or wrong."""
+    """The caller is unknown; the text says whether the token was missing or wrong."""

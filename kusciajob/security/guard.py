@@ -1,4 +1,4 @@
-"""What stands before the ports while the server runs."""
+"""Guards the ports while the server runs: TLS and tokens."""
 
 import ipaddress
 import logging
@@ -35,7 +35,7 @@ class Guard:
     def __init__(
         self, directory: Path, *, requires_client_certificate: bool, max_token_delay_seconds: float = 0.0
     ) -> None:
-        """SecurityError when a file is missing or cannot be used."""
+        """Raises SecurityError if a file is missing or cannot be used."""
         self.requires_client_certificate = requires_client_certificate
         self.delays = FailureDelays(max_token_delay_seconds)
         self.has_lost_authority = False
@@ -52,9 +52,9 @@ class Guard:
         return self._first_context
 
     def reload(self) -> None:
-        """Read the files again and end the streams that were opened with what is withdrawn.
+        """Read the files again, and end streams whose token or authority is withdrawn.
 
-        SecurityError: nothing has changed.
+        Raises SecurityError; then nothing has changed.
         """
         before = self.tls.client_ca
         self.tls, self._tokens = self._load()
@@ -74,11 +74,11 @@ class Guard:
         return tls, tokens
 
     def identify(self, token: str | bytes | None) -> str:
-        """The domain whose token it is, empty for the master's. Unauthenticated."""
+        """The domain that has this token; empty for the master's. Raises Unauthenticated."""
         return self._tokens.identify(token)
 
     def check_certificate(self, certificate: bytes) -> None:
-        """A client's certificate, PEM; empty for none. Unauthenticated: its authority is gone."""
+        """Check a client's certificate (PEM, empty for none). Raises Unauthenticated if its authority is gone."""
         authorities = self.tls.client_ca
         if self.has_lost_authority and authorities is not None and not is_vouched_for(certificate, authorities):
             raise Unauthenticated(
@@ -87,7 +87,7 @@ class Guard:
             )
 
     def hold(self, domain: str, token: str | bytes | None, certificate: bytes) -> AbstractAsyncContextManager[None]:
-        """For a stream of the caller with that token: see HeldStreams."""
+        """Run a stream of the caller with that token; see HeldStreams."""
         return self._streams.hold(Credentials(domain, digest_of(token), certificate))
 
     def _check(self, credentials: Credentials) -> None:
@@ -102,7 +102,7 @@ class Guard:
 
 
 def protocol_in_force(settings: Settings) -> str:
-    """notls, tls or mtls: what `auto` comes to at this moment."""
+    """The protocol that `auto` means at this moment: notls, tls or mtls."""
     if settings.protocol != "auto":
         return settings.protocol
     # One file is enough: whoever has begun to set up TLS must not be served without it.

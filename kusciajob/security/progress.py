@@ -1,4 +1,4 @@
-"""What entitles a program to report its task's progress: a secret in its URL, derived and stored nowhere."""
+"""The secret in a program's URL that lets it report progress. It is derived, never stored."""
 
 import hashlib
 import hmac
@@ -26,11 +26,11 @@ class ProgressSecrets:
         self._key = key
 
     def token(self, key: PartyKey, task_id: str) -> str:
-        """Names the run, and shows that we have told it."""
+        """The token of a run: it names the run, and proves that this server issued it."""
         return f"{key.job}.{key.task}.{key.attempt}.{key.party}.{self._mac(key, task_id)}"
 
     def verify(self, token: str, task_id: str) -> PartyKey | None:
-        """The run that a token is for; None for one that is not ours. It takes as long whether there is such a run."""
+        """The run that a token is for; None for a forged one. The time does not show whether the run exists."""
         match = _TOKEN.fullmatch(token)
         if match is None:
             return None
@@ -44,7 +44,7 @@ class ProgressSecrets:
 
 
 def open_progress_secrets(file: Path) -> ProgressSecrets:
-    """Those of the key in the file, which is made when it is missing or damaged. SecurityError."""
+    """Open the key file; a missing or damaged one is made anew. Raises SecurityError."""
     try:
         key = read_regular(file, KEY_BYTES + 1)
         if len(key) == KEY_BYTES:

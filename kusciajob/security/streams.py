@@ -1,4 +1,4 @@
-"""Streams outlive what they were opened with: a token or an authority that is withdrawn ends them."""
+"""Ends streams whose token or authority is withdrawn after they were opened."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
@@ -26,7 +26,7 @@ class HeldStreams:
 
     @asynccontextmanager
     async def hold(self, credentials: Credentials) -> AsyncIterator[None]:
-        """For a stream, which is the block: it is cancelled once its credentials hold no longer. Unauthenticated."""
+        """Run a stream as the block: it is cancelled once its credentials are withdrawn. Raises Unauthenticated."""
         self._check(credentials)  # its request may have taken its time to come
         scope = asyncio.timeout(None)
         try:

@@ -67,7 +67,7 @@ def load_tls(directory: Path, *, requires_client_certificate: bool) -> ServerTls
 
 
 def has_lost_authority(before: bytes | None, after: bytes | None) -> bool:
-    """Whether an authority (PEM) that client certificates were checked against is one no longer."""
+    """Whether an authority (PEM) that client certificates were checked against has been removed."""
     if before == after:
         return False
     try:

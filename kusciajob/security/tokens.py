@@ -29,7 +29,7 @@ class Tokens:
         return sorted(domain for domain in self._digests if domain != MASTER)
 
     def identify(self, token: str | bytes | None) -> str:
-        """The domain whose token it is, MASTER for the master's. Unauthenticated.
+        """The domain that has this token; MASTER for the master's. Raises Unauthenticated.
 
         Every known token is compared, each in constant time, so that the answer's time tells nothing about them.
         """
@@ -43,7 +43,7 @@ class Tokens:
         return matches[0]
 
     def check(self, domain: str, digest: bytes) -> None:
-        """Unauthenticated unless the domain's token, MASTER's likewise, is the one of that digest."""
+        """Raise Unauthenticated unless the digest is that of the domain's (or MASTER's) present token."""
         known = self._digests.get(domain)
         if known is None or not hmac.compare_digest(known, digest):
             raise Unauthenticated("the token was withdrawn: it is neither the master's nor that of a domain any more")
@@ -70,7 +70,7 @@ def domain_file(directory: Path, domain: str) -> Path:
 
 
 def digest_of(token: str | bytes | None) -> bytes:
-    """What is kept of a token that was presented."""
+    """The SHA-256 of a token, the only thing that is kept of it."""
     return _digest(_presented(token))
 
 
@@ -79,7 +79,7 @@ def _presented(token: str | bytes | None) -> bytes:
 
 
 def read_token(file: Path) -> str:
-    """The token in the file. OSError, SecurityError where it holds none."""
+    """The token in the file. Raises OSError; SecurityError if it holds none."""
     token = file.read_bytes().strip()
     if not _TOKEN.fullmatch(token):
         raise SecurityError(f"token file {file} holds no token: expected one word of visible ASCII characters")

@@ -1,4 +1,4 @@
-"""Where lines of the log go: to a file descriptor, by a thread of their own, so that a full disk holds nobody up."""
+"""Writes log lines to a file descriptor, on a thread of its own, so that a full disk delays nobody."""
 
 import logging
 import os
@@ -15,9 +15,9 @@ _SELECT_SECONDS = 1.0
 
 
 class LogWriter(logging.Handler):
-    """Formats a record where it is logged, and never waits for the medium.
+    """A logging handler that formats a record on the caller's thread, and never waits for the medium.
 
-    What is dropped because the medium is full, blocked or gone is counted; a line says how many once it can be written.
+    Lines are dropped while the medium is full, blocked or gone. Later, a line says how many.
     """
 
     def __init__(self, descriptor: int, *, most_bytes: int = MOST_BYTES) -> None:
@@ -53,7 +53,7 @@ class LogWriter(logging.Handler):
             self._news.set()
 
     def close(self) -> None:
-        """Write what waits, within CLOSE_SECONDS: a medium that is blocked may never take it."""
+        """Write the waiting lines, within CLOSE_SECONDS: a blocked medium may never take them."""
         self._closing.set()
         self._news.set()
         self._thread.join(CLOSE_SECONDS)

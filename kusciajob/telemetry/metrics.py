@@ -1,4 +1,4 @@
-"""What the server measures of itself, in the form that Prometheus reads."""
+"""The server's measurements, in Prometheus' text format."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +18,7 @@ COMMIT_CHANGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
 class CallMeter:
-    """Counts the calls of one method by what became of them, on the event loop's thread: without locks."""
+    """Counts the calls of one method by their outcome. Only the event loop's thread uses it, so it needs no lock."""
 
     def __init__(self, *, transport: str, method: str) -> None:
         self.labels = [transport, method]
@@ -33,13 +33,13 @@ class CallMeter:
         self._by_duration[bisect_left(CALL_SECONDS, seconds)] += 1
 
     def buckets(self) -> list[tuple[str, float]]:
-        """How many calls took at most so long, as Prometheus counts: each bucket with those before it."""
+        """How many calls took at most that long; as in Prometheus, each bucket includes the ones before it."""
         bounds = (*map(floatToGoString, CALL_SECONDS), "+Inf")
         return list(zip(bounds, accumulate(self._by_duration), strict=True))
 
 
 class _Calls(Collector):
-    """All meters, for who reads them."""
+    """All meters, for the reader of the metrics."""
 
     def __init__(self) -> None:
         self.meters: list[CallMeter] = []
@@ -60,7 +60,7 @@ class _Calls(Collector):
 
 
 class Metrics:
-    """One server's measurements, apart from those of any other in the process."""
+    """The measurements of one server; another server in the process has its own."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -89,18 +89,18 @@ class Metrics:
         )
 
     def calls(self, *, transport: str, method: str) -> CallMeter:
-        """Where the calls of a method are noted."""
+        """The meter for the calls of a method."""
         meter = CallMeter(transport=transport, method=method)
         self._calls.meters.append(meter)
         return meter
 
     def note_commit(self, seconds: float, changes: int) -> None:
-        """A commit of so many changes has ended; from any thread."""
+        """A commit of that many changes has ended. May be called on any thread."""
         self._commit_seconds.observe(seconds)
         self._commit_changes.observe(changes)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
-        """Show a value that is asked for whenever someone reads."""
+        """Show a value, which is fetched at each read."""
         Gauge(f"kusciajob_{name}", meaning, registry=self._registry).set_function(value)
 
     def set_jobs(self, counts: Mapping[str, int]) -> None:

@@ -1,4 +1,4 @@
-"""What a call brings beside its message: the id that it goes by in the log, and the trace that it belongs to."""
+"""What a call has beside its message: its id in the log, and its trace."""
 
 import re
 import secrets
@@ -20,7 +20,7 @@ _MAX_TRACEPARENT_CHARACTERS = 256
 
 
 class Request(Struct, frozen=True, gc=False):
-    """A call. `traceparent` is empty where it brings none, or nothing that can be read as one."""
+    """A call. `traceparent` is empty if the call has none, or none that can be read."""
 
     id: str
     traceparent: str = ""
@@ -31,9 +31,9 @@ _present: ContextVar[Request] = ContextVar("request", default=_NONE)
 
 
 def begin(given_id: str | None = None, traceparent: str | None = None) -> Request:
-    """Note what the call brings that this task serves from here on.
+    """Note id and trace of the call that this asyncio task serves from now on.
 
-    An id that is given counts when it is 1 to 128 visible characters of ASCII; else one is made.
+    The given id counts if it has 1 to 128 visible ASCII characters; else a new one is made.
     """
     known_id = given_id if given_id and _ID.fullmatch(given_id) else secrets.token_hex(_GENERATED_BYTES)
     request = Request(known_id, _read_traceparent(traceparent) if traceparent else "")
@@ -42,7 +42,7 @@ def begin(given_id: str | None = None, traceparent: str | None = None) -> Reques
 
 
 def present() -> Request:
-    """The call that is being served; with an empty id where none is."""
+    """The call that is being served; its id is empty if there is none."""
     return _present.get()
 
 

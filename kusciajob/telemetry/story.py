@@ -1,7 +1,7 @@
-"""The life of jobs as the server's log tells it: one line a fact, with the same fields on each.
+"""Logs the life of jobs: one line for each fact, all with the same fields.
 
-Who makes a fact true tells it, right after: the service of commands, with who gave them and why; the supervisor of
-parties; the worker and the service of what a commit of theirs has changed. Nothing that a program wrote is told.
+Whoever makes a fact true logs it right after: the use cases log commands, their callers and reasons; the supervisor
+logs parties; worker and use cases log what their commits have changed. Output of programs is never logged.
 """
 
 import logging
@@ -80,19 +80,19 @@ class Story:
         _tell("job accepted" if accepted else "job rejected", job=job.job_id, caller=caller, reason=reason)
 
     def deleted(self, job: Job | JobSummary, caller: str | None, reason: str = "", *, now: float) -> None:
-        """A job was removed; without a caller: by the server itself."""
+        """A job was deleted; without a caller, by the server itself."""
         _tell("job deleted", job=job.job_id, caller=caller, state=job.status.phase.state, reason=reason)
         if self._spans:
             self._spans.deleted(job, now=now)
 
     def left(self, job_id: str, caller: str) -> None:
-        """A caller has left before its command was answered."""
+        """A caller left before its command was answered."""
         _tell("the caller left while its command was being stored: it takes effect or not", job=job_id, caller=caller)
 
     # --- the worker, and the service where its commands end a job at once
 
     def changed(self, before: JobStatus, job: Job) -> None:
-        """A change of the job was committed; what it means for the job and its tasks."""
+        """A change of the job was committed: log what it means for the job and its tasks."""
         status = job.status
         for index, (old, task) in enumerate(zip(before.tasks, status.tasks, strict=True)):
             if old is not task and old.state in ACTIVE and isinstance(task.phase, Ended):
@@ -109,7 +109,7 @@ class Story:
                 self._spans.job_ended(job, ended_at=status.began_at + max(seconds, 0.0))
 
     def waits(self, job: Job, index: int) -> None:
-        """A task could start but for what its message tells; to be told once of each reason."""
+        """A task waits, for the reason in its message. The caller calls it once for each reason."""
         task = job.status.tasks[index]
         _tell("task waits", job=job.job_id, task=task.task_id, attempt=task.attempt, reason=task.message)
 

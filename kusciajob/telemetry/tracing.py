@@ -2,7 +2,7 @@
 
 Importing this imports OpenTelemetry: only a server that makes traces does.
 
-A span is made when what it stands for has ended, from the times that are stored. Its id follows from the job, so that
+A span is made when its job, task or party has ended, from the stored times. Its id follows from the job, so that
 any server of the job's store knows it beforehand: programs are given the id of a span that is yet to be made, and a
 restart of the server leaves no hole. Of the spans that wait to be sent, a killed server loses the last few seconds.
 """
@@ -75,7 +75,7 @@ class Tracing:
         self._tracer = self._provider.get_tracer("kusciajob", kusciajob.__version__)
 
     async def close(self) -> None:
-        """Send what waits, within CLOSE_SECONDS."""
+        """Send the waiting spans, within CLOSE_SECONDS."""
         loop, closed = asyncio.get_running_loop(), asyncio.Event()
 
         def close() -> None:
@@ -243,7 +243,7 @@ class _GivenIds(IdGenerator):
 
 
 def _number_of(text: str, size: int) -> int:
-    """As good as random, and the same for the same text; never 0, which is no id."""
+    """A number that looks random, the same for the same text. Never 0, which is no valid id."""
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:size]) or 1
 
 

@@ -1,4 +1,4 @@
-"""The calls of the API: each once, for every edge."""
+"""The calls of the API. Each is written once and serves both gRPC and HTTP."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from typing import Any, TypeAlias
@@ -33,5 +33,5 @@ class Calls(Struct, frozen=True):
 
 
 def build_calls(service: JobService, output: TaskOutput) -> Calls:
-    """One set, for all edges: what the calls keep in memory is there once."""
+    """Build the calls once for both edges, which so share their caches."""
     return Calls(JobCalls(service), LogCalls(output), HealthCalls())

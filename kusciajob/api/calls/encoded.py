@@ -1,4 +1,4 @@
-"""Responses that are put together from bytes."""
+"""Responses that are built from bytes which are encoded already."""
 
 from collections.abc import Callable, Sequence
 
@@ -13,7 +13,7 @@ MAX_BATCH_BYTES = 64 << 20
 
 
 class EncodedResponse:
-    """A successful response in its serialised form. `on_json` is told when its JSON is there, which takes long."""
+    """A successful response as bytes. `on_json` is called once its JSON is made, because that is expensive."""
 
     __slots__ = ("_data", "_json", "_kind", "_on_json")
     status = common_pb2.Status(message=SUCCESS)
@@ -25,11 +25,11 @@ class EncodedResponse:
         self._on_json = on_json
 
     def __len__(self) -> int:
-        """The bytes of all forms that are there."""
+        """The bytes of all forms that exist."""
         return len(self._data) + len(self._json)
 
     def SerializeToString(self) -> bytes:
-        """As a message's."""
+        """The bytes, as of a protobuf message."""
         return self._data
 
     def to_json(self) -> bytes:
@@ -47,7 +47,7 @@ _DATA = bytes([pb.BatchQueryJobStatusResponse.DESCRIPTOR.fields_by_name["data"].
 
 
 class BatchResponse(EncodedResponse):
-    """The answer to BatchQueryJobStatus, of its serialised `jobs`; what repeats is there once.
+    """The answer to BatchQueryJobStatus, from its serialised `jobs`.
 
     Neither its bytes nor its JSON exceed MAX_BATCH_BYTES.
     """
@@ -58,12 +58,12 @@ class BatchResponse(EncodedResponse):
         self._jobs = jobs
 
     def SerializeToString(self) -> bytes:
-        # By hand: protobuf's own way reads all jobs again, which takes as long as all else of the call.
+        # By hand: protobuf would parse all jobs again, which takes as long as the rest of the call.
         data = b"".join(self._jobs)
         return b"".join((_SUCCESS, _DATA, _varint(len(data)), data))
 
     def to_json(self) -> bytes:
-        """In JSON a job takes more room: where that is too much, the answer says so."""
+        """The JSON. It is longer than the bytes; if it is too long, the answer is that error."""
         before, _, after = to_json(_EMPTY).rpartition(b"[]")
         texts: dict[bytes, bytes] = {}
         size = 0
@@ -88,7 +88,7 @@ def _varint(length: int) -> bytes:
 
 
 def too_large(fitting: int, asked: int) -> pb.BatchQueryJobStatusResponse:
-    """The answer instead of one of more than MAX_BATCH_BYTES."""
+    """The error in place of an answer of more than MAX_BATCH_BYTES."""
     text = (
         f"the answer is too large: of {asked:,} job_ids the first {fitting:,} fit into {MAX_BATCH_BYTES >> 20} MiB; "
         "ask for fewer at once"

@@ -6,7 +6,7 @@ from kusciajob.wire.status import SUCCESS
 
 
 class HealthCalls:
-    """Tells whether the server serves, which its owner sets."""
+    """Answers whether the server is serving; its owner sets that."""
 
     def __init__(self) -> None:
         self.is_serving = False

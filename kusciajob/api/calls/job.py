@@ -1,4 +1,4 @@
-"""The calls of Kuscia's JobService: decode, call the service, encode."""
+"""The calls of Kuscia's JobService: decode, call the use case, encode."""
 
 import asyncio
 import time
@@ -37,14 +37,14 @@ _Key: TypeAlias = tuple[int, int, str]
 
 
 class InvalidWatch(Exception):
-    """The watch that is asked for is none; the text names the value and what would be right."""
+    """The watch request is invalid; the text names the value and what would be right."""
 
 
 class JobCalls:
     """One method per RPC, of its name. None but WatchJob raises: the outcome is in the response's status.
 
-    Statuses, and answers to QueryJob in JSON, are kept in bytes for who asks again: a job of one number and revision
-    never changes. Of a job with details each domain is told its own.
+    Encoded statuses and answers to QueryJob are cached: a job of one number and revision never changes. If a job has
+    details, each domain has an entry of its own.
     """
 
     def __init__(self, service: JobService) -> None:
@@ -85,7 +85,7 @@ class JobCalls:
         return response
 
     async def _statuses_of(self, job_ids: Sequence[str], caller: Caller) -> dict[str, bytes]:
-        """The parts of the answer by job id; those of the last are left out when all are too large for one answer."""
+        """The parts of the answer by job id; without the last ones if all are too large for one answer."""
         if len(job_ids) <= BATCH_READ:
             jobs = await self._service.summaries(job_ids, caller)
             return {job.job_id: self._summarize(job, caller.domain) for job in jobs}
@@ -110,7 +110,7 @@ class JobCalls:
                 size += len(encoded)
             if size > MAX_BATCH_BYTES:
                 break
-            await asyncio.sleep(0)  # the store may answer without giving way
+            await asyncio.sleep(0)  # the store may answer without yielding to the event loop
         if missing:
             raise JobNotFound(*missing)
         if damaged:
@@ -167,10 +167,10 @@ class JobCalls:
     async def WatchJob(
         self, request: pb.WatchJobRequest, caller: Caller, *, idle_seconds: float | None = None
     ) -> AsyncGenerator[Sequence[Published], None]:
-        """The events in batches, until `timeout_seconds` are over.
+        """The events in batches, for at most `timeout_seconds`.
 
-        The first batch is empty: from now on nothing is missed. So is each that comes because nothing else did for
-        `idle_seconds`. InvalidWatch, HubClosed, LogTruncated, StoreFailed.
+        The first batch is empty: from now on nothing is missed. After `idle_seconds` without an event comes another
+        empty one. Raises InvalidWatch, HubClosed, LogTruncated, StoreFailed.
         """
         seconds = request.timeout_seconds
         if not 0 <= seconds <= MAX_WATCH_SECONDS:

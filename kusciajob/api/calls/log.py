@@ -20,7 +20,7 @@ class LogCalls:
     async def QueryLog(
         self, request: pb.QueryLogRequest, caller: Caller
     ) -> AsyncGenerator[Sequence[pb.QueryLogResponse], None]:
-        """One response per piece of text, after an empty batch; an error comes as the last response's status."""
+        """First an empty batch, then one response per piece of text. An error is the last response's status."""
         yield ()
         response = pb.QueryLogResponse()
         with Answer(response.status, Code.QUERY_LOG_FAILED):

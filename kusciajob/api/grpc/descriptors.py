@@ -1,4 +1,4 @@
-"""How the file descriptors of the process are shared out among the ports."""
+"""Shares the file descriptors of the process among the ports."""
 
 import resource
 

@@ -43,8 +43,8 @@ def generic_handler(
 ) -> "grpc.GenericRpcHandler[Any, Any]":
     """Serve every method by the call of that name.
 
-    All are registered as if their requests were streams: gRPC calls such a handler when a call begins, any other only
-    when its request is there, however large it is and however long it takes. It is the same on the wire.
+    All are registered as if their requests were streams: such a handler is called when a call begins. Any other is
+    called once the whole request is there, however large it is and however long that takes. On the wire it is the same.
 
     The generated registration fails with UNKNOWN and a stack trace in the log on bytes that are no message; here that
     is INVALID_ARGUMENT.
@@ -137,7 +137,7 @@ def _stream(
 async def _send(batches: AsyncGenerator[Sequence[Published | Message], None], context: Context) -> None:
     async with aclosing(batches):
         await anext(batches)
-        # Before there is a message: the headers tell the client that from now on it misses nothing.
+        # Headers before any message: they tell the client that from now on it misses nothing.
         await context.send_initial_metadata(requests.answer_metadata())
         async for batch in batches:
             for item in batch:
@@ -146,7 +146,7 @@ async def _send(batches: AsyncGenerator[Sequence[Published | Message], None], co
 
 
 def _end_of(error: Exception) -> tuple[grpc.StatusCode, str]:
-    """How a stream ends that cannot go on: the status, and what the client can do."""
+    """The status of a stream that cannot go on, and what the client can do."""
     match error:
         case InvalidWatch():
             return grpc.StatusCode.INVALID_ARGUMENT, str(error)

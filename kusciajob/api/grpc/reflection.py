@@ -14,7 +14,7 @@ from grpc_reflection.v1alpha import reflection
 
 
 def serve_reflection(services: Iterable[str], server: grpc.aio.Server) -> None:
-    """Describe these services, by their full names, to whoever asks."""
+    """Serve reflection for these services, given by their full names."""
     names = (*services, reflection.SERVICE_NAME)
     reflection.enable_server_reflection(names, server, pool=_NamingPool())  # type: ignore[arg-type]  # enough of one
 

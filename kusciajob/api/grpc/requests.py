@@ -11,10 +11,10 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 
 
 async def begin(context: Context, *, is_stream: bool = False) -> None:
-    """Note what the call brings, unless that is done; its id is in the answer's metadata.
+    """Note the call's id and trace, once, and put its id into the answer's metadata.
 
-    A client that gives an id, or gets a stream, has it at the beginning of the answer. Others, who look for it in case
-    of need, have it at the end: metadata that are sent by themselves would cost each call a tenth of its time.
+    If the client sent an id, or the answer is a stream, the id is in the initial metadata. Else it is in the trailing
+    metadata: initial metadata of their own would make each call a tenth slower.
     """
     if request.present().id:  # each call is served by a task of its own
         return
@@ -31,5 +31,5 @@ async def begin(context: Context, *, is_stream: bool = False) -> None:
 
 
 def answer_metadata() -> tuple[tuple[str, str], ...]:
-    """What the answer to the call that is being served begins with."""
+    """The initial metadata of the present call's answer."""
     return ((REQUEST_ID, request.present().id),)

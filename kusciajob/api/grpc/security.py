@@ -32,7 +32,7 @@ def caller_of(_: object) -> Caller:
 
 
 class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Lets no call pass without a known token, whatever its service: reflection and health are no exceptions."""
+    """Refuses every call without a known token, also to reflection and health."""
 
     def __init__(self, guard: Guard) -> None:
         self._guard = guard
@@ -53,7 +53,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         return self._looked_at(handler) if self._guard.has_lost_authority else handler
 
     def _held(self, handler: Any, domain: str, token: str | bytes | None) -> Any:
-        """Streams that end when what they were opened with is withdrawn."""
+        """Streams that end when their token or authority is withdrawn."""
         serve = handler.stream_stream if handler.request_streaming else handler.unary_stream
 
         async def stream(request: Any, context: Context) -> None:
@@ -76,7 +76,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         return make(stream, handler.request_deserializer, handler.response_serializer)
 
     def _looked_at(self, handler: Any) -> Any:
-        """Calls over connections that may be older than the authorities in force."""
+        """Calls whose certificate is checked again: their connection may be older than the authorities in force."""
         serve = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
         async def call(request: Any, context: Context) -> Any:
@@ -95,7 +95,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
 
 
 def server_credentials(guard: Guard) -> grpc.ServerCredentials:
-    """The guard's TLS; a new connection gets the certificates that are in force then."""
+    """The guard's TLS. A new connection gets the certificates in force at that time."""
     used = guard.tls
 
     def fetch_changed() -> grpc.ServerCertificateConfiguration | None:

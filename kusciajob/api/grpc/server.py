@@ -31,7 +31,7 @@ NO_LIMIT = 2**31 - 1
 
 
 class AddressInUse(Exception):
-    """The address cannot be listened on."""
+    """The server cannot listen on the address."""
 
 
 class GrpcServer:
@@ -59,7 +59,7 @@ class GrpcServer:
             options=[
                 ("grpc.max_receive_message_length", max_message_bytes),
                 ("grpc.max_send_message_length", -1),
-                ("grpc.so_reuseport", 0),  # else a second server would share the port in silence
+                ("grpc.so_reuseport", 0),  # else a second server could share the port unnoticed
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
                 ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
                 ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
@@ -72,7 +72,7 @@ class GrpcServer:
         serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
 
     async def start(self, address: str) -> int:
-        """Listen and return the port. AddressInUse."""
+        """Listen and return the port. Raises AddressInUse."""
         try:
             if self._credentials:
                 port = self._server.add_secure_port(address, self._credentials)
@@ -85,7 +85,7 @@ class GrpcServer:
         return port
 
     async def set_serving(self, *, is_serving: bool) -> None:
-        """What both health services tell."""
+        """Set the answer of both health services."""
         self._calls.HealthService.is_serving = is_serving
         status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *(service.full_name for service in SERVICES)):

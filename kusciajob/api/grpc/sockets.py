@@ -1,4 +1,4 @@
-"""The TCP connections that this process has, as the system knows them: gRPC tells neither how many nor how busy."""
+"""The TCP connections of this process, as the system shows them: gRPC tells neither their number nor their traffic."""
 
 import os
 import socket
@@ -14,7 +14,7 @@ _MAPPED = "::ffff:"
 
 
 class Connection(Struct, frozen=True):
-    """One that was accepted on a port."""
+    """A connection that was accepted on a port."""
 
     descriptor: int
     host: str
@@ -25,7 +25,7 @@ class Connection(Struct, frozen=True):
 
 
 def accepted_on(port: int) -> list[Connection]:
-    """All of them; none where the system does not tell."""
+    """All connections that were accepted on the port; none if the system does not tell."""
     try:
         descriptors = [int(name) for name in os.listdir(DESCRIPTORS)]
     except OSError:

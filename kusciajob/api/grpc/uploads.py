@@ -1,4 +1,4 @@
-"""Requests on their way in over gRPC, which shows a request when it is whole: what is seen of them from outside."""
+"""Limits gRPC requests while they arrive. gRPC shows only whole requests, so their sockets are watched."""
 
 import asyncio
 import logging
@@ -29,7 +29,7 @@ Place: TypeAlias = tuple[str, int]
 
 
 class _Upload:
-    """A request that is not there yet."""
+    """A request that has not arrived yet."""
 
     __slots__ = ("began", "peer", "refusal", "task")
 
@@ -46,9 +46,9 @@ class _Upload:
 
 
 class Uploads:
-    """Receives requests, and refuses those that take too long or exceed the budget of bytes on the way.
+    """Receives requests; refuses those that take too long or exceed the budget of bytes in reception.
 
-    How much of a request has come is told by its connection: what it has received, less the requests that are whole.
+    How much of a request has arrived follows from its connection: bytes received, less those of whole requests.
     """
 
     def __init__(self, budget: BodyBudget, *, connections_per_peer: int = 0) -> None:
@@ -62,7 +62,7 @@ class Uploads:
         self._warned_at: dict[str, float] = {}
 
     async def receive(self, context: Context, peer: str) -> bytes:
-        """The call's request. LimitReached, DecodeError where there is none."""
+        """The call's request. Raises LimitReached, DecodeError."""
         upload = _Upload(peer, time.monotonic())
         self._open[upload] = None
         try:
@@ -81,7 +81,7 @@ class Uploads:
         return data
 
     async def watch(self, port: int) -> None:
-        """Look at the connections of a port again and again."""
+        """Check the connections of a port at regular intervals."""
         while True:
             began = time.monotonic()
             whole, self._whole = self._whole, {}
@@ -93,7 +93,7 @@ class Uploads:
             await asyncio.sleep(max(LOOK_SECONDS, (now - began) * LOOKING_SHARE))
 
     def _limit_connections(self, connections: list[sockets.Connection], port: int, now: float) -> None:
-        """Of an address that has too many connections, end those over which the least has come."""
+        """If an address has too many connections, end those that have received the least."""
         if not self._connections_per_peer or len(connections) <= self._connections_per_peer:
             return
         by_host: defaultdict[str, list[sockets.Connection]] = defaultdict(list)

@@ -1,4 +1,4 @@
-"""Connections over HTTP: how many there may be, how long they may be silent, and how what is no HTTP is refused."""
+"""HTTP connections: their number, how long they may be silent, and how to refuse what is no HTTP."""
 
 import asyncio
 import contextlib
@@ -37,14 +37,14 @@ Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class ConnectionLimits(Struct, frozen=True):
-    """How many at once; 0 is no limit."""
+    """The most at one time; 0 means no limit."""
 
     per_peer: int = 0
     in_all: int = 0
 
 
 class HttpListener:
-    """Listens on an address and serves what comes over HTTP by one coroutine."""
+    """Listens on an address and serves each HTTP request by one coroutine."""
 
     def __init__(self, serve: Handler, *, limits: ConnectionLimits | None = None, stop_grace_seconds: float) -> None:
         limits = limits or ConnectionLimits()
@@ -57,7 +57,7 @@ class HttpListener:
         self._is_refusing = False
 
     async def start(self, host: str, port: int, *, tls: ssl.SSLContext | None = None) -> int:
-        """Listen and return the port. OSError."""
+        """Listen and return the port. Raises OSError."""
         found = await asyncio.get_running_loop().getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )
@@ -104,7 +104,7 @@ class HttpListener:
                 self._run(self._begin(connection, address[0], tls, place))
 
     def _take_place(self, host: str) -> Callable[[], None] | None:
-        """What gives the place of a new connection back; None when there is none."""
+        """Take a place for a new connection: the function that gives it back, or None if there is no place."""
         try:
             places = take_places((self._all, ""), (self._peers, host))
         except LimitReached as error:
@@ -122,7 +122,7 @@ class HttpListener:
         tls: ssl.SSLContext | None,
         give_back: Callable[[], None],
     ) -> None:
-        """The handshake of a new connection; what it brings is served from then on."""
+        """Do the handshake of a new connection, and serve its requests from then on."""
         made = self._server()
         made.give_back, made.peer = give_back, peer
         try:
@@ -158,7 +158,7 @@ class _Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """aiohttp's, which gives its place back at its end, bears no silence and tells nothing of what it was sent."""
+    """aiohttp's connection. It gives its place back, ends when silent, and quotes nothing that it was sent."""
 
     __slots__ = ("_has_begun", "_head_deadline", "_is_slip", "_slips", "give_back", "peer")
 
@@ -172,7 +172,7 @@ class _Connection(web.RequestHandler):
         self._head_deadline: asyncio.TimerHandle | None = None
 
     def leave(self) -> None:
-        """Its place is free, once."""
+        """Give its place back; only the first call counts."""
         if self._head_deadline is not None:
             self._head_deadline.cancel()
         if self.give_back is not None:
@@ -219,7 +219,7 @@ class _Connection(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        """What is left of an answer is sent within ANSWER_SECONDS, or not at all."""
+        """Send the rest of an answer within ANSWER_SECONDS, or not at all."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await super().finish_response(request, resp, start_time)

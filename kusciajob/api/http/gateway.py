@@ -85,7 +85,7 @@ class HttpGateway:
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen and return the port. AddressInUse."""
+        """Listen and return the port. Raises AddressInUse."""
         tls = self._guard.ssl_context if self._guard else None
         try:
             return await self._listener.start(host.strip("[]"), port, tls=tls)
@@ -115,12 +115,12 @@ class HttpGateway:
             return await handler(request, caller)
         except LimitReached as error:
             headers = {"Retry-After": str(RETRY_SECONDS)}
-            if not request.content.at_eof():  # the rest of its body is not worth the way
+            if not request.content.at_eof():  # the rest of its body is not read
                 headers["Connection"] = "close"
             return self._refuse(Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
         except Refused as refused:
             return self._refuse(refused, began)
-        except Exception as error:  # what a client sees of it is a reference to the log
+        except Exception as error:  # the client gets a reference to the log only
             code, text = code_and_message(error, Code.UNEXPECTED)
             return self._refuse(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
 
@@ -213,7 +213,7 @@ class HttpGateway:
 
     @contextmanager
     def _stream(self, request: web.BaseRequest, caller: Caller, meter: CallMeter) -> Iterator[None]:
-        """A place for a stream, and its life noted. LimitReached."""
+        """A place for a stream, which is measured. Raises LimitReached."""
         peer, is_watch = request.remote or "", meter is self._watch_meter
         with self._gate.stream(peer, is_watch=is_watch, domain=caller.domain):
             began = time.perf_counter()
@@ -238,7 +238,7 @@ class HttpGateway:
         return self._calls.LogService.QueryLog(message, caller)
 
     async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
-        """Unreadable, LimitReached."""
+        """The request's message. Raises Unreadable, LimitReached."""
         with self._gate.bodies.hold(request.remote or "") as take:
             return await encoding_of(request).read(await self._read(request, take), kind)
 

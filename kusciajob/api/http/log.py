@@ -1,4 +1,4 @@
-"""What happens on the HTTP port below requests, in the log."""
+"""Logs what happens on the HTTP port below requests."""
 
 import logging
 import ssl
@@ -37,7 +37,7 @@ _REFUSED_BY_PEER = (
 
 
 class _ShortenMalformed(logging.Filter):
-    """What was sent instead of HTTP is not worth a stack trace, and may hold a token."""
+    """Shortens lines about bytes that are no HTTP: they need no stack trace, and may hold a token."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
@@ -53,13 +53,13 @@ protocol_logger.addFilter(_ShortenMalformed())
 
 
 class SlipLog:
-    """Tells how a peer calls the HTTP port wrongly and what to do: once for each peer and slip, as a warning."""
+    """Warns how a peer calls the HTTP port wrongly, and what to do; once for each peer and mistake."""
 
     def __init__(self) -> None:
         self._told: LRUCache[tuple[str, str], bool] = LRUCache(MAX_PEERS)
 
     def note_handshake(self, peer: str, error: ssl.SSLError) -> None:
-        """A TLS handshake has failed; that somebody hung up meanwhile is no slip."""
+        """A TLS handshake has failed. A client that hung up meanwhile is no mistake."""
         reason = error.reason or ""
         if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError) or not reason:
             return

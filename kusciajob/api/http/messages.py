@@ -1,4 +1,4 @@
-"""Requests and answers over HTTP: which encoding, how large, and what is answered where a request is not served."""
+"""Requests and answers over HTTP: their encoding, their size, and the answer to a refused request."""
 
 import asyncio
 import re
@@ -38,7 +38,7 @@ _Message = TypeVar("_Message", bound=Message)
 
 
 class Refused(Exception):
-    """The request is not served: the HTTP status and the text that tells why."""
+    """The request is refused, with an HTTP status and a text that says why."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Refused(Exception):
 
 
 class Unreadable(Exception):
-    """The body is not the message that the path takes; the text tells what it should be."""
+    """The body is not the message of the path; the text says what it should be."""
 
 
 class Encoding(Struct, frozen=True):
@@ -67,7 +67,7 @@ class Encoding(Struct, frozen=True):
     serialize: Callable[[Message | EncodedResponse], bytes]
 
     async def read(self, body: bytes, kind: type[_Message]) -> _Message:
-        """The message; an empty body is the empty one. Unreadable."""
+        """The message; an empty body is the empty message. Raises Unreadable."""
         if not body:
             return kind()
         try:
@@ -124,7 +124,7 @@ def certificate_of(request: web.BaseRequest) -> bytes:
 
 
 def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: bool) -> None:
-    """Refused: the request was made by a web page that is not ours, or through a name that is not ours."""
+    """Raise Refused if a foreign web page made the request, or if it was made to a foreign host name."""
     headers = request.headers
     hosts = headers.getall("Host", ())
     try:
@@ -139,7 +139,7 @@ def check_browser(request: web.BaseRequest, rules: BrowserRules, *, is_change: b
 
 
 async def meet_expectation(request: web.BaseRequest) -> None:
-    """Tell a client that waits for it to send its body. Refused: it expects something else."""
+    """Send `100 Continue` to a client that waits for it. Raises Refused if it expects something else."""
     expected = request.headers.get("Expect")
     if expected is None:
         return
@@ -154,9 +154,9 @@ async def meet_expectation(request: web.BaseRequest) -> None:
 
 
 async def read_body(request: web.BaseRequest, *, max_bytes: int, take: Callable[[int], None]) -> bytes:
-    """The whole body, decompressed; each of its bytes is taken from a budget first.
+    """The whole body, decompressed. Each byte is taken from the budget first.
 
-    Refused when it is larger, broken, inflated without measure or slower than BODY_SECONDS. LimitReached.
+    Raises Refused if the body is too large, broken, a decompression bomb, or slower than BODY_SECONDS; LimitReached.
     """
     if (request.content_length or 0) > max_bytes:
         raise _too_large(max_bytes)
@@ -170,7 +170,7 @@ async def read_body(request: web.BaseRequest, *, max_bytes: int, take: Callable[
                     raise _too_large(max_bytes)
                 if len(body) > INFLATED_BYTES:
                     _check_inflation(request, len(body))
-                    await asyncio.sleep(0)  # what is being inflated comes without a pause
+                    await asyncio.sleep(0)  # decompressed data comes without a pause
     except TimeoutError:
         raise _bad(f"the body did not arrive within {BODY_SECONDS} s") from None
     except (web.RequestPayloadError, ValueError):
@@ -201,7 +201,7 @@ def _check_inflation(request: web.BaseRequest, size: int) -> None:
 
 
 def _bad(text: str) -> Refused:
-    # What is left of the body cannot be told from the next request.
+    # The rest of the body would be read as the next request.
     return Refused(HTTPStatus.BAD_REQUEST, text, headers={"Connection": "close"})
 
 

@@ -1,4 +1,4 @@
-"""Answers over HTTP that go on: one JSON object a line, as soon as it is there, whatever the request's encoding."""
+"""Streams over HTTP: one JSON object a line, sent at once, whatever the request's encoding."""
 
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
@@ -41,11 +41,11 @@ HEARTBEAT = _line(pb.WatchJobEventResponse(type=pb.HEARTBEAT, object=pb.JobStatu
 async def send(
     batches: AsyncGenerator[Sequence[Published | Message], None], request: web.BaseRequest, hold: Hold
 ) -> web.StreamResponse:
-    """Each item as a line, and an empty batch as a heartbeat, until there are no more or the client leaves.
+    """Send each item as a line, and an empty batch as a heartbeat, until there are no more or the client leaves.
 
-    InvalidWatch, HubClosed: nothing has been sent.
+    Raises InvalidWatch, HubClosed before anything is sent.
 
-    A client that does not read costs one write buffer: no item is fetched before those before it are on their way.
+    A client that does not read costs one write buffer: the next item is fetched after the last one was sent.
     """
     async with aclosing(batches):
         await anext(batches)
@@ -77,6 +77,6 @@ async def _stream(request: web.BaseRequest) -> AsyncIterator[web.StreamResponse]
 
 
 def _break_off(request: web.BaseRequest) -> None:
-    """Close without the last chunk, by which the client knows that there was more."""
+    """Close without the last chunk: that tells the client that the stream is incomplete."""
     if request.transport is not None:
         request.transport.close()
