@@ -215,7 +215,7 @@ class DomainFacts(Struct, frozen=True):
 
 
 DomainSource = Callable[[str], DomainFacts]
-"""The facts of a domain in force. StartFailed."""
+"""The facts of a domain in force. Raises StartFailed."""
 
 
 class ExitResult(Struct, frozen=True, gc=False):

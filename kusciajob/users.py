@@ -73,9 +73,9 @@ def find(name: str) -> User:
 
 
 def check(users: Users, *, passages: Sequence[Path], secrets: Sequence[Path], domains: Path) -> None:
-    """UserError where one of them cannot enter a directory that leads to his files, or can read what is not his.
+    """Raise UserError if a user cannot reach his own files, or can read what is not his.
 
-    That is a secret, or the directory that another user's domain has in `domains`.
+    Not his are secrets, and the directory that another user's domain has in `domains`.
     """
     present = [(entry, users.of(unquote(entry.name))) for entry in domains.iterdir()]
     for user in users.all:

@@ -79,7 +79,7 @@ def is_alert(error: ssl.SSLError) -> bool:
 
 
 async def names_at(place: Place, context: ssl.SSLContext) -> list[str]:
-    """Whom the server's certificate is for, which the context accepts whatever the name. OSError."""
+    """The names in the server's certificate; the context must accept any name. Raises OSError."""
     _, writer = await asyncio.open_connection(place.host, place.port, ssl=context)
     try:
         certificate = writer.get_extra_info("peercert")

@@ -111,7 +111,7 @@ def newer(directory: Path) -> Iterator[str]:
 
 
 def check(directory: Path) -> None:
-    """NewerFormat where there is something newer. Nothing is changed."""
+    """Raise NewerFormat if a format on disk is newer than this server's. Nothing is changed."""
     if sentence := next(newer(directory), None):
         raise NewerFormat(sentence)
 

@@ -206,7 +206,7 @@ class WaitingRoom:
     # --- the line
 
     def _stand_in_line(self, claim: _Claim, needs: dict[int, Need]) -> None:
-        """StartFailed where that would never help."""
+        """Get in line. Raises StartFailed if waiting would never help."""
         if claim.awaits and claim.needs == needs:
             return
         self._leave_line(claim)

@@ -35,7 +35,7 @@ class BrowserRules(Struct, frozen=True):
     is_tls: bool = False
 
     def check_host(self, hosts: Sequence[str]) -> None:
-        """The request's Host headers; none comes from no browser. ForeignHost."""
+        """Check the request's Host headers; browsers always send one. Raises ForeignHost."""
         if self.is_tls:
             return
         for host in hosts:
@@ -46,7 +46,7 @@ class BrowserRules(Struct, frozen=True):
                 )
 
     def check_change(self, *, hosts: Sequence[str], origins: Sequence[str], sites: Sequence[str]) -> None:
-        """The Host, Origin and Sec-Fetch-Site headers of a request that changes something. ForeignPage."""
+        """Check Host, Origin and Sec-Fetch-Site of a request that changes something. Raises ForeignPage."""
         scheme = "https" if self.is_tls else "http"
         own = {f"{scheme}://{host.lower()}" for host in hosts}
         for origin in origins:

@@ -110,7 +110,7 @@ def protocol_in_force(settings: Settings) -> str:
 
 
 def open_guard(settings: Settings) -> Guard | None:
-    """The guard that the settings ask for; None for notls, where every caller is the master. SecurityError."""
+    """The guard for the settings; None for notls, where every caller is the master. Raises SecurityError."""
     protocol = protocol_in_force(settings)
     if protocol != "notls":
         return Guard(

@@ -49,7 +49,7 @@ class Caller(Struct, frozen=True):
         return not self.domain or job.is_visible_to(self.domain)
 
     def require(self, job: JobSummary) -> None:
-        """NotAllowed unless the caller may see and act on the job."""
+        """Raise NotAllowed unless the caller may see and act on the job."""
         if not self.may_see(job):
             raise self._denied(job.job_id)
 

@@ -29,11 +29,11 @@ class _NamingPool:
         self.FindAllExtensions = self._pool.FindAllExtensions
 
     def FindFileByName(self, name: str) -> "_NamedFile":
-        """KeyError."""
+        """The file of that name. Raises KeyError."""
         return _NamedFile(self._pool.FindFileByName(name))
 
     def FindFileContainingSymbol(self, symbol: str) -> "_NamedFile":
-        """KeyError."""
+        """The file that declares the symbol. Raises KeyError."""
         return _NamedFile(self._pool.FindFileContainingSymbol(symbol))
 
 

@@ -67,7 +67,7 @@ class Party:
 
 
 def _create_outputs(directory: str, opened: list[int], user: tuple[int, int] | None) -> None:
-    """Adds their descriptors to `opened`. FileExistsError: the party was spawned before. OSError."""
+    """Adds their descriptors to `opened`. Raises FileExistsError if the party was spawned before; OSError."""
     for name in OUTPUT_NAMES:
         # stdout.log is the claim: whoever finds it there must not spawn again.
         if opened:
@@ -154,7 +154,7 @@ class Parties:
         return party.describe()
 
     def _spawn(self, party: Party, launch: Launch, *, stdout: int, stderr: int) -> None:
-        """A run of the party's program, the only one at that time. OSError, RequestError, ValueError: nothing runs."""
+        """Spawn one run of the party's program. If it raises OSError, RequestError or ValueError, nothing runs."""
         try:
             with self.containment.around(party.key):
                 party.pid = launch(stdout=stdout, stderr=stderr)
@@ -302,7 +302,7 @@ class Parties:
                     del self._unwritten[key]
 
     def _start_again(self, party: Party) -> None:
-        """Nothing of the earlier run is left. One that was stopped meanwhile ends instead."""
+        """Start the next run; nothing of the earlier one is left. A party that was stopped meanwhile ends instead."""
         if party.restart is None or party.launch is None:
             party.is_stopped = True
             self._end(party)
@@ -360,5 +360,5 @@ def _as_known(key: str, record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _as_time(value: object, now: float) -> float:
-    """What a record says, if that can be: a program can have written it."""
+    """A time from a record; a program can have written the record, so it may hold anything."""
     return float(value) if isinstance(value, int | float) and 0 <= value <= now else now

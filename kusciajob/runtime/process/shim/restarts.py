@@ -77,7 +77,7 @@ class Paused(Generic[P]):
 
 
 def spawn_again(directory: str, spawn: Callable[..., None]) -> None:
-    """Let `spawn` begin the next run, which goes on writing to the party's output. OSError, RequestError."""
+    """Let `spawn` begin the next run, which goes on writing to the party's output. Raises OSError, RequestError."""
     opened = []
     try:
         for name in OUTPUT_NAMES:
@@ -89,7 +89,7 @@ def spawn_again(directory: str, spawn: Callable[..., None]) -> None:
 
 
 def _tell(party: Restartable, pause_seconds: float) -> None:
-    """Whoever reads the output learns why it begins anew."""
+    """Write a line that tells the reader of the output why it begins anew."""
     end = f"exit code {party.code}" if party.code >= 0 else f"killed by signal {-party.code}"
     limit = party.restart.limit if party.restart else 0
     text = f"kusciajob: {end}; started again in {pause_seconds:g} s ({party.restarts} of {limit})\n"
