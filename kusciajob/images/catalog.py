@@ -222,7 +222,7 @@ def _flattened(documents: list[Any], place: str = "", depth: int = 0) -> Iterato
         here = f"{place}, item {number}" if place else f"document {number}"
         items = document.get("items") if isinstance(document, dict) and document.get("kind") in _LIST_KINDS else None
         if isinstance(items, list) and depth < _MAX_LIST_DEPTH:
-            # Items of a typed list have no kind of their own, as kubectl and client libraries write them.
+            # Items of a typed list need no kind of their own: kubectl and client libraries leave it out.
             if document["kind"] == f"{_KIND}List":
                 own = {"apiVersion": document.get("apiVersion"), "kind": _KIND}
                 items = [own | item if isinstance(item, dict) else item for item in items]
