@@ -44,7 +44,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope
 test: $(VENV)/.ready ## run the test suite, but for what test-hostile runs
 	$(PYTEST) -m "not hostile"
 
-test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, and see what that costs (4 minutes)
+test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
 	$(PYTEST) -m hostile
 	$(PYTEST) -m "not hostile" -o asyncio_debug=true tests/conformance tests/unit
 

@@ -5,11 +5,15 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 from kusciajob.model.status import JobState
 from tests.support.crashing_server import CRASHED
 from tests.support.database import read_checked
 from tests.support.images import write_image
 from tests.support.server import clean_environment
+
+pytestmark = pytest.mark.hostile
 
 AT_ONCE = 3
 FEWEST_COMMITS = 6

@@ -18,6 +18,8 @@ from tests.support.polling import eventually, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 DOMAINS = [f"domain-{number}" for number in range(24)]
 
 # Tells that it runs, whether another one does in its domain at the same time, and stays for as long as its input says.

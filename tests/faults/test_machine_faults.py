@@ -27,6 +27,8 @@ from tests.support.runtimes import ManualRuntime
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.hostile
+
 SUSPENDED_SECONDS = 3.0
 REFUSAL_SECONDS = 1.0
 LEFT_DESCRIPTORS = 12

@@ -23,6 +23,8 @@ from tests.support.earlier import DATA_DIRECTORIES, has_all, unpack_data_directo
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 KEPT_FOREVER = {"job_retention_days": 0, "log_retention_hours": 0}
 """Else what is read here would be too old one day."""
 UNFINISHED = ("running", "pending")

@@ -22,6 +22,8 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2
 from tests.support.program import Finished, argv, job_file, kusciajob, shell_image, shell_task, task
 from tests.support.server import clean_environment, running_server
 
+pytestmark = pytest.mark.hostile
+
 # Writes to the clipboard, clears the screen (twice), goes back to the line's start, begins new ones, turns text around.
 HOSTILE = "x\x1b]52;c;cm0=\x07\x1b[2J\x9b2J\rcovered\nforged\x85forged\u2028forged\u202eevil\u200b[bold]x[/bold]"
 TIME = "2025-04-16T10:42:55Z"

@@ -19,6 +19,8 @@ from tests.support.processes import is_alive
 from tests.support.requests import create, ended, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 SHIMS = {"0c01e9e": "0c01e9e", "4dbc859": "46f408d", "46f408d": "46f408d"}
 """The shims of these commits, of versions 1, 2 and 2, each with a data directory of its time."""
 RESTARTING = ("46f408d",)

@@ -20,6 +20,8 @@ from tests.support.requests import create, in_state, job_request, task_request
 from tests.support.secured import secured_server
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 CHANGES = [route.path for route in ROUTES if route.is_change]
 OF_A_PAGE = {
     "job_id": "of-a-page",

@@ -25,6 +25,8 @@ from tests.support.polling import eventually
 from tests.support.requests import job_request, task_request
 from tests.support.secured import SERVER_NAMES, Place, secured_server
 
+pytestmark = pytest.mark.hostile
+
 TASK = "talks"
 TALKS = python_program("import time\nprint('hello', flush=True)\ntime.sleep(600)\n")
 LOG = {"task_id": TASK, "follow": True}

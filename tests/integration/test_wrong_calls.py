@@ -19,6 +19,8 @@ from tests.support.polling import eventually
 from tests.support.program import Finished, assert_refused, kusciajob
 from tests.support.secured import Place, secured_server, token_in
 
+pytestmark = pytest.mark.hostile
+
 PROTOCOLS = ("notls", "tls", "mtls")
 AT_ONCE = 2
 TOKEN = "Wr0ngT0kenThatNobodyShouldRepeat"  # noqa: S105
