@@ -1,5 +1,6 @@
 """What is seen of a party's replicas: their output before they start and within its limit, progress, one warning."""
 
+import asyncio
 import os
 import re
 import signal
@@ -13,7 +14,7 @@ import pytest_asyncio
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
 from tests.support.images import shell_image, write_images
-from tests.support.polling import eventually
+from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -26,7 +27,9 @@ PROGRESS = (
 )
 SCRIPTS = {
     "wait": GO + "echo replica $(cat index)",
-    "progress": f'echo "{{\\"progress\\": 0.$(($(cat index) + 2))}}" > share; python3 -c "{PROGRESS}"; ' + GO,
+    # Again and again, as programs do: what is told before the task is Running counts for nothing.
+    "progress": 'echo "{\\"progress\\": 0.$(($(cat index) + 2))}" > share; '
+    + GO.replace("sleep 0.02", f'python3 -c "{PROGRESS}"; sleep 0.1'),
     "loud": "echo first; head -c 4000000 /dev/zero | tr '\\0' x; echo; " + GO + "echo last",
     "gap": "cat unknown",
 }
@@ -86,9 +89,9 @@ async def test_progress_is_that_of_the_replica_that_is_farthest(server: RunningS
     await create(server.stub, job_request("progress", task_request("t", "progress", ["third"])))
 
     await in_state(server.stub, "progress", "Running")
-    status = await status_of(server.stub, "progress")
-    while status.tasks[0].progress < 0.29:
-        status = await status_of(server.stub, "progress")
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while (status := await status_of(server.stub, "progress")).tasks[0].progress < 0.29:
+            pass
     assert status.tasks[0].progress == pytest.approx(0.3)
     go(server, "third")
     assert (await ended(server.stub, "progress")).tasks[0].progress == 1
