@@ -243,7 +243,7 @@ async def test_a_deleted_job_keeps_nobody_waiting_though_its_programs_take_long_
         runtime.stop_gate.close()
         await house.delete("gone")
         await house.until_task(TaskState.RUNNING, job_id="next")
-        assert runtime.stop_gate.waiting, "what ran of the job has not ended yet"
+        await eventually(lambda: runtime.stop_gate.waiting)  # what ran of the job has not ended yet
         runtime.stop_gate.open()
         runtime.end()
         await house.until(JobState.SUCCEEDED, "next")
