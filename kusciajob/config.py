@@ -237,6 +237,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return users.parse(self.run_as)
 
     @property
+    def bracketed_host(self) -> str:
+        """The host as it stands before a port: an IPv6 address is in brackets."""
+        return f"[{self.host}]" if ":" in self.host and self.host[0] != "[" else self.host
+
+    @property
     def app_images(self) -> Path:
         """The directory of AppImages in force."""
         return self.app_image_dir or self.data_dir / "appimages"

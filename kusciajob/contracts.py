@@ -9,8 +9,8 @@ from typing import Protocol
 from msgspec import Struct
 
 from kusciajob.model.appimage import AppImage
-from kusciajob.model.job import JobSpec
-from kusciajob.model.status import Endpoint, Job, JobEvent, JobSummary
+from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.status import Endpoint, Job, JobEvent, JobSummary, TaskState
 
 
 class Clock(Protocol):
@@ -201,6 +201,16 @@ class PartySpec(Struct, frozen=True, gc=False):
     traceparent: str = ""
     """What spans of the party's programs belong to, as W3C Trace Context has it; empty where nobody makes spans."""
 
+    @property
+    def task(self) -> Task:
+        """Its task, as it was asked for."""
+        return self.spec.tasks[self.key.task]
+
+    @property
+    def party(self) -> Party:
+        """The party itself, as it was asked for."""
+        return self.task.parties[self.key.party]
+
 
 class DomainFacts(Struct, frozen=True):
     """What the programs of one domain get, and no other's. All of it is secret.
@@ -212,6 +222,18 @@ class DomainFacts(Struct, frozen=True):
     values: Mapping[str, str] = {}
     names: Mapping[str, str] = {}
     certificates: Mapping[str, bytes] = {}
+
+
+CERTIFICATE_VARIABLES = {
+    "TRUSTED_CA_FILE": "ca.crt",
+    "CLIENT_CERT_FILE": "client.crt",
+    "CLIENT_PRIVATE_KEY_FILE": "client.key",
+    "SERVER_CERT_FILE": "server.crt",
+    "SERVER_PRIVATE_KEY_FILE": "server.key",
+}
+"""Where the domain's certificates are, by the names that Kuscia gives them, with their file names."""
+SECRET_NAMES = ("KUSCIA_API_TOKEN", "KUSCIA_DOMAIN_KEY_DATA")
+"""Those of Kuscia's names whose values no text may show."""
 
 
 DomainSource = Callable[[str], DomainFacts]
@@ -232,6 +254,11 @@ class ExitResult(Struct, frozen=True, gc=False):
     detail: str = ""
     exit_code: int | None = None
     ended_at: float | None = None
+
+    @property
+    def state(self) -> TaskState:
+        """What the party has come to."""
+        return TaskState.SUCCEEDED if self.succeeded else TaskState.FAILED
 
 
 class StartFailed(Exception):

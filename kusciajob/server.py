@@ -97,7 +97,7 @@ class Server:
         settings, clock = self.settings, SystemClock()
         story = Story(_open_spans(settings.otlp_endpoint, stack))
         guard = self._guard = open_guard(settings)
-        host = f"[{settings.host}]" if ":" in settings.host and settings.host[0] != "[" else settings.host
+        host = settings.bracketed_host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         formats.check(settings.data_dir)

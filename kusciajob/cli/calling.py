@@ -30,7 +30,7 @@ class Calling(Struct, frozen=True):
             return LOCAL_NAME
         if host in _EVERY_ADDRESS:
             return "[::1]" if host == "::" else "127.0.0.1"
-        return f"[{host}]" if ":" in host else host
+        return self.settings.bracketed_host
 
     def options(self, grpc_port: int) -> str:
         """What a command of kusciajob needs in order to find the server and to be let in."""
@@ -41,22 +41,20 @@ class Calling(Struct, frozen=True):
         """Asks for the server's health over HTTP."""
         if self.protocol == "notls":
             return f"curl -s http://{self.host}:{http_port}/healthZ"
-        credentials = f"--cacert {self._quoted(tls.CA_CERTIFICATE)}"
-        if self._has_client_certificate():
-            credentials += f" --cert {self._quoted(tls.CLIENT_CERTIFICATE)} --key {self._quoted(tls.CLIENT_KEY)}"
-        return f"curl -s {credentials} {self._token('Token')} https://{self.host}:{http_port}/healthZ"
+        return f"curl -s {self._credentials('--')} {self._token('Token')} https://{self.host}:{http_port}/healthZ"
 
     def grpcurl(self, grpc_port: int) -> str:
         """Asks for the server's health over gRPC."""
         if self.protocol == "notls":
             return f"grpcurl -plaintext {self.host}:{grpc_port} {_HEALTH}"
-        credentials = f"-cacert {self._quoted(tls.CA_CERTIFICATE)}"
-        if self._has_client_certificate():
-            credentials += f" -cert {self._quoted(tls.CLIENT_CERTIFICATE)} -key {self._quoted(tls.CLIENT_KEY)}"
-        return f"grpcurl {credentials} {self._token('token')} {self.host}:{grpc_port} {_HEALTH}"
+        return f"grpcurl {self._credentials('-')} {self._token('token')} {self.host}:{grpc_port} {_HEALTH}"
 
-    def _has_client_certificate(self) -> bool:
-        return (self.settings.certificates / tls.CLIENT_CERTIFICATE).exists()
+    def _credentials(self, dash: str) -> str:
+        """The options for the files, which curl and grpcurl call by the same names."""
+        files = {"cacert": tls.CA_CERTIFICATE}
+        if (self.settings.certificates / tls.CLIENT_CERTIFICATE).exists():
+            files |= {"cert": tls.CLIENT_CERTIFICATE, "key": tls.CLIENT_KEY}
+        return " ".join(f"{dash}{option} {self._quoted(file)}" for option, file in files.items())
 
     def _token(self, header: str) -> str:
         return f'-H "{header}: $(cat {self._quoted(MASTER_FILE)})"'

@@ -41,10 +41,8 @@ def greeting(
     """Of a server with these settings that has got these ports; app_images is None where any name will do."""
     call = calling(settings)
     scheme = "http" if call.protocol == "notls" else "https"
-    host = settings.host.strip("[]")
-    host = f"[{host}]" if ":" in host else host
-    grpc = f"{host}:{grpc_port}"
-    http = None if http_port is None else f"{scheme}://{host}:{http_port}"
+    grpc = f"{settings.bracketed_host}:{grpc_port}"
+    http = None if http_port is None else f"{scheme}://{settings.bracketed_host}:{http_port}"
     metrics = None if http is None else f"{http}{METRICS_PATH}"
     data_dir = str(settings.data_dir.resolve())
     to_try = _to_try(call, grpc_port, http_port, is_simulated=app_images is None)

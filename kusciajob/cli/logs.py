@@ -10,12 +10,10 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import CommandError
+from kusciajob.cli.lines import whole_lines
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import CallFailed, Connection
 from kusciajob.wire.status import Code
-
-MAX_LINE_CHARACTERS = 64 * 1024
-"""A longer line is printed in pieces, each a line of its own where lines are marked or cleaned."""
 
 
 class _Source(Struct, frozen=True):
@@ -103,15 +101,11 @@ def _print_json(source: _Source, line: str) -> None:
 async def _print(
     connection: Connection, source: _Source, show: Callable[[_Source, str], None] | None, *, follow: bool
 ) -> None:
-    rest = ""
-    async for text in connection.read_log(source.task_id, domain=source.domain, follow=follow):
-        if show is None:
+    pieces = connection.read_log(source.task_id, domain=source.domain, follow=follow)
+    if show is None:
+        async for text in pieces:
             terminal.pass_on(text)
-            continue
-        *lines, rest = (rest + text).split("\n")
-        if len(rest) > MAX_LINE_CHARACTERS:
-            lines, rest = [*lines, rest], ""
+        return
+    async for lines in whole_lines(pieces):
         for line in lines:
             show(source, line)
-    if rest and show is not None:
-        show(source, rest)

@@ -1,13 +1,13 @@
 """What the programs of a job write, as they write it, each line marked with task and party."""
 
 import asyncio
-from collections import Counter
 from collections.abc import Awaitable, Callable
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
 from kusciajob.cli.lines import whole_lines
 from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.model.failures import party_names
 
 Print = Callable[..., Awaitable[None]]
 
@@ -55,7 +55,6 @@ class ProgramOutput:
 
 
 def _names(task: pb.Task) -> list[str]:
-    """What tells the parties of a task apart, for readers and for QueryLog: the domain, with the role if need be."""
-    parties = list(dict.fromkeys((party.domain_id, party.role) for party in task.parties))
-    counts = Counter(domain for domain, _ in parties)
-    return [f"{domain}/{role}" if counts[domain] > 1 else domain for domain, role in parties]
+    """What tells the parties apart, for readers and for QueryLog. One that is listed twice runs once."""
+    parties = {(party.domain_id, party.role): party for party in task.parties}
+    return party_names(list(parties.values()))

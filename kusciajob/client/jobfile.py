@@ -15,7 +15,7 @@ from msgspec import Struct
 from kusciajob.files.yaml import InvalidYaml, parse_documents, parse_json_documents, read_text
 from kusciajob.model.errors import JobError
 from kusciajob.model.job import SCHEDULE_MODE_HEADER, ScheduleMode
-from kusciajob.model.text import shown
+from kusciajob.model.text import first, shown
 
 # What the server receives at most; YAML has a lower limit of its own.
 MAX_JOB_FILE_BYTES = 256 * 1024 * 1024
@@ -45,8 +45,7 @@ class JobFile(Struct, frozen=True):
         """One sentence about all that has no effect; empty where everything has."""
         if not self.ignored:
             return ""
-        more = f" and {len(self.ignored) - _MAX_NAMED} more" if len(self.ignored) > _MAX_NAMED else ""
-        return f"without effect here: {', '.join(map(shown, self.ignored[:_MAX_NAMED]))}{more}"
+        return f"without effect here: {first(self.ignored, _MAX_NAMED, show=shown)}"
 
 
 def read_job_file(path: Path) -> JobFile:

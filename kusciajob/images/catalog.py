@@ -9,12 +9,13 @@ from typing import Any
 
 from msgspec import Struct
 
+from kusciajob.files.stamps import Stamp, stamp_of
 from kusciajob.files.yaml import InvalidYaml, read_documents
 from kusciajob.images.document import from_document
 from kusciajob.images.fields import without_effect
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import InvalidAppImage, JobError, UnknownAppImage
-from kusciajob.model.text import bare, shown
+from kusciajob.model.text import bare, first, shown
 
 _API_GROUP = "kuscia.secretflow/"
 _KIND = "AppImage"
@@ -27,9 +28,6 @@ _MAX_KEPT_NOTES = 20
 _MAX_LIST_DEPTH = 8
 
 _log = logging.getLogger(__name__)
-
-# Type, identity, size and times of a file. When they change, the file is read again.
-Stamp = tuple[int, ...]
 
 
 class _File(Struct, frozen=True):
@@ -144,7 +142,7 @@ class AppImageCatalog:
             return f"AppImage {shown(name)} is refused: {self._refused[name]}"
         if self._directory is None:
             return f"AppImage {shown(name)} is unknown: this server has no AppImage directory"
-        text = f"AppImage {shown(name)} is unknown; there are: {_listed(sorted(self._found))}"
+        text = f"AppImage {shown(name)} is unknown; there are: {first(sorted(self._found), _LISTED_NAMES) or 'none'}"
         problems = [f"{_name(path)}: {file.problem}" for path, file in self._files.items() if file.problem]
         if problems:
             text += f" (not readable: {_some(problems)})"
@@ -179,10 +177,9 @@ def _why_ignored(path: Path, stamp: Stamp | None) -> str:
 
 def _stamp(path: Path) -> Stamp | None:
     try:
-        status = path.stat()
+        return stamp_of(path)
     except OSError:
         return None
-    return (status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 def _load(path: Path, stamp: Stamp) -> _File:
@@ -248,11 +245,6 @@ def _declared_name(document: object) -> str:
     metadata = document.get("metadata") if isinstance(document, dict) else None
     name = metadata.get("name") if isinstance(metadata, dict) else None
     return name if isinstance(name, str) else ""
-
-
-def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - _LISTED_NAMES} more" if len(names) > _LISTED_NAMES else ""
-    return (", ".join(names[:_LISTED_NAMES]) or "none") + more
 
 
 def _name(path: Path) -> str:

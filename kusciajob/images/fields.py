@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from kusciajob.model.text import bare
+from kusciajob.model.text import bare, first
 
 # The fields that are read, and those that say nothing about how a program runs without images to pull.
 _SPEC = frozenset({"deployTemplates", "configTemplates", "image"})
@@ -23,8 +23,7 @@ _PLACEHOLDER = re.compile(r"\{\{[^{}]{1,64}\}\}")
 def without_effect(document: Any) -> str:
     """The names of such fields, in the document's order; "" for none. The document may hold anything."""
     names = list(dict.fromkeys(_fields(document)))
-    more = f" and {len(names) - _LISTED_FIELDS} more" if len(names) > _LISTED_FIELDS else ""
-    return ", ".join(map(bare, names[:_LISTED_FIELDS])) + more
+    return first(names, _LISTED_FIELDS, show=bare)
 
 
 def _fields(document: Any) -> Iterator[str]:

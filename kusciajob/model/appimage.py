@@ -9,7 +9,7 @@ from msgspec import Struct
 from kusciajob.model.cluster import port_variable
 from kusciajob.model.errors import InvalidAppImage, InvalidJob, UnknownRole
 from kusciajob.model.job import check_name
-from kusciajob.model.text import shown
+from kusciajob.model.text import first, shown
 
 PROTOCOLS = ("HTTP", "GRPC", "TCP")
 SCOPES = ("Cluster", "Domain", "Local")
@@ -247,8 +247,7 @@ class AppImage(Struct, frozen=True):
         if not role:
             return self.deploy_templates[0]
         known = sorted({known for template in self.deploy_templates for known in template.roles})
-        more = f" and {len(known) - _LISTED_ROLES} more" if len(known) > _LISTED_ROLES else ""
         raise UnknownRole(
             f'AppImage "{self.name}" has no deploy template for role {shown(role)} and none without a role; '
-            f"its roles are: {', '.join(map(shown, known[:_LISTED_ROLES]))}{more}"
+            f"its roles are: {first(known, _LISTED_ROLES, show=shown)}"
         )

@@ -7,6 +7,7 @@ a reader who may see them.
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Protocol
 
 from msgspec.structs import replace
 
@@ -84,7 +85,16 @@ def _told_task(task: TaskStatus) -> TaskStatus:
     return replace(task, parties=parties, message=message)
 
 
-def party_names(parties: Sequence[PartyStatus]) -> list[str]:
+class HasRole(Protocol):
+    """A party, whatever else is known of it."""
+
+    @property
+    def domain_id(self) -> str: ...
+    @property
+    def role(self) -> str: ...
+
+
+def party_names(parties: Sequence[HasRole]) -> list[str]:
     """A name for each party of a task: the domain, and the role where a domain has several parties."""
     counts = Counter(party.domain_id for party in parties)
     return [f"{party.domain_id}/{party.role}" if counts[party.domain_id] > 1 else party.domain_id for party in parties]

@@ -145,6 +145,11 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
     def state(self) -> TaskState:
         return self.phase.state
 
+    @property
+    def since(self) -> float | None:
+        """When it was admitted, or started where it has been; None if it ended without a start."""
+        return self.phase.since if isinstance(self.phase, Unstarted) else self.phase.started_at
+
 
 class StageKind(StrEnum):
     """The commands that a job can be given."""

@@ -22,7 +22,7 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.model.errors import TemplateError
-from kusciajob.model.text import shown
+from kusciajob.model.text import first, shown
 
 MAX_EXPRESSION_CHARACTERS = 1024
 MAX_LOOKUP_DEPTH = 8
@@ -252,6 +252,4 @@ def _first_match(parent: _Json, condition: str) -> _Json:
 
 
 def _listed(names: Iterable[str]) -> str:
-    ordered = sorted(names)
-    more = f" and {len(ordered) - _LISTED_NAMES} more" if len(ordered) > _LISTED_NAMES else ""
-    return (", ".join(map(shown, ordered[:_LISTED_NAMES])) or "none") + more
+    return first(sorted(names), _LISTED_NAMES, show=shown) or "none"

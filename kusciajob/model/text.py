@@ -1,7 +1,7 @@
 """How error texts show values from outside and long lists: quoted, escaped, shortened."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SHOWN_CHARACTERS = 80
@@ -42,3 +42,9 @@ def listed(entries: Sequence[str], separator: str = ", ") -> str:
         kept += 1
     text = separator.join(entries[:kept])
     return text if kept == len(entries) else f"{text}{separator}… and {len(entries) - kept:,} more"
+
+
+def first(entries: Sequence[str], most: int, *, show: Callable[[str], str] = str) -> str:
+    """The first entries, as they are shown, and how many more there are: for texts in which a list is an aside."""
+    more = f" and {len(entries) - most} more" if len(entries) > most else ""
+    return ", ".join(map(show, entries[:most])) + more

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from kusciajob.files.stamps import Stamp, stamp_of
 from kusciajob.files.yaml import InvalidYaml, read_documents
 from kusciajob.model.errors import JobError
 from kusciajob.model.text import CONTROL, shown
@@ -22,8 +23,6 @@ _NAME = re.compile(r"[A-Za-z_][-A-Za-z0-9_]{0,252}")
 _FIELDS = ("values",)
 
 logger = logging.getLogger(__name__)
-
-Stamp = tuple[int, ...]
 
 
 class InvalidDomains(JobError):
@@ -68,12 +67,11 @@ class DomainsFile:
 
     def _read_stamp(self) -> Stamp | None:
         try:
-            status = self._path.stat()
+            return stamp_of(self._path)
         except FileNotFoundError:
             return None
         except OSError:
             return ()
-        return (status.st_mode, status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _load(self) -> Mapping[str, Mapping[str, str]]:
         try:

@@ -6,23 +6,15 @@ from pathlib import PurePosixPath
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, PartySpec
+from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, PartySpec
 from kusciajob.model import cluster, template
 from kusciajob.model.appimage import Container
 from kusciajob.model.expansion import expand
 from kusciajob.model.status import Endpoint
+from kusciajob.model.text import first
 
-CERTIFICATE_VARIABLES = {
-    "TRUSTED_CA_FILE": "ca.crt",
-    "CLIENT_CERT_FILE": "client.crt",
-    "CLIENT_PRIVATE_KEY_FILE": "client.key",
-    "SERVER_CERT_FILE": "server.crt",
-    "SERVER_PRIVATE_KEY_FILE": "server.key",
-}
-"""Where the domain's certificates are, by the names that Kuscia gives them."""
 CERTIFICATE_DIRECTORY = "kuscia/certs"
 """Below the program's working directory, as in Kuscia."""
-_SECRET_NAMES = ("KUSCIA_API_TOKEN", "KUSCIA_DOMAIN_KEY_DATA")
 _LISTED_REFERENCES = 10
 
 
@@ -42,9 +34,8 @@ class Rendering(Struct, frozen=True):
         if not self.missing:
             return ""
         places = [f"{found.expression} ({found.file_name}, line {found.line})" for found in self.missing]
-        more = f" and {len(places) - _LISTED_REFERENCES} more" if len(places) > _LISTED_REFERENCES else ""
-        listed = " ".join(", ".join(places[:_LISTED_REFERENCES]).split())
-        return f"config templates: nothing is known of {listed}{more}: left empty (strict_templates makes it an error)"
+        listed = " ".join(first(places, _LISTED_REFERENCES).split())
+        return f"config templates: nothing is known of {listed}: left empty (strict_templates makes it an error)"
 
 
 def render(
@@ -82,7 +73,7 @@ def render(
         **facts.names,
         **declared,
         **supplied,
-        "TASK_INPUT_CONFIG": party.spec.tasks[party.key.task].task_input_config,
+        "TASK_INPUT_CONFIG": party.task.task_input_config,
     }
     files = {}
     missing: tuple[template.Missing, ...] = ()
@@ -92,7 +83,7 @@ def render(
             place(templates[mount.sub_path]),
             values,
             file_name=mount.sub_path,
-            secrets=(*facts.values, *_SECRET_NAMES),
+            secrets=(*facts.values, *SECRET_NAMES),
             is_strict=is_strict,
         )
         files[mount.mount_path] = rendered.text
@@ -133,7 +124,7 @@ def _task_variables(party: PartySpec, container: Container, replica: int) -> dic
     endpoints = endpoints_of_replica(container, party.endpoints[party.key.party], replica)
     variables = {
         "TASK_ID": party.task_id,
-        "KUSCIA_DOMAIN_ID": party.spec.tasks[party.key.task].parties[party.key.party].domain_id,
+        "KUSCIA_DOMAIN_ID": party.party.domain_id,
         "TASK_CLUSTER_DEFINE": _cluster_define(party, replica),
         "ALLOCATED_PORTS": cluster.allocated_ports(
             [
@@ -152,7 +143,7 @@ def _task_variables(party: PartySpec, container: Container, replica: int) -> dic
 def _cluster_define(party: PartySpec, replica: int) -> str:
     parties = [
         cluster.ClusterParty(member.domain_id, member.role, tuple(_services(endpoints)))
-        for member, endpoints in zip(party.spec.tasks[party.key.task].parties, party.endpoints, strict=True)
+        for member, endpoints in zip(party.task.parties, party.endpoints, strict=True)
     ]
     return cluster.cluster_define(parties, self_party=party.key.party, self_endpoint=replica)
 

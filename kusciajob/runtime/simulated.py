@@ -80,13 +80,12 @@ def read_script(config: str) -> TaskScript:
 
 def _script_of(party: PartySpec) -> TaskScript:
     """The script of a party. Raises StartFailed for a bad script."""
-    config = party.spec.tasks[party.key.task].task_input_config
+    config = party.task.task_input_config
     return read_script(config) if config else _NOTHING_SCRIPTED
 
 
 def _own(script: TaskScript, party: PartySpec) -> PartyScript:
-    domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
-    return script.parties.get(domain_id, PartyScript(script.exit_code, script.message))
+    return script.parties.get(party.party.domain_id, PartyScript(script.exit_code, script.message))
 
 
 class _Lists(Struct, frozen=True):

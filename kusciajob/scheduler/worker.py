@@ -21,7 +21,7 @@ from kusciajob.model import failures, planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
-from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, Unstarted
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.departures import Departures
@@ -379,11 +379,10 @@ def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]
 
 
 def active_parties(job: Job, image_of: Callable[[int], AppImage | None]) -> Iterator[tuple[PartySpec, float | None]]:
-    """The parties that are started or to be started, and since when each runs. `images` is by the task's index."""
+    """The parties that are started or to be started, and since when each runs. `image_of` takes a task's index."""
     for index, task in enumerate(job.status.tasks):
         if task.state not in ACTIVE:
             continue
-        since = task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at
         for party, status in zip(party_specs(job, index, image_of(index)), task.parties, strict=True):
             if status.state in ACTIVE:
-                yield party, since if status.state is TaskState.RUNNING else None
+                yield party, task.since if status.state is TaskState.RUNNING else None

@@ -4,7 +4,7 @@ import base64
 import errno
 from pathlib import Path
 
-from kusciajob.contracts import DomainFacts, StartFailed
+from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, StartFailed
 from kusciajob.security.guard import Guard
 from kusciajob.security.tls import CA_CERTIFICATE, domain_certificate, domain_key
 from kusciajob.security.tokens import domain_file
@@ -12,18 +12,7 @@ from kusciajob.security.tokens import domain_file
 _WITHOUT_TLS = DomainFacts(
     names={
         "KUSCIA_API_PROTOCOL": "NOTLS",
-        **dict.fromkeys(
-            (
-                "KUSCIA_API_TOKEN",
-                "KUSCIA_DOMAIN_KEY_DATA",
-                "TRUSTED_CA_FILE",
-                "CLIENT_CERT_FILE",
-                "CLIENT_PRIVATE_KEY_FILE",
-                "SERVER_CERT_FILE",
-                "SERVER_PRIVATE_KEY_FILE",
-            ),
-            "",
-        ),
+        **dict.fromkeys((*SECRET_NAMES, *CERTIFICATE_VARIABLES), ""),
     }
 )
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 from kusciajob.contracts import ExitResult, PartyKey, PartySpec
 from kusciajob.model import planner
-from kusciajob.model.status import ACTIVE, Ended, Job, JobState, JobStatus, JobSummary, TaskStatus, Unstarted
+from kusciajob.model.status import ACTIVE, Ended, Job, JobState, JobStatus, JobSummary, TaskStatus
 from kusciajob.model.text import cut, listed
 from kusciajob.model.transitions import Operation
 from kusciajob.telemetry import request
@@ -115,8 +115,7 @@ class Story:
 
     def _task_ended(self, job: Job, index: int, before: TaskStatus) -> None:
         task = job.status.tasks[index]
-        since = before.phase.since if isinstance(before.phase, Unstarted) else task.phase.started_at
-        began_at = task.phase.started_at or since or task.created_at
+        began_at = task.phase.started_at or before.since or task.created_at
         seconds = (task.phase.ended_at or began_at) - began_at
         _tell(
             "task ended",
@@ -142,7 +141,7 @@ class Story:
         _tell(
             "party did not begin" if began_at is None else "party ended",
             **of_party(party),
-            state="Succeeded" if result.succeeded else "Failed",
+            state=result.state,
             exit_code=result.exit_code,
             seconds=seconds,
             reason=result.message,
@@ -183,7 +182,7 @@ def of_party(party: PartySpec) -> dict[str, Any]:
         "task": party.task_id,
         "party": str(key),
         "attempt": key.attempt,
-        "domain": party.spec.tasks[key.task].parties[key.party].domain_id,
+        "domain": party.party.domain_id,
     }
 
 

@@ -25,7 +25,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCod
 
 import kusciajob
 from kusciajob.contracts import ExitResult, PartyKey, PartySpec
-from kusciajob.model.status import ACTIVE, Job, JobSummary, TaskStatus, Unstarted
+from kusciajob.model.status import ACTIVE, Job, JobSummary
 from kusciajob.model.text import cut
 
 SERVICE_NAME = "kusciajob"
@@ -105,9 +105,9 @@ class Tracing:
         self._party(
             trace,
             key,
-            domain=party.spec.tasks[key.task].parties[key.party].domain_id,
+            domain=party.party.domain_id,
             attributes={"job": party.spec.job_id, "task": party.task_id, **attributes},
-            state="Succeeded" if result.succeeded else "Failed",
+            state=result.state,
             message=result.message,
             times=(began_at, ended_at),
         )
@@ -116,11 +116,14 @@ class Tracing:
         """See Spans."""
         task = job.status.tasks[index]
         ended_at = task.phase.ended_at or began_at
-        self._task(job, index, state=task.phase.state, message=task.message, times=(began_at, ended_at))
+        self._task(
+            self._trace_of(job), job, index, state=task.phase.state, message=task.message, times=(began_at, ended_at)
+        )
 
     def job_ended(self, job: Job, *, ended_at: float) -> None:
         """See Spans."""
-        self._job(job, state=job.status.phase.state, message=job.status.message, ended_at=ended_at)
+        state, message = job.status.phase.state, job.status.message
+        self._job(self._trace_of(job), job, state=state, message=message, ended_at=ended_at)
 
     def deleted(self, job: Job | JobSummary, *, now: float) -> None:
         """See Spans."""
@@ -131,8 +134,8 @@ class Tracing:
         for index, task in enumerate(status.tasks):
             if task.state not in ACTIVE:
                 continue
-            times = _since(task), now
-            self._task(job, index, state=DELETED, message="", times=times)
+            times = task.since or task.created_at, now
+            self._task(trace, job, index, state=DELETED, message="", times=times)
             for position, party in enumerate(task.parties):
                 if party.state in ACTIVE:
                     self._party(
@@ -144,10 +147,9 @@ class Tracing:
                         message="",
                         times=times,
                     )
-        self._job(job, state=DELETED, message="", ended_at=now)
+        self._job(trace, job, state=DELETED, message="", ended_at=now)
 
-    def _job(self, job: Job | JobSummary, *, state: str, message: str, ended_at: float) -> None:
-        trace = self._trace_of(job)
+    def _job(self, trace: _Trace, job: Job | JobSummary, *, state: str, message: str, ended_at: float) -> None:
         self._export(
             "job",
             trace,
@@ -159,8 +161,17 @@ class Tracing:
             times=(job.status.began_at, ended_at),
         )
 
-    def _task(self, job: Job | JobSummary, index: int, *, state: str, message: str, times: tuple[float, float]) -> None:
-        task, trace = job.status.tasks[index], self._trace_of(job)
+    def _task(
+        self,
+        trace: _Trace,
+        job: Job | JobSummary,
+        index: int,
+        *,
+        state: str,
+        message: str,
+        times: tuple[float, float],
+    ) -> None:
+        task = job.status.tasks[index]
         self._export(
             f"task {cut(task.alias, MAX_TEXT_CHARACTERS)}",
             trace,
@@ -271,10 +282,6 @@ def _context(trace: _Trace, span: int) -> Context:
     flags = TraceFlags(TraceFlags.SAMPLED if trace.is_sampled else TraceFlags.DEFAULT)
     parent = SpanContext(trace.id, span, is_remote=False, trace_flags=flags)
     return set_span_in_context(NonRecordingSpan(parent), Context())
-
-
-def _since(task: TaskStatus) -> float:
-    return task.phase.since if isinstance(task.phase, Unstarted) else task.phase.started_at or task.created_at
 
 
 def _nanoseconds(seconds: float) -> int:

@@ -15,7 +15,7 @@ from kusciajob.runtime.process.shim_client import ShimClient
 from kusciajob.runtime.process.shim_probe import ask_shim
 from tests.support.polling import eventually
 from tests.support.processes import children_of, is_alive, pid_of
-from tests.support.shims import MACHINES, groups_of, launch_shim
+from tests.support.shims import MACHINES, groups_of, launch_shim, opened_client
 
 pytestmark = pytest.mark.hostile
 
@@ -70,17 +70,11 @@ def kind(request: pytest.FixtureRequest) -> str:
 async def client(tmp_path: Path, kind: str) -> AsyncIterator[ShimClient]:
     data = tmp_path / "data"
     launch_shim(data, kind)
-    client = ShimClient(data)
-    await client.connect()
-    hello = ask_shim(data)
-    assert hello is not None
-    assert hello.containment == kind
-    yield client
-    for party in await client.list():
-        await client.stop(party.key, grace_seconds=0)
-    pid = pid_of(client)
-    await client.close()
-    await eventually(lambda: not is_alive(pid))
+    async with opened_client(data) as client:
+        hello = ask_shim(data)
+        assert hello is not None
+        assert hello.containment == kind
+        yield client
     assert groups_of(data) == []
     assert not (data / "shim.cgroups").exists()
 

@@ -11,7 +11,7 @@ import pytest
 from kusciajob.runtime.process.shim_client import ShimClient
 from tests.support.polling import eventually
 from tests.support.processes import is_alive, pid_of
-from tests.support.shims import MACHINES, groups_of, launch_shim
+from tests.support.shims import MACHINES, groups_of, launch_shim, opened_client
 
 # Each run leaves a daemon in a session of its own and fails; from the third on it stays.
 SCRIPT = """
@@ -27,14 +27,8 @@ echo ready > "$1/ready"; sleep 600
 async def client(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ShimClient]:
     data = tmp_path / "data"
     launch_shim(data, str(request.param))
-    client = ShimClient(data)
-    await client.connect()
-    yield client
-    for party in await client.list():
-        await client.stop(party.key, grace_seconds=0)
-    pid = pid_of(client)
-    await client.close()
-    await eventually(lambda: not is_alive(pid))
+    async with opened_client(data) as client:
+        yield client
     assert groups_of(data) == []
 
 

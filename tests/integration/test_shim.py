@@ -22,6 +22,7 @@ from kusciajob.runtime.process.shim.records import MAX_LOG_BYTES, log
 from kusciajob.runtime.process.shim_client import PartyExit, PartyState, ShimClient, ShimError, ShimUnavailable
 from tests.support.polling import PATIENCE_SECONDS, eventually
 from tests.support.processes import children_of, is_alive, pid_of, state_of
+from tests.support.shims import opened_client
 
 ENV = {"PATH": os.environ["PATH"]}
 PYTHON = [sys.executable, "-I", "-S", "-c"]
@@ -112,14 +113,8 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def client(data: Path) -> AsyncIterator[ShimClient]:
-    client = ShimClient(data)
-    await client.connect()
-    yield client
-    for party in await client.list():
-        await client.stop(party.key, grace_seconds=0)
-    pid = pid_of(client)
-    await client.close()
-    await eventually(lambda: not is_alive(pid))
+    async with opened_client(data) as client:
+        yield client
 
 
 @pytest.fixture

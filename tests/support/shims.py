@@ -3,11 +3,16 @@
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
 from kusciajob.runtime.process import shim
+from kusciajob.runtime.process.shim_client import ShimClient
+from tests.support.polling import eventually
+from tests.support.processes import is_alive, pid_of
 
 _UNMOUNT = "for place in $(awk '$3 == \"{}\" {{print $2}}' /proc/self/mounts); do umount $place; done"
 MACHINES = {
@@ -46,6 +51,19 @@ def launch_shim(directory: Path, kind: str) -> None:
         subprocess.run(
             [*machine_launcher(kind), sys.executable, "-I", "-S", str(main), str(directory)], check=True, stderr=log
         )
+
+
+@asynccontextmanager
+async def opened_client(directory: Path) -> AsyncIterator[ShimClient]:
+    """A client of the directory's shim, which is launched if there is none. At the end nothing runs any more."""
+    client = ShimClient(directory)
+    await client.connect()
+    yield client
+    for party in await client.list():
+        await client.stop(party.key, grace_seconds=0)
+    pid = pid_of(client)
+    await client.close()
+    await eventually(lambda: not is_alive(pid))
 
 
 def groups_of(directory: Path) -> list[Path]:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from functools import partial
 from itertools import accumulate
-from typing import TypeAlias
+from typing import TypeAlias, TypeVar
 
 from cachetools import LRUCache
 from msgspec.structs import replace
@@ -34,6 +34,16 @@ LARGE_INPUTS_CHARACTERS = 1 << 20
 
 _Key: TypeAlias = tuple[int, int, str]
 """A job's number and revision, and whom it is told; empty for the master."""
+
+
+_Command: TypeAlias = pb.StopJobRequest | pb.SuspendJobRequest | pb.RestartJobRequest | pb.CancelJobRequest
+_Response = TypeVar("_Response", pb.StopJobResponse, pb.SuspendJobResponse, pb.RestartJobResponse, pb.CancelJobResponse)
+_FAILED = {
+    Operation.STOP: Code.STOP_FAILED,
+    Operation.SUSPEND: Code.SUSPEND_FAILED,
+    Operation.RESTART: Code.RESTART_FAILED,
+    Operation.CANCEL: Code.CANCEL_FAILED,
+}
 
 
 class InvalidWatch(Exception):
@@ -125,28 +135,16 @@ class JobCalls:
         return response
 
     async def StopJob(self, request: pb.StopJobRequest, caller: Caller) -> pb.StopJobResponse:
-        response = pb.StopJobResponse()
-        with Answer(response.status, Code.STOP_FAILED):
-            response.data.job_id = await self._command(Operation.STOP, request, caller)
-        return response
+        return await self._command(Operation.STOP, request, pb.StopJobResponse(), caller)
 
     async def SuspendJob(self, request: pb.SuspendJobRequest, caller: Caller) -> pb.SuspendJobResponse:
-        response = pb.SuspendJobResponse()
-        with Answer(response.status, Code.SUSPEND_FAILED):
-            response.data.job_id = await self._command(Operation.SUSPEND, request, caller)
-        return response
+        return await self._command(Operation.SUSPEND, request, pb.SuspendJobResponse(), caller)
 
     async def RestartJob(self, request: pb.RestartJobRequest, caller: Caller) -> pb.RestartJobResponse:
-        response = pb.RestartJobResponse()
-        with Answer(response.status, Code.RESTART_FAILED):
-            response.data.job_id = await self._command(Operation.RESTART, request, caller)
-        return response
+        return await self._command(Operation.RESTART, request, pb.RestartJobResponse(), caller)
 
     async def CancelJob(self, request: pb.CancelJobRequest, caller: Caller) -> pb.CancelJobResponse:
-        response = pb.CancelJobResponse()
-        with Answer(response.status, Code.CANCEL_FAILED):
-            response.data.job_id = await self._command(Operation.CANCEL, request, caller)
-        return response
+        return await self._command(Operation.CANCEL, request, pb.CancelJobResponse(), caller)
 
     async def ApproveJob(self, request: pb.ApproveJobRequest, caller: Caller) -> pb.ApproveJobResponse:
         response = pb.ApproveJobResponse()
@@ -189,14 +187,11 @@ class JobCalls:
                     last = now
                     yield batch
 
-    async def _command(
-        self,
-        operation: Operation,
-        request: pb.StopJobRequest | pb.SuspendJobRequest | pb.RestartJobRequest | pb.CancelJobRequest,
-        caller: Caller,
-    ) -> str:
-        await self._service.command(operation, request.job_id, request.reason, caller)
-        return request.job_id
+    async def _command(self, operation: Operation, request: _Command, response: _Response, caller: Caller) -> _Response:
+        with Answer(response.status, _FAILED[operation]):
+            await self._service.command(operation, request.job_id, request.reason, caller)
+            response.data.job_id = request.job_id
+        return response
 
     async def _describe(self, job: Job, key: _Key) -> EncodedResponse:
         if key[2]:

@@ -1,4 +1,4 @@
-"""Registers a servicer with a gRPC server, behind a gate."""
+"""Registers the calls with a gRPC server, behind a gate."""
 
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -28,8 +28,6 @@ Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 CallerOf: TypeAlias = Callable[[Context], Caller]
 
 OK = "OK"
-EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED.name
-UNREADABLE = grpc.StatusCode.INVALID_ARGUMENT.name
 BROKEN_OFF = "BROKEN_OFF"
 """The client has left, or the call was aborted."""
 
@@ -84,13 +82,11 @@ def _unary(
             else:
                 response = await call(kind.FromString(data), caller_of(context))
             code = response.status.code
-            return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or a EncodedResponse
-        except (LimitReached, TooManyElements) as error:
-            code = EXHAUSTED
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except DecodeError as error:
-            code = UNREADABLE
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
+            return response.SerializeToString()  # type: ignore[no-any-return]  # a Message or an EncodedResponse
+        except (LimitReached, TooManyElements, DecodeError) as error:
+            status, text = _refusal(error, kind)
+            code = status.name
+            await context.abort(status, text)
         finally:
             if is_in:
                 gate.leave(host)
@@ -120,12 +116,10 @@ def _stream(
                     request = kind.FromString(data)
                 await _send(call(request, caller), context)
             code = OK
-        except (LimitReached, TooManyElements) as error:
-            code = EXHAUSTED
-            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(error))
-        except DecodeError as error:
-            code = UNREADABLE
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, _unreadable_text(kind, error))
+        except (LimitReached, TooManyElements, DecodeError) as error:
+            status, text = _refusal(error, kind)
+            code = status.name
+            await context.abort(status, text)
         except (InvalidWatch, HubClosed, LogTruncated, StoreFailed) as error:
             await context.abort(*_end_of(error))
         finally:
@@ -161,5 +155,8 @@ def _end_of(error: Exception) -> tuple[grpc.StatusCode, str]:
     return grpc.StatusCode.UNAVAILABLE, f"the store cannot be read: {error}"
 
 
-def _unreadable_text(kind: type[Message], error: DecodeError) -> str:
-    return f"the message cannot be read as {kind.DESCRIPTOR.name}: {error}"
+def _refusal(error: Exception, kind: type[Message]) -> tuple[grpc.StatusCode, str]:
+    """The status of a call whose request is not served, and why."""
+    if isinstance(error, DecodeError):
+        return grpc.StatusCode.INVALID_ARGUMENT, f"the message cannot be read as {kind.DESCRIPTOR.name}: {error}"
+    return grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)

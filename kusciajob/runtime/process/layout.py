@@ -45,11 +45,10 @@ class Program(Struct, frozen=True):
 
 def template_of(party: PartySpec) -> DeployTemplate:
     """The party's deploy template. Raises StartFailed if it is not one single program."""
-    task = party.spec.tasks[party.key.task]
     if party.image is None:
-        raise StartFailed(f'AppImage "{task.app_image}" is not registered any more')
+        raise StartFailed(f'AppImage "{party.task.app_image}" is not registered any more')
     try:
-        deploy = party.image.template_for(task.parties[party.key.party].role)
+        deploy = party.image.template_for(party.party.role)
     except UnknownRole as error:
         raise StartFailed(str(error)) from None
     if len(deploy.containers) != 1:
@@ -62,7 +61,7 @@ def template_of(party: PartySpec) -> DeployTemplate:
 
 def user_of(party: PartySpec, users: Users) -> User:
     """The user that the party runs as. Raises StartFailed if its domain has none."""
-    domain_id = party.spec.tasks[party.key.task].parties[party.key.party].domain_id
+    domain_id = party.party.domain_id
     user = users.of(domain_id)
     if user is None:
         raise StartFailed(f"setting run_as names no user for domain {shown(domain_id)}, and none for all others")
@@ -88,8 +87,7 @@ def prepare(
     """
     deploy = template_of(party)
     container = deploy.containers[0]
-    own = party.spec.tasks[party.key.task].parties[party.key.party]
-    domain_directory = f"{domains}/{directory_name(own.domain_id)}"
+    domain_directory = f"{domains}/{directory_name(party.party.domain_id)}"
     root, temporary = f"{directory}/root", f"{directory}/{TEMPORARY}"
     cwd = _below(root, container.working_dir)
     mounts = [mount.mount_path for mount in container.config_volume_mounts]

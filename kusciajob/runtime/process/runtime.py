@@ -133,7 +133,7 @@ class ProcessRuntime:
         template = layout.template_of(party)
         if _ports_of(template) != len(party.endpoints[party.key.party]):
             raise StartFailed("its AppImage was changed while the party was being started: restart the job")
-        facts = self._facts_of(party.spec.tasks[party.key.task].parties[party.key.party].domain_id)
+        facts = self._facts_of(party.party.domain_id)
         programs = {}
         for replica in range(template.replicas):
             directory = self._directory(party.key, replica)
