@@ -25,7 +25,7 @@ from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
 from kusciajob.operations.server_metrics import ServerMetrics
-from kusciajob.runtime.domain_values import DomainsFile
+from kusciajob.runtime.domains import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime

@@ -19,7 +19,7 @@ from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.images.document import from_document
 from kusciajob.model import template
 from kusciajob.model.errors import InvalidAppImage, TemplateError, UnknownAppImage
-from kusciajob.runtime.domain_values import InvalidDomains, read_domains
+from kusciajob.runtime.domains import InvalidDomains, read_domains
 from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from kusciajob.runtime import domain_values as domains
-from kusciajob.runtime.domain_values import DomainsFile, InvalidDomains
+from kusciajob.runtime import domains
+from kusciajob.runtime.domains import DomainsFile, InvalidDomains
 
 
 def read(directory: Path, text: str) -> DomainsFile:
@@ -86,7 +86,7 @@ def test_what_changes_counts_and_what_breaks_does_not(tmp_path: Path, caplog: py
     file.write_text("alice: {values: {A: hidden}\n")
     for _ in range(2):
         assert source.values("alice") == {"A": "first"}
-    assert caplog.text.count("values of domains stay as they were") == 1
+    assert caplog.text.count("settings of domains stay as they were") == 1
     assert "hidden" not in caplog.text
     file.write_text("alice: {values: {A: second, B: new}}\n")
     assert source.values("alice") == {"A": "second", "B": "new"}
