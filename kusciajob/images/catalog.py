@@ -54,13 +54,17 @@ class AppImageCatalog:
     A broken file or document hides nothing but itself. Without a directory there are no AppImages.
     """
 
-    def __init__(self, directory: Path | None, *, is_required: bool = False) -> None:
-        """Raises NoAppImageDirectory if the directory is required and cannot be read. If not, it may appear later."""
+    def __init__(self, directory: Path | None, *, is_required: bool = False, runs_images: bool = False) -> None:
+        """`runs_images`: whether the runtime runs the images, not only what the AppImages' command lines say.
+
+        Raises NoAppImageDirectory if the directory is required and cannot be read. If not, it may appear later.
+        """
         if directory is not None and is_required and (reason := _why_unreadable(directory)):
             raise NoAppImageDirectory(
                 f"AppImage directory {directory} cannot be read: {reason} (setting app_image_dir)"
             )
         self._directory = directory
+        self._runs_images = runs_images
         self._ignored: tuple[str, ...] = ()
         self._complaint = ""
         self._was_read = False
@@ -102,7 +106,8 @@ class AppImageCatalog:
                 ignored.append(f"{_name(path)}: {reason}")
             elif stamp is not None:
                 known = self._files.get(path)
-                files[path] = known if known is not None and known.stamp == stamp else _load(path, stamp)
+                is_current = known is not None and known.stamp == stamp
+                files[path] = known if known and is_current else _load(path, stamp, runs_images=self._runs_images)
         self._files = files
         self._ignored = tuple(ignored)
         self._index()
@@ -175,14 +180,7 @@ def _why_ignored(path: Path, stamp: Stamp | None) -> str:
     return "" if path.suffix.lower() in _SUFFIXES else f"its name ends in none of {', '.join(_SUFFIXES)}"
 
 
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        return stamp_of(path)
-    except OSError:
-        return None
-
-
-def _load(path: Path, stamp: Stamp) -> _File:
+def _load(path: Path, stamp: Stamp, *, runs_images: bool) -> _File:
     try:
         documents = read_documents(path)
     except InvalidYaml as error:
@@ -199,7 +197,7 @@ def _load(path: Path, stamp: Stamp) -> _File:
                 ignored.append(f"{place} is {kind}")
                 continue
             images.append(from_document(document))
-            if fields := without_effect(document):
+            if fields := without_effect(document, runs_images=runs_images):
                 _log.warning(
                     "AppImage %s (%s): these fields have no effect here: %s", images[-1].name, _name(path), fields
                 )
@@ -211,6 +209,13 @@ def _load(path: Path, stamp: Stamp) -> _File:
             else:
                 problems.append(f"{place}: {error}")
     return _File(stamp, tuple(images), refused, "; ".join(problems[:_LISTED_FILES]), tuple(ignored[:_MAX_KEPT_NOTES]))
+
+
+def _stamp(path: Path) -> Stamp | None:
+    try:
+        return stamp_of(path)
+    except OSError:
+        return None
 
 
 def _flattened(documents: list[Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:

@@ -18,6 +18,7 @@ from kusciajob.model.appimage import (
     EnvVar,
     Image,
     Port,
+    Quantities,
 )
 from kusciajob.model.errors import InvalidAppImage
 
@@ -37,6 +38,23 @@ class _Mount(Struct, frozen=True, rename="camel"):
     sub_path: str = ""
 
 
+class _Amounts(Struct, frozen=True):
+    cpu: str | int | float = ""
+    memory: str | int | float = ""
+
+    def checked(self) -> Quantities:
+        return Quantities(str(self.cpu), str(self.memory))
+
+
+class _Resources(Struct, frozen=True):
+    limits: _Amounts = _Amounts()
+    requests: _Amounts = _Amounts()
+
+
+class _SecurityContext(Struct, frozen=True):
+    privileged: bool = False
+
+
 class _Container(Struct, frozen=True, rename="camel"):
     name: str = ""
     command: tuple[str, ...] = ()
@@ -45,6 +63,11 @@ class _Container(Struct, frozen=True, rename="camel"):
     env: tuple[_Env, ...] = ()
     ports: tuple[Port, ...] = ()
     config_volume_mounts: tuple[_Mount, ...] = ()
+    resources: _Resources = _Resources()
+    security_context: _SecurityContext = _SecurityContext()
+    liveness_probe: dict[str, Any] = {}
+    readiness_probe: dict[str, Any] = {}
+    startup_probe: dict[str, Any] = {}
 
 
 class _PodSpec(Struct, frozen=True, rename="camel"):
@@ -111,6 +134,18 @@ def _container(parsed: _Container) -> Container:
             ConfigVolumeMount(mount.mount_path and str(base / mount.mount_path), mount.sub_path)
             for mount in parsed.config_volume_mounts
         ),
+        requests=parsed.resources.requests.checked(),
+        limits=parsed.resources.limits.checked(),
+        probes={
+            name: probe
+            for name, probe in (
+                ("livenessProbe", parsed.liveness_probe),
+                ("readinessProbe", parsed.readiness_probe),
+                ("startupProbe", parsed.startup_probe),
+            )
+            if probe
+        },
+        is_privileged=parsed.security_context.privileged,
     )
 
 

@@ -13,6 +13,8 @@ _POD = frozenset({"containers", "restartPolicy"})
 _CONTAINER = frozenset(
     {"name", "command", "args", "workingDir", "env", "ports", "configVolumeMounts", "image", "imagePullPolicy"}
 )
+_HOSTED = frozenset({"resources", "securityContext", "livenessProbe", "readinessProbe", "startupProbe"})
+"""Of a container, what engines of containers and pods enforce."""
 _ENV = frozenset({"name", "value"})
 _PORT = frozenset({"name", "port", "protocol", "scope"})
 _MOUNT = frozenset({"mountPath", "subPath"})
@@ -20,13 +22,16 @@ _LISTED_FIELDS = 20
 _PLACEHOLDER = re.compile(r"\{\{[^{}]{1,64}\}\}")
 
 
-def without_effect(document: Any) -> str:
-    """The names of such fields, in the document's order; "" for none. The document may hold anything."""
-    names = list(dict.fromkeys(_fields(document)))
+def without_effect(document: Any, *, runs_images: bool = False) -> str:
+    """The names of such fields, in the document's order; "" for none. The document may hold anything.
+
+    `runs_images`: whether the runtime runs the AppImages' images.
+    """
+    names = list(dict.fromkeys(_fields(document, _CONTAINER | _HOSTED if runs_images else _CONTAINER)))
     return first(names, _LISTED_FIELDS, show=bare)
 
 
-def _fields(document: Any) -> Iterator[str]:
+def _fields(document: Any, of_container: frozenset[str]) -> Iterator[str]:
     spec = _mapping(document, "spec")
     yield from _others(spec, _SPEC)
     for template in _list(spec, "deployTemplates"):
@@ -36,7 +41,7 @@ def _fields(document: Any) -> Iterator[str]:
         if pod.get("restartPolicy") == "Always":
             yield "restartPolicy Always"
         for container in _list(pod, "containers"):
-            yield from _others(container, _CONTAINER)
+            yield from _others(container, of_container)
             yield from _placeholders(container)
             for field, known in (("env", _ENV), ("ports", _PORT), ("configVolumeMounts", _MOUNT)):
                 for entry in _list(container, field):

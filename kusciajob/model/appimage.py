@@ -3,12 +3,13 @@
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
+from typing import Any
 
 from msgspec import Struct
 
 from kusciajob.model.cluster import port_variable
 from kusciajob.model.errors import InvalidAppImage, InvalidJob, UnknownRole
-from kusciajob.model.job import check_name
+from kusciajob.model.job import QUANTITY, check_name
 from kusciajob.model.text import first, shown
 
 PROTOCOLS = ("HTTP", "GRPC", "TCP")
@@ -59,7 +60,10 @@ def _check_unique(label: str, kind: str, names: Iterable[str]) -> None:
 
 
 class Image(Struct, frozen=True):
-    """The container image. Runtimes that start processes do not use it."""
+    """The container image, as Kuscia has it: a name, and a tag or else the id of its content, such as sha256:…
+
+    Runtimes that start processes do not use it.
+    """
 
     name: str = ""
     tag: str = ""
@@ -69,6 +73,13 @@ class Image(Struct, frozen=True):
     def __post_init__(self) -> None:
         for field in ("name", "tag", "id", "sign"):
             _check_text(f"image.{field}", getattr(self, field), MAX_PATH_CHARACTERS)
+
+    @property
+    def reference(self) -> str:
+        """What an engine pulls; "" without a name."""
+        if self.tag:
+            return f"{self.name}:{self.tag}"
+        return f"{self.name}@{self.id}" if self.name and self.id.startswith("sha256:") else self.name
 
 
 class EnvVar(Struct, frozen=True):
@@ -123,8 +134,27 @@ class ConfigVolumeMount(Struct, frozen=True):
             raise InvalidAppImage(f"mountPath {shown(self.mount_path)} is the root directory: it must name a file")
 
 
+class Quantities(Struct, frozen=True):
+    """An amount of cpu and of memory, each a Kubernetes quantity such as "500m" or "4Gi"; empty = none."""
+
+    cpu: str = ""
+    memory: str = ""
+
+    def __post_init__(self) -> None:
+        for field in ("cpu", "memory"):
+            value: str = getattr(self, field)
+            if value and not QUANTITY.fullmatch(value):
+                raise InvalidAppImage(
+                    f"resources: {field} {shown(value)} is not a Kubernetes quantity: "
+                    'a number with an optional suffix, e.g. "500m", "2" or "4Gi"'
+                )
+
+
 class Container(Struct, frozen=True):
-    """A program: its command line, its surroundings and the ports it wants."""
+    """A program: its command line, its surroundings and the ports it wants. Without a command line, the image's counts.
+
+    `probes` are as the AppImage has them, by their names: livenessProbe, readinessProbe, startupProbe.
+    """
 
     name: str
     command: tuple[str, ...] = ()
@@ -133,21 +163,28 @@ class Container(Struct, frozen=True):
     env: tuple[EnvVar, ...] = ()
     ports: tuple[Port, ...] = ()
     config_volume_mounts: tuple[ConfigVolumeMount, ...] = ()
+    requests: Quantities = Quantities()
+    limits: Quantities = Quantities()
+    probes: dict[str, Any] = {}
+    is_privileged: bool = False
 
     def __post_init__(self) -> None:
         _check_text("container name", self.name, MAX_PATH_CHARACTERS)
         label = f"container {shown(self.name)}"
-        if not self.command and not self.args:
-            raise InvalidAppImage(f"{label} has neither command nor args: one of them must say what to run")
         for field in ("command", "args", "env", "ports", "config_volume_mounts"):
             _check_count(f"{label}: {field}", getattr(self, field))
-        if not (self.command or self.args)[0]:
+        if self.has_command_line and not (self.command or self.args)[0]:
             raise InvalidAppImage(f"{label}: the program is an empty string: command[0] must name it")
         for word in (*self.command, *self.args):
             _check_text(f"{label}: command line", word, MAX_WORD_CHARACTERS)
         if self.working_dir:
             _check_path(f"{label}: workingDir", self.working_dir)
         self._check_mount_paths(label)
+
+    @property
+    def has_command_line(self) -> bool:
+        """Whether it says what to run; else only its image does."""
+        return bool(self.command or self.args)
 
     def _check_mount_paths(self, label: str) -> None:
         files = [PurePosixPath("/" + mount.mount_path.lstrip("/")) for mount in self.config_volume_mounts]
@@ -212,6 +249,11 @@ class AppImage(Struct, frozen=True):
         for template in self.deploy_templates:
             for container in template.containers:
                 self._check_mounts(container)
+                if not container.has_command_line and not self.image.name:
+                    raise InvalidAppImage(
+                        f"container {shown(container.name)} has neither command nor args: one of them must say what "
+                        "to run, or spec.image must name an image that does"
+                    )
 
     def _check_mounts(self, container: Container) -> None:
         for mount in container.config_volume_mounts:

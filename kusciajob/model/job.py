@@ -31,7 +31,7 @@ SCHEDULE_MODE_HEADER = "schedule_mode"
 _LABEL = r"[a-z0-9](?:[-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN = re.compile(rf"{_LABEL}(?:\.{_LABEL})*")
 # A Kubernetes quantity: a decimal number with a binary suffix, a decimal suffix or an exponent.
-_QUANTITY = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
+QUANTITY = re.compile(r"\+?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?[0-9]+)?")
 
 
 def check_name(field: str, value: str) -> None:
@@ -73,7 +73,7 @@ class Resources(Struct, frozen=True, gc=False, omit_defaults=True):
     def __post_init__(self) -> None:
         for field in ("cpu", "memory", "bandwidth"):
             value: str = getattr(self, field)
-            if value and not _QUANTITY.fullmatch(value):
+            if value and not QUANTITY.fullmatch(value):
                 raise InvalidJob(
                     f"resources.{field} {shown(value)} is not a Kubernetes quantity: "
                     'a number with an optional suffix, e.g. "500m", "2" or "4Gi"'

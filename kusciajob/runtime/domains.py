@@ -59,6 +59,8 @@ class DomainSettings(Struct, frozen=True):
     pod: Mapping[str, Any] = {}
 
 
+_Reader = Callable[[str, Any], Any]
+"""Takes the place and what stands there."""
 _FIELDS = tuple(name for name in DomainSettings.__struct_fields__ if name != "domain_id")
 
 
@@ -146,7 +148,8 @@ def _read_domain(domain: str, settings: Any) -> dict[str, Any]:
         if field not in _FIELDS:
             raise InvalidDomains(f"{shown(domain)}: unknown setting {shown(field)}; known: {', '.join(_FIELDS)}")
         if content is not None:
-            read[field] = _READERS.get(field, _read_text)(f"{shown(domain)}.{field}", content)
+            reader: _Reader = _READERS.get(field, _read_text)
+            read[field] = reader(f"{shown(domain)}.{field}", content)
     return read
 
 
@@ -207,7 +210,7 @@ def _read_pod(place: str, value: Any) -> dict[str, Any]:
     return value
 
 
-_READERS: Mapping[str, Callable[[str, Any], Any]] = {
+_READERS: Mapping[str, _Reader] = {
     "values": _read_values,
     "node_selector": _read_texts,
     "pull_secrets": _read_names,

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, PartySpec
 from kusciajob.model import cluster, template
-from kusciajob.model.appimage import Container
+from kusciajob.model.appimage import Container, DeployTemplate, Port
 from kusciajob.model.expansion import expand
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import first
@@ -19,7 +19,10 @@ _LISTED_REFERENCES = 10
 
 
 class Rendering(Struct, frozen=True):
-    """What the program gets. Files are keyed by their absolute path in the AppImage."""
+    """What the program gets. Files are keyed by their absolute path in the AppImage.
+
+    `words` is the whole command line; so many of its first words as the container has in `command` are that.
+    """
 
     words: tuple[str, ...]
     env: dict[str, str]
@@ -40,6 +43,7 @@ class Rendering(Struct, frozen=True):
 
 def render(
     party: PartySpec,
+    deploy: DeployTemplate,
     container: Container,
     *,
     facts: DomainFacts,
@@ -57,7 +61,7 @@ def render(
     certificates = certificate_files(container, facts)
     supplied = {
         **variables,
-        **_task_variables(party, container, replica),
+        **_task_variables(party, deploy, replica),
         **_certificate_variables(certificates, place),
     }
     declared: dict[str, str] = {}
@@ -114,14 +118,19 @@ def _certificate_variables(certificates: Mapping[str, bytes], place: Callable[[s
     return {variable: place(paths[name]) for variable, name in CERTIFICATE_VARIABLES.items() if name in paths}
 
 
-def endpoints_of_replica(container: Container, endpoints: Sequence[Endpoint], replica: int) -> Sequence[Endpoint]:
+def ports_of(deploy: DeployTemplate) -> list[Port]:
+    """The ports of one replica, container by container."""
+    return [port for container in deploy.containers for port in container.ports]
+
+
+def _endpoints_of_replica(deploy: DeployTemplate, endpoints: Sequence[Endpoint], replica: int) -> Sequence[Endpoint]:
     """The addresses of one replica. A party's addresses stand replica by replica, each in the order of the ports."""
-    ports = len(container.ports)
+    ports = len(ports_of(deploy))
     return endpoints[replica * ports : (replica + 1) * ports]
 
 
-def _task_variables(party: PartySpec, container: Container, replica: int) -> dict[str, str]:
-    endpoints = endpoints_of_replica(container, party.endpoints[party.key.party], replica)
+def _task_variables(party: PartySpec, deploy: DeployTemplate, replica: int) -> dict[str, str]:
+    endpoints = _endpoints_of_replica(deploy, party.endpoints[party.key.party], replica)
     variables = {
         "TASK_ID": party.task_id,
         "KUSCIA_DOMAIN_ID": party.party.domain_id,

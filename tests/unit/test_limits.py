@@ -8,9 +8,9 @@ import pytest
 from kusciajob.api.gate import LimitReached, Limits, Quota, host_of, open_gates
 from kusciajob.contracts import OutputStream, PartyKey
 from kusciajob.events.hub import Hub
+from kusciajob.files.holes import free_oldest
 from kusciajob.model.errors import JobExists, TooManyJobs
 from kusciajob.runtime.process.runtime import ProcessRuntime
-from kusciajob.runtime.process.shim.records import limit_output
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.security import delays
 from kusciajob.security.delays import FailureDelays
@@ -117,7 +117,7 @@ async def test_what_the_limit_of_output_leaves_is_read_without_the_hole(tmp_path
     file.parent.mkdir(parents=True)
     written = b"".join(b"line %07d\n" % number for number in range(100_000))
     file.write_bytes(written)
-    limit_output(str(file), 400_000)
+    free_oldest(str(file), 400_000)
     read, offset = b"", 0
     while (piece := await runtime.read_output(key, OutputStream.STDOUT, offset)).data:
         read, offset = read + piece.data, piece.offset + len(piece.data)

@@ -99,7 +99,7 @@ class Sighting(Struct, frozen=True):
 
     `text`: while WAITING why it does not run yet; when ENDED how it ended if the exit code does not say it, such as
     "killed: memory limit 512Mi"; when GONE what has become of it. `is_fault`: the engine or a machine ended it, not the
-    program. `exit_code` is 128 plus the signal's number if a signal killed it. `ended_at` is in seconds since the epoch.
+    program. `exit_code` is 128 plus the signal's number if a signal killed it. `ended_at`: seconds since the epoch.
     """
 
     ref: Ref

@@ -16,6 +16,7 @@ from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
+from kusciajob.runtime import output_files
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
 from kusciajob.runtime.rendering import certificate_files, render, trace_collector
 from kusciajob.telemetry.story import of_party
@@ -23,7 +24,6 @@ from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
 
-OUTPUT_FILES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TEMPORARY = "tmp"
 """A party's own directory for temporary files."""
 MAX_NAME_BYTES = 255  # of one path component, on Linux
@@ -55,6 +55,11 @@ def template_of(party: PartySpec) -> DeployTemplate:
         raise StartFailed(
             f'AppImage "{party.image.name}", deploy template "{deploy.name}" has {len(deploy.containers)} containers: '
             "the process runtime runs one"
+        )
+    if not deploy.containers[0].has_command_line:
+        raise StartFailed(
+            f'AppImage "{party.image.name}", deploy template "{deploy.name}" has neither command nor args: '
+            "the process runtime runs no images"
         )
     return deploy
 
@@ -120,7 +125,7 @@ def prepare(
         )
     try:
         # Once a program was started there, its files must not be written any more.
-        if not os.path.lexists(f"{directory}/{OUTPUT_FILES[OutputStream.STDOUT]}"):
+        if not os.path.lexists(f"{directory}/{output_files.NAMES[OutputStream.STDOUT]}"):
             for each in (root, temporary, domain_directory, cwd):
                 _make(each)
             for file, text in rendering.files.items():

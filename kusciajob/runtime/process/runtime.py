@@ -26,9 +26,10 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
+from kusciajob.runtime import output_files
+from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.machine import this_machine
-from kusciajob.runtime.process import layout, output_files
-from kusciajob.runtime.process.file_work import FileWork
+from kusciajob.runtime.process import layout
 from kusciajob.runtime.process.ports import PortPool
 from kusciajob.runtime.process.shim_client import PartyExit, ShimClient, ShimError
 from kusciajob.runtime.rendering import port_of
@@ -233,7 +234,7 @@ class ProcessRuntime:
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """See OutputSource."""
         return await asyncio.to_thread(
-            output_files.read, self._directory(key, replica) / layout.OUTPUT_FILES[stream], offset
+            output_files.read, self._directory(key, replica) / output_files.NAMES[stream], offset
         )
 
     async def replicas(self, key: PartyKey) -> int:
@@ -344,7 +345,7 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if ended.restarts:
         text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
     # What the program wrote belongs to its domain.
-    tail = output_files.tail(directory / layout.OUTPUT_FILES[OutputStream.STDERR])
+    tail = output_files.tail(directory / output_files.NAMES[OutputStream.STDERR])
     if container is not None and container.config_volume_mounts:
         text += layout.explain_paths(container, tail)
     return ExitResult(succeeded=False, message=text, detail=tail, exit_code=code, ended_at=ended.ended_at)
@@ -373,7 +374,7 @@ def _claim(directory: Path) -> bool:
     """Prevent a start that an earlier server may have requested. False if the party has been started already."""
     try:
         os.close(
-            os.open(directory / layout.OUTPUT_FILES[OutputStream.STDOUT], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            os.open(directory / output_files.NAMES[OutputStream.STDOUT], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         )
     except FileExistsError:
         return False

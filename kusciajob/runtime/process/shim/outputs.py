@@ -7,7 +7,8 @@ import stat
 import struct
 import time
 
-from kusciajob.runtime.process.shim.records import limit_output, log
+from kusciajob.files.holes import free_oldest
+from kusciajob.runtime.process.shim.records import log
 
 OUTPUT_NAMES = ("stdout.log", "stderr.log")
 CHECK_SECONDS = 0.02
@@ -40,7 +41,7 @@ class Output:
                     continue  # the program has put something else in its place
                 sizes.append(found.st_size)
                 if found.st_blocks * 512 > self._limit_bytes:
-                    limit_output(path, self._limit_bytes)
+                    free_oldest(path, self._limit_bytes)
         is_written, self._sizes = sizes != self._sizes, sizes
         return is_written
 

@@ -1,7 +1,6 @@
 """The files of a party and of the shim."""
 
 import contextlib
-import ctypes
 import json
 import os
 import time
@@ -11,12 +10,10 @@ from kusciajob.files.regular import open_own, open_regular
 from kusciajob.runtime.process.shim import PROTOCOL_VERSION
 
 MAX_LOG_BYTES = 1 << 20
-BLOCK_BYTES = 4096
 READ_BYTES = 64 << 10
 MAX_RECORD_BYTES = 64 << 10
 TOO_LARGE = 10**9
 """For a version: what says so was written by a program of a party."""
-FALLOC_KEEP_SIZE_PUNCH_HOLE = 0x01 | 0x02
 
 
 def log(text: str) -> None:
@@ -102,22 +99,3 @@ def describe_exit(
         "lost": lost,
         "restarts": restarts,
     }
-
-
-def limit_output(path: str, limit_bytes: int) -> None:
-    """Frees the oldest output once a file holds more than the limit; the newest half of the limit stays.
-
-    The freed part becomes a hole, so offsets stay valid: a reader starts at lseek(SEEK_DATA), or sees NULs before it.
-    Where the file system has no holes the file is emptied and goes on from its beginning.
-    """
-    fd = open_regular(path, os.O_WRONLY)
-    try:
-        found = os.fstat(fd)
-        if found.st_blocks * 512 <= limit_bytes + BLOCK_BYTES:
-            return
-        freed = (found.st_size - limit_bytes // 2) // BLOCK_BYTES * BLOCK_BYTES
-        hole = ctypes.c_int64(0), ctypes.c_int64(freed)
-        if freed > 0 and ctypes.CDLL(None).fallocate(fd, FALLOC_KEEP_SIZE_PUNCH_HOLE, *hole) != 0:
-            os.ftruncate(fd, 0)
-    finally:
-        os.close(fd)

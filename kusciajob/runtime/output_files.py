@@ -4,9 +4,10 @@ import errno
 import os
 from pathlib import Path
 
-from kusciajob.contracts import OutputPiece
+from kusciajob.contracts import OutputPiece, OutputStream
 from kusciajob.files.regular import open_regular
 
+NAMES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
 TAIL_LINES = 5
 TAIL_BYTES = 2048
 READ_BYTES = 64 * 1024
