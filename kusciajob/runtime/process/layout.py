@@ -100,6 +100,7 @@ def prepare(
     try:
         rendering = render(
             party,
+            deploy,
             container,
             facts=facts,
             surroundings={
