@@ -22,10 +22,18 @@ _METAVARS = {
     "path": "DIR[:DIR...]",
     "run_as": "USER|DOMAIN=USER",
     "allowed_hosts": "HOST,...",
+    "progress_address": "HOST:PORT",
+    "container_user": "UID[:GID]",
+    "kube_context": "NAME",
+    "kube_config": "FILE",
+    "namespace": "NAME",
     "allowed_origins": "ORIGIN,...",
 }
 _METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")
 _ORIGIN = re.compile(r"https?://([-a-z0-9._]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_ADDRESS = re.compile(r"([-a-zA-Z0-9._]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})")
+_NUMERIC_USER = re.compile(r"[0-9]{1,10}(:[0-9]{1,10})?")
+_NAMESPACE = re.compile(r"[a-z0-9{]([-a-z0-9{}]*[a-z0-9}])?")
 _ENDPOINT = re.compile(r"https?://([-a-zA-Z0-9._]+|\[[0-9a-fA-F:.]+\])(:[0-9]{1,5})?(/[!-~]*)?")
 
 
@@ -89,8 +97,46 @@ class Settings(Struct, frozen=True, kw_only=True):
         Meta(description="a party fails when a config template refers to something unknown; else that is left empty"),
     ] = False
     runtime: Annotated[
-        Literal["process", "simulated"], Meta(description="what runs the parties: real processes, or scripts")
+        Literal["process", "container", "kubernetes", "simulated"],
+        Meta(
+            description="what runs the parties: programs on this machine; containers of an engine (Docker or Podman, "
+            "needs the extra `containers`); pods of a cluster (needs the extra `kubernetes`); or scripts"
+        ),
     ] = "process"
+    progress_address: Annotated[
+        str,
+        Meta(
+            description="HOST:PORT under which programs in containers and pods reach this server to report progress; "
+            "it listens on that port of all addresses; empty = they cannot report"
+        ),
+    ] = ""
+    container_user: Annotated[
+        str,
+        Meta(
+            description="UID or UID:GID as which programs in containers and pods run; empty = as the image says, and "
+            "root only with allow_root"
+        ),
+    ] = ""
+    allow_root: Annotated[bool, Meta(description="programs in containers and pods may be root there")] = False
+    allow_privileged: Annotated[
+        bool, Meta(description="AppImages may ask for privileged containers, which nothing keeps from their machine")
+    ] = False
+    max_processes: Annotated[
+        int, Meta(ge=0, description="processes and threads of a program in a container; 0 = as the engine has it")
+    ] = 4096
+    kube_config: Annotated[
+        Path | None,
+        Meta(description="kubeconfig file; default: that of KUBECONFIG, ~/.kube/config, or of the pod that we are in"),
+    ] = None
+    kube_context: Annotated[str, Meta(description="context in it; empty = its current one")] = ""
+    namespace: Annotated[str, Meta(description="namespace of a domain's pods, with {domain} for the domain's id")] = (
+        "{domain}"
+    )
+    create_namespaces: Annotated[bool, Meta(description="make namespaces that are missing")] = False
+    node_lost_seconds: Annotated[
+        int,
+        Meta(ge=0, le=86400, description="how long a node may be unreachable before what runs there is given up"),
+    ] = 60
     path: Annotated[
         str, Meta(description="directories put before PATH for the parties' programs, separated by colons")
     ] = ""
@@ -220,6 +266,14 @@ class Settings(Struct, frozen=True, kw_only=True):
                 f"setting otlp_endpoint is {reprlib.repr(self.otlp_endpoint)}: it must be http:// or https://, a host, "
                 "a port and a path if need be, and neither user nor password, e.g. http://localhost:4318"
             )
+        for name, form, example in (
+            ("progress_address", _ADDRESS, "HOST:PORT, e.g. 10.0.0.5:8084"),
+            ("container_user", _NUMERIC_USER, "UID or UID:GID, e.g. 65532:65532"),
+            ("namespace", _NAMESPACE, "a DNS label in which {domain} may stand, e.g. kuscia-{domain}"),
+        ):
+            value = getattr(self, name)
+            if value and not form.fullmatch(value):
+                raise ValueError(f"setting {name} is {reprlib.repr(value)}: it must be {example}")
         try:
             users.parse(self.run_as)
         except users.UserError as error:

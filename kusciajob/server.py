@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Self
 
-import msgspec
-
 from kusciajob import users
 from kusciajob.api.calls import build_calls
 from kusciajob.api.gate import Limits, open_gates
@@ -19,20 +17,17 @@ from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.config import Settings
-from kusciajob.contracts import DomainFacts, ImageSource, JobStore, PartyKey, PartySpec, Runtime
+from kusciajob.contracts import Clock, ImageSource, JobStore, PartyKey, PartySpec, Runtime
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
 from kusciajob.operations.server_metrics import ServerMetrics
-from kusciajob.runtime.domains import DomainsFile
 from kusciajob.runtime.process.layout import PASSAGE
-from kusciajob.runtime.process.runtime import ProcessRuntime
-from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
+from kusciajob.runtimes import AnyRuntime, Links, build_runtime, ports_of
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.browser import BrowserRules
-from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
@@ -106,7 +101,7 @@ class Server:
         metrics = Metrics()
         store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images = self._build_runtime(clock, guard)
+        runtime, images = self._build_runtime(clock, guard, store)
         self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
@@ -127,6 +122,7 @@ class Server:
             secrets=open_progress_secrets(settings.data_dir / PROGRESS_KEY),
             port_file=settings.data_dir / "progress.port",
             connections=progress_connections,
+            address=settings.progress_address,
         )
         stack.push_async_callback(self._progress.stop)
         await self._progress.start()
@@ -219,39 +215,19 @@ class Server:
         """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    def _build_runtime(
-        self, clock: SystemClock, guard: Guard | None
-    ) -> tuple[ProcessRuntime | SimulatedRuntime, ImageSource]:
-        settings = self.settings
-        if settings.runtime == "simulated":
-            return SimulatedRuntime(
-                clock=clock, on_progress=self._report_progress, on_waiting=self._report_waiting
-            ), AnyImage()
-        domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
-        credentials = DomainCredentials(settings.certificates, guard)
-
-        def facts_of(domain: str) -> DomainFacts:
-            return msgspec.structs.replace(credentials.of(domain), values=domains.values(domain))
-
-        runtime = ProcessRuntime(
-            directory=settings.data_dir,
-            domains=settings.domains,
-            path=settings.path,
-            ports=_ports(settings),
-            stop_grace_seconds=settings.stop_grace_seconds,
+    def _build_runtime(self, clock: Clock, guard: Guard | None, store: JobStore) -> tuple[AnyRuntime, ImageSource]:
+        links = Links(
+            clock=clock,
             progress_url=self._progress_url,
-            output_limit_bytes=settings.output_limit_mib * MIB or None,
-            users=settings.users,
-            facts_of=facts_of,
-            strict_templates=settings.strict_templates,
-            max_restarts=settings.max_restarts,
-            restart_pause_seconds=settings.restart_pause_seconds,
-            otlp_endpoint=settings.otlp_endpoint,
+            on_progress=self._report_progress,
+            on_waiting=self._report_waiting,
         )
-        return runtime, AppImageCatalog(settings.app_images, is_required=settings.app_image_dir is not None)
+        return build_runtime(self.settings, guard, store, links)
 
     def _progress_url(self, party: PartySpec) -> str:
-        return self._progress.url(party)
+        """Where a program reports; "" where it cannot reach this server."""
+        is_reached = self.settings.runtime == "process" or self.settings.progress_address
+        return self._progress.url(party) if is_reached else ""
 
     def _report_progress(self, key: PartyKey, progress: float) -> None:
         self._scheduler.report_progress(key, progress)
@@ -283,15 +259,11 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     return tracing
 
 
-def _ports(settings: Settings) -> range:
-    return range(settings.first_port, settings.last_port + 1)
-
-
 def _slot_limits(settings: Settings) -> SlotLimits:
     return SlotLimits(
         parties=settings.max_running_parties,
         parties_per_domain=settings.max_running_parties_per_domain,
-        ports=_ports(settings),
+        ports=ports_of(settings),
     )
 
 

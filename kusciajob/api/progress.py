@@ -1,4 +1,4 @@
-"""Receives progress reports of programs, on a listener of its own, on loopback, without TLS.
+"""Receives progress reports of programs, on a listener of its own, without TLS; on loopback unless told otherwise.
 
 A party's URL holds a secret of its present run. Without the right secret the answer shows nothing, not even whether the
 task exists.
@@ -19,12 +19,13 @@ from kusciajob.api.http.connections import ConnectionLimits, HttpListener
 from kusciajob.api.http.messages import Refused, check_browser, read_body, refusal
 from kusciajob.api.port_file import read_port, write_port
 from kusciajob.contracts import PartyKey, PartySpec
-from kusciajob.security.browser import LOOPBACK_ONLY
+from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.progress import ProgressSecrets
 
 logger = logging.getLogger(__name__)
 
 HOST = "127.0.0.1"
+ANY_HOST = "0.0.0.0"  # noqa: S104 - on request, for programs on other machines; each run has a secret
 PATH = "/report/progress"
 MAX_BODY_BYTES = 4096
 WRONG_TOKEN = "the token is not that of a party's present run: report to the URL in its TASK_PROGRESS_URL, as it is"  # noqa: S105
@@ -49,7 +50,13 @@ class ProgressListener:
         secrets: ProgressSecrets,
         port_file: Path,
         connections: ConnectionLimits | None = None,
+        address: str = "",
     ) -> None:
+        """`address`: HOST:PORT under which programs elsewhere reach it; it listens on that port of all addresses."""
+        self._address = address
+        self._rules = (
+            BrowserRules(hosts=(address.rpartition(":")[0].strip("[]").lower(),)) if address else LOOPBACK_ONLY
+        )
         self._report = report
         self._secrets = secrets
         self._port = 0
@@ -58,7 +65,10 @@ class ProgressListener:
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
 
     async def start(self) -> None:
-        """Listen, on the same port as last time if it is free."""
+        """Listen, on the same port as last time if it is free. Raises AddressInUse if a port was asked for."""
+        if self._address:
+            self._port = await self._listener.start(ANY_HOST, int(self._address.rpartition(":")[2]))
+            return
         last = read_port(self._port_file)
         try:
             self._port = await self._listener.start(HOST, last)
@@ -73,7 +83,7 @@ class ProgressListener:
     def url(self, party: PartySpec) -> str:
         """The URL for reports of one run of a party."""
         query = urlencode({"task_id": party.task_id, "token": self._secrets.token(party.key, party.task_id)})
-        return f"http://{HOST}:{self._port}{PATH}?{query}"
+        return f"http://{self._address or f'{HOST}:{self._port}'}{PATH}?{query}"
 
     async def stop(self) -> None:
         """Stop listening."""
@@ -81,7 +91,7 @@ class ProgressListener:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         try:
-            check_browser(request, LOOPBACK_ONLY, is_change=True)
+            check_browser(request, self._rules, is_change=True)
         except Refused as refused:
             return refusal(refused)
         if request.path != PATH or request.method != "POST":

@@ -19,6 +19,8 @@ _PROTOCOLS = {
 }
 _RUNTIMES = {
     "process": "tasks run as programs on this machine",
+    "container": "tasks run in containers of this machine's engine",
+    "kubernetes": "tasks run as pods of a cluster",
     "simulated": "no programs, tasks end as their task_input_config scripts it",
 }
 _FIRST_JOB = {

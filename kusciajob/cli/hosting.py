@@ -13,6 +13,7 @@ from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
 from kusciajob.model.errors import JobError
 from kusciajob.operations.datadir import DataDirectoryError
+from kusciajob.runtimes import RuntimeUnavailable
 from kusciajob.security.errors import SecurityError
 from kusciajob.server import Server, TracingUnavailable
 from kusciajob.users import UserError
@@ -30,7 +31,15 @@ async def started(settings: Settings) -> AsyncIterator[Server]:
     async with AsyncExitStack() as stack:
         try:
             server = await stack.enter_async_context(Server(settings))
-        except (TracingUnavailable, SecurityError, DataDirectoryError, UserError, AddressInUse, JobError) as error:
+        except (
+            TracingUnavailable,
+            RuntimeUnavailable,
+            SecurityError,
+            DataDirectoryError,
+            UserError,
+            AddressInUse,
+            JobError,
+        ) as error:
             raise CommandError(str(error)) from None
         except OSError as error:
             raise CommandError(f"the server cannot start: {error}") from None

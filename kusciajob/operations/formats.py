@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.operations.datadir import DataDirectoryError
+from kusciajob.runtime.hosted import kept
 from kusciajob.runtime.process.shim import PROTOCOL_VERSION
 from kusciajob.runtime.process.shim.records import read_bytes
 from kusciajob.runtime.process.shim_probe import ask_shim
@@ -92,6 +93,13 @@ FORMATS = (
         "field `version`, that of the shim's protocol",
         "read",
         "left as it is; the party counts as lost, and its text says why",
+    ),
+    Format(
+        "runs/*/*/*/hosted.json, ended.json, position.json",
+        kept.VERSION,
+        "field `version`",
+        "read",
+        "the run counts as lost, and its text says why",
     ),
 )
 

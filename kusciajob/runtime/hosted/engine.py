@@ -146,7 +146,7 @@ class Engine(Protocol):
         """
 
     async def release(self, ref: Ref) -> None:
-        """Let it run. Nothing happens if it was released before, or is gone."""
+        """Let it run; nothing happens if it was released before. Raises StartFailed if it is gone."""
 
     async def end(self, ref: Ref, grace_seconds: float) -> None:
         """Ask it to end, and end it by force after that long. Return when nothing of it runs; gone is success.

@@ -5,7 +5,6 @@ import contextlib
 import logging
 import os
 import shutil
-import signal
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -26,7 +25,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
-from kusciajob.runtime import output_files
+from kusciajob.runtime import exit_texts, output_files
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout
@@ -36,9 +35,6 @@ from kusciajob.runtime.rendering import port_of
 from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
-
-SIGNALLED = 128
-"""What a signal's number is added to for an exit code."""
 
 
 class ProcessRuntime:
@@ -335,15 +331,11 @@ def _judge(ended: PartyExit, directory: Path, container: Container | None) -> Ex
     if ended.lost:
         text = ended.cause or "lost: its process was found dead or without supervision after the shim had died"
         return ExitResult(succeeded=False, message=text, is_fault=True)
-    code = ended.code if ended.signal is None else SIGNALLED + ended.signal
+    code = ended.code if ended.signal is None else exit_texts.SIGNALLED + ended.signal
     if code == 0:
         return ExitResult(succeeded=True, exit_code=0, ended_at=ended.ended_at)
-    if ended.signal is not None:
-        text = f"killed by signal {ended.signal} ({_signal_name(ended.signal)})"
-    else:
-        text = f"exit code {ended.code}"
-    if ended.restarts:
-        text += f", after {ended.restarts} restarts" if ended.restarts > 1 else ", after a restart"
+    text = f"exit code {ended.code}" if ended.signal is None else exit_texts.of_signal(ended.signal)
+    text += exit_texts.after_restarts(ended.restarts)
     # What the program wrote belongs to its domain.
     tail = output_files.tail(directory / output_files.NAMES[OutputStream.STDERR])
     if container is not None and container.config_volume_mounts:
@@ -357,13 +349,6 @@ def _empty(directory: Path) -> None:
         if next(entries, None) is None:
             return
     shutil.rmtree(directory, ignore_errors=True)
-
-
-def _signal_name(number: int) -> str:
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return "real-time signal"
 
 
 def _numbers(runs: Path) -> set[int]:

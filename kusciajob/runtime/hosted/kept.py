@@ -1,0 +1,214 @@
+"""What the server keeps of each run below `<data directory>/runs`, until its job is deleted: note, output, end.
+
+The note says that the run may have begun; it is written before the engine is told to begin. From then on nothing
+creates the run again: what the engine does not have any more is lost.
+"""
+
+import contextlib
+import os
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from kusciajob.contracts import ExitResult, Node, OutputPiece, OutputStream, PartyKey
+from kusciajob.files import private
+from kusciajob.files.holes import free_oldest
+from kusciajob.files.regular import read_regular
+from kusciajob.runtime import output_files
+from kusciajob.runtime.hosted.engine import LogPiece
+
+VERSION = 1
+NOTE = "hosted.json"
+END = "ended.json"
+POSITION = "position.json"
+MAX_BYTES = 64 * 1024
+T = TypeVar("T", bound=Struct)
+_RUN = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")
+_ATTEMPT = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
+
+
+class Note(Struct, frozen=True):
+    """What was released, and where: the engine's id of the workload, and the domain that it belongs to."""
+
+    uid: str
+    domain_id: str
+    version: int = VERSION
+
+
+class End(Struct, frozen=True):
+    """How a run ended, and on which machine."""
+
+    result: ExitResult
+    node: Node | None = None
+    version: int = VERSION
+
+
+class Position(Struct, frozen=True):
+    """How far one stream is kept: bytes, the time of the last piece, and how many pieces have that time."""
+
+    size: int = 0
+    time: str = ""
+    pieces: int = 0
+
+
+class _Positions(Struct, frozen=True):
+    streams: dict[OutputStream, Position] = {}
+    version: int = VERSION
+
+
+class KeptRun:
+    """The directory of one run. All its methods block."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def make(self) -> None:
+        """Make the directory. Raises OSError."""
+        self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    @property
+    def exists(self) -> bool:
+        """Whether a workload may have been created for it."""
+        return self.directory.is_dir()
+
+    def note(self, note: Note) -> None:
+        """Note durably that it may have begun. Raises OSError."""
+        _write(self.directory / NOTE, note)
+        with _opened(self.directory) as descriptor:
+            os.fsync(descriptor)
+
+    def noted(self) -> Note | None:
+        """The note; None if it has certainly not begun."""
+        return _read(self.directory / NOTE, Note)
+
+    def end(self, end: End) -> None:
+        """Note how it ended. Raises OSError."""
+        _write(self.directory / END, end)
+
+    def ended(self) -> End | None:
+        """How it ended; None if that is not known yet."""
+        return _read(self.directory / END, End)
+
+    def tail(self) -> str:
+        """The last lines of stderr; of stdout where nothing came from stderr."""
+        return next(
+            filter(None, (output_files.tail(self._output(stream)) for stream in reversed(OutputStream))),
+            "",
+        )
+
+    def read(self, stream: OutputStream, offset: int) -> OutputPiece:
+        """See OutputSource."""
+        return output_files.read(self._output(stream), offset)
+
+    def resume(self) -> dict[OutputStream, Position]:
+        """How far the output is kept. What was written and not noted is cut off: it will come again. Raises OSError."""
+        positions = (_read(self.directory / POSITION, _Positions) or _Positions()).streams
+        for stream in OutputStream:
+            with contextlib.suppress(FileNotFoundError):
+                os.truncate(self._output(stream), positions.get(stream, Position()).size)
+        return positions
+
+    def append(
+        self,
+        pieces: Sequence[LogPiece],
+        positions: dict[OutputStream, Position],
+        *,
+        limit_bytes: int | None,
+    ) -> dict[OutputStream, Position]:
+        """Keep more output, and return how far it is kept then. Raises OSError."""
+        positions = dict(positions)
+        for stream in OutputStream:
+            own = [piece for piece in pieces if piece.stream is stream]
+            if not own:
+                continue
+            file = self._output(stream)
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "ab") as output:
+                output.writelines(piece.data for piece in own)
+            if limit_bytes is not None:
+                free_oldest(str(file), limit_bytes)
+            known = positions.get(stream, Position())
+            last = own[-1].time
+            alike = sum(piece.time == last for piece in own) + (known.pieces if known.time == last else 0)
+            positions[stream] = Position(file.stat().st_size, last, alike)
+        _write(self.directory / POSITION, _Positions(positions), is_durable=False)
+        return positions
+
+    def _output(self, stream: OutputStream) -> Path:
+        return self.directory / output_files.NAMES[stream]
+
+
+class KeptRuns:
+    """All runs of a server. Its methods block."""
+
+    def __init__(self, directory: Path) -> None:
+        """`directory` is made when it is first needed."""
+        self._directory = directory
+
+    def of(self, key: PartyKey, replica: int = 0) -> KeptRun:
+        """The run of one replica of a party; its directory need not exist."""
+        return KeptRun(self._directory / f"{key}{f'.{replica}' if replica else ''}")
+
+    def replicas(self, key: PartyKey) -> list[int]:
+        """The replicas of a party that have directories, in their order."""
+        return sorted(replica for known, replica, _ in self.of_job(key.job) if known == key)
+
+    def of_job(self, job: int) -> Iterator[tuple[PartyKey, int, KeptRun]]:
+        """All runs of a job, each with its party and replica."""
+        for attempt in _entries(self._directory / str(job)):
+            if not (place := _ATTEMPT.fullmatch(attempt.name)):
+                continue
+            for run in _entries(attempt):
+                if found := _RUN.fullmatch(run.name):
+                    key = PartyKey(job, int(place[1]), int(place[2]), int(found[1]))
+                    yield key, int(found[2] or 0), KeptRun(run)
+
+    def has_begun(self, key: PartyKey) -> bool:
+        """Whether any party of its task's attempt may have begun."""
+        attempt = (key.job, key.task, key.attempt)
+        return any(
+            (known.job, known.task, known.attempt) == attempt and run.noted() is not None
+            for known, _, run in self.of_job(key.job)
+        )
+
+    def jobs(self) -> set[int]:
+        """The numbers of the jobs that have directories."""
+        return {int(entry.name) for entry in _entries(self._directory) if entry.name.isdecimal()}
+
+    def remove(self, job: int) -> None:
+        """Remove all of a job. Raises OSError."""
+        with contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(self._directory / str(job))
+
+
+def _entries(directory: Path) -> list[Path]:
+    try:
+        return list(directory.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+@contextlib.contextmanager
+def _opened(directory: Path) -> Iterator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _write(file: Path, content: Struct, *, is_durable: bool = True) -> None:
+    private.write(file, msgspec.json.encode(content), is_durable=is_durable)
+
+
+def _read(file: Path, kind: type[T]) -> T | None:
+    """The content; None if there is no such file, or if it was not written whole."""
+    try:
+        return msgspec.json.decode(read_regular(file, MAX_BYTES), type=kind)
+    except (OSError, msgspec.MsgspecError):
+        return None

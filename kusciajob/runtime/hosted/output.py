@@ -1,0 +1,140 @@
+"""Keeps the output of a workload while it runs, each piece once, whatever becomes of connections and servers."""
+
+import asyncio
+import logging
+import re
+from calendar import timegm
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from time import strptime
+
+from kusciajob.contracts import OutputStream
+from kusciajob.runtime.file_work import FileWork
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, Ref
+from kusciajob.runtime.hosted.kept import KeptRun, Position
+
+logger = logging.getLogger(__name__)
+
+MAX_PENDING_BYTES = 1 << 20
+"""So much may wait to be written; then nothing more is read."""
+DRAIN_SECONDS = 30.0
+"""How long the end of a workload waits for the rest of its output."""
+GONE_DRAIN_SECONDS = 2.0
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
+
+
+def nanoseconds(time: str) -> int:
+    """An RFC 3339 time as nanoseconds since the epoch; 0 for what is none."""
+    if not (found := _TIME.fullmatch(time)):
+        return 0
+    seconds = timegm(strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
+    if found[3] != "Z":
+        hours, minutes = map(int, found[3][1:].split(":"))
+        seconds -= (hours * 60 + minutes) * (60 if found[3][0] == "+" else -60)
+    return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
+
+
+class OutputCollector:
+    """Collects the output of one workload into the directory of its run, from where it was left, until it ends."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        ref: Ref,
+        kept: KeptRun,
+        *,
+        pause: Callable[[], Awaitable[None]],
+        file_work: FileWork,
+        limit_bytes: int | None,
+    ) -> None:
+        self._engine = engine
+        self._ref = ref
+        self._kept = kept
+        self._pause = pause
+        self._file_work = file_work
+        self._limit_bytes = limit_bytes
+        self._positions: dict[OutputStream, Position] = {}
+        self._has_complained = False
+
+    async def run(self) -> None:
+        """Return once all output is kept."""
+        try:
+            self._positions = await self._file_work.do(self._kept.resume)
+        except OSError as error:
+            self._complain(error)
+        while True:
+            try:
+                await self._collect()
+            except EngineUnavailable:
+                await self._pause()
+            else:
+                return
+
+    async def _collect(self) -> None:
+        """Write what comes; while that is being written, more is read."""
+        pending: list[LogPiece] = []
+        has_more, has_room = asyncio.Event(), asyncio.Event()
+        reading = asyncio.create_task(self._read(pending, has_more, has_room), name=f"log of {self._ref.name}")
+        reading.add_done_callback(lambda _: has_more.set())
+        try:
+            while not (reading.done() and not pending):
+                await has_more.wait()
+                has_more.clear()
+                pieces = pending[:]
+                pending.clear()
+                has_room.set()
+                if pieces:
+                    await self._write(pieces)
+            await reading
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+
+    async def _read(self, pending: list[LogPiece], has_more: asyncio.Event, has_room: asyncio.Event) -> None:
+        since = {stream: position.time for stream, position in self._positions.items()}
+        size = 0
+        async for piece in self._new(self._engine.logs(self._ref, since)):
+            size = size + len(piece.data) if pending else len(piece.data)
+            pending.append(piece)
+            has_more.set()
+            while pending and size > MAX_PENDING_BYTES:
+                has_room.clear()
+                await has_room.wait()
+
+    async def _new(self, pieces: AsyncIterator[LogPiece]) -> AsyncIterator[LogPiece]:
+        """Leave out what is kept already."""
+        known = {stream: (nanoseconds(position.time), position.pieces) for stream, position in self._positions.items()}
+        async for piece in pieces:
+            time, alike = known.get(piece.stream, (0, 0))
+            at = nanoseconds(piece.time)
+            if at > time or not time:
+                known.pop(piece.stream, None)
+                yield piece
+            elif at == time and alike > 0:
+                known[piece.stream] = time, alike - 1
+            elif at == time:
+                yield piece
+
+    async def _write(self, pieces: list[LogPiece]) -> None:
+        append = partial(self._kept.append, pieces, self._positions, limit_bytes=self._limit_bytes)
+        try:
+            self._positions = await self._file_work.do(append)
+        except OSError as error:
+            self._complain(error)
+
+    def _complain(self, error: OSError) -> None:
+        """Output that cannot be kept is dropped; the program goes on."""
+        if not self._has_complained and self._kept.exists:
+            logger.error("output of %s cannot be kept: %s", self._ref.name, error.strerror)
+        self._has_complained = True
+
+
+async def drained(collecting: "asyncio.Task[None]", *, is_gone: bool) -> None:
+    """Wait until all output is kept, but not for ever: an engine may fail just then."""
+    await asyncio.wait({collecting}, timeout=GONE_DRAIN_SECONDS if is_gone else DRAIN_SECONDS)
+    if not collecting.done():
+        logger.warning("%s: the rest of it did not come in time", collecting.get_name())
+        collecting.cancel()
+    for error in await asyncio.gather(collecting, return_exceptions=True):
+        if isinstance(error, Exception):
+            logger.error("%s failed: %s", collecting.get_name(), error, exc_info=error)

@@ -1,0 +1,129 @@
+"""Builds the runtime that the settings ask for, and the source of what it runs."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
+
+from msgspec.structs import replace
+
+from kusciajob.config import Settings
+from kusciajob.contracts import (
+    Clock,
+    DomainFacts,
+    ImageSource,
+    JobStore,
+    OutputSource,
+    PartySpec,
+    ProgressReport,
+    Runtime,
+    WaitReport,
+)
+from kusciajob.images.catalog import AppImageCatalog
+from kusciajob.runtime.domains import DomainsFile
+from kusciajob.runtime.hosted.engine import Engine
+from kusciajob.runtime.hosted.runtime import HostedRuntime
+from kusciajob.runtime.hosted.workloads import Policy
+from kusciajob.runtime.process.runtime import ProcessRuntime
+from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
+from kusciajob.security.credentials import DomainCredentials
+from kusciajob.security.guard import Guard
+
+MIB = 1 << 20
+
+
+class RuntimeUnavailable(Exception):
+    """The runtime that the settings ask for cannot be used here; the text says what to do."""
+
+
+class AnyRuntime(Runtime, OutputSource, Protocol):
+    """Runs parties and keeps their output."""
+
+
+class Links(NamedTuple):
+    """What a runtime tells the server, and asks it."""
+
+    clock: Clock
+    progress_url: Callable[[PartySpec], str]
+    on_progress: ProgressReport
+    on_waiting: WaitReport
+
+
+def ports_of(settings: Settings) -> range:
+    """The ports that parties get which share this machine's addresses."""
+    return range(settings.first_port, settings.last_port + 1)
+
+
+def build_runtime(
+    settings: Settings, guard: Guard | None, store: JobStore, links: Links
+) -> tuple[AnyRuntime, ImageSource]:
+    """Raises RuntimeUnavailable, NoAppImageDirectory, InvalidDomains."""
+    if settings.runtime == "simulated":
+        simulated = SimulatedRuntime(clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting)
+        return simulated, AnyImage()
+    domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
+    credentials = DomainCredentials(settings.certificates, guard)
+
+    def facts_of(domain: str) -> DomainFacts:
+        return replace(credentials.of(domain), values=domains.values(domain))
+
+    runs_images = settings.runtime != "process"
+    images = AppImageCatalog(
+        settings.app_images, is_required=settings.app_image_dir is not None, runs_images=runs_images
+    )
+    output_limit_bytes = settings.output_limit_mib * MIB or None
+    if runs_images:
+        return HostedRuntime(
+            _engine(settings),
+            store_id=store.id,
+            directory=settings.data_dir,
+            clock=links.clock,
+            facts_of=facts_of,
+            settings_of=domains.settings,
+            progress_url=links.progress_url,
+            on_waiting=links.on_waiting,
+            stop_grace_seconds=settings.stop_grace_seconds,
+            output_limit_bytes=output_limit_bytes,
+            policy=Policy(
+                allow_privileged=settings.allow_privileged,
+                strict_templates=settings.strict_templates,
+                max_restarts=settings.max_restarts,
+                restart_pause_seconds=settings.restart_pause_seconds,
+                otlp_endpoint=settings.otlp_endpoint,
+            ),
+        ), images
+    return ProcessRuntime(
+        directory=settings.data_dir,
+        domains=settings.domains,
+        path=settings.path,
+        ports=ports_of(settings),
+        stop_grace_seconds=settings.stop_grace_seconds,
+        progress_url=links.progress_url,
+        output_limit_bytes=output_limit_bytes,
+        users=settings.users,
+        facts_of=facts_of,
+        strict_templates=settings.strict_templates,
+        max_restarts=settings.max_restarts,
+        restart_pause_seconds=settings.restart_pause_seconds,
+        otlp_endpoint=settings.otlp_endpoint,
+    ), images
+
+
+_ENGINES = {
+    "container": ("kusciajob.runtime.container.engine", "containers"),
+    "kubernetes": ("kusciajob.runtime.kubernetes.engine", "kubernetes"),
+}
+"""By the setting: the module with `open_engine(settings) -> Engine`, and the extra that it needs."""
+
+
+def _engine(settings: Settings) -> Engine:
+    """The engine. Its libraries are imported only where it is used."""
+    name, extra = _ENGINES[settings.runtime]
+    try:
+        module: Any = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise RuntimeUnavailable(
+            f"setting runtime is {settings.runtime!r}, but what it needs is not installed ({error}): "
+            f"pip install 'kusciajob[{extra}]'"
+        ) from None
+    engine: Engine = module.open_engine(settings)
+    return engine
