@@ -30,9 +30,9 @@ async def test_a_server_killed_at_any_step_of_a_start_leads_to_one_run(lab: Host
 
 
 async def test_a_signal_is_told_by_its_name(lab: HostedLab) -> None:
-    """The first program of a container cannot be killed from inside: its shell tells the signal. `$$$$` is a plain `$$`."""
+    """The first program of a container cannot be killed from inside: its shell tells the signal."""
     runtime = await lab.open()
-    (result,) = await run(runtime, task_of(lab, ["sh -c 'kill -9 $$$$'; exit $?"]))
+    (result,) = await run(runtime, task_of(lab, ["sh -c 'kill -9 $$$$'; exit $?"]))  # of $$$$ two are left
     assert (result.succeeded, result.exit_code) == (False, 137), result
     assert result.message == "killed by signal 9 (SIGKILL)"
 

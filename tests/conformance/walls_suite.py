@@ -8,13 +8,11 @@ from tests.conformance.runtime_suite import FOR_EVER, output, run, said, started
 from tests.support.runtime_lab import CONFIG, HostedLab, placed, task_of
 
 MAIN = Port("main", protocol="TCP", scope="Cluster")
-FIND_ALICE = (
-    'alice=$(echo "$TASK_CLUSTER_DEFINE" | sed \'s/.*"name":"alice"[^]]*"endpoints":\\["\\([^"]*\\)".*/\\1/\'); '
-    "host=${alice%:*}; port=${alice##*:}; "
-)
-CALL_ALICE = (
-    FIND_ALICE + 'until answer=$(nc -w 2 $host $port </dev/null) && [ -n "$answer" ]; do sleep 0.2; done; echo $answer'
-)
+CALL_ALICE = r"""
+alice=$(echo "$TASK_CLUSTER_DEFINE" | sed 's/.*"name":"alice"[^]]*"endpoints":\["\([^"]*\)".*/\1/')
+until answer=$(nc -w 2 ${alice%:*} ${alice##*:} </dev/null) && [ -n "$answer" ]; do sleep 0.2; done
+echo $answer
+"""
 ANSWER = "while :; do echo hello-from-alice | nc -l -p $KUSCIA_PORT_MAIN_NUMBER; done"
 
 
