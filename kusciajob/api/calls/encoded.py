@@ -13,7 +13,7 @@ MAX_BATCH_BYTES = 64 << 20
 
 
 class EncodedResponse:
-    """A successful response as bytes. `on_json` is called once its JSON is made, because that is expensive."""
+    """A successful response as bytes. `on_json` is called once its JSON is made, which makes it heavier."""
 
     __slots__ = ("_data", "_json", "_kind", "_on_json")
     status = common_pb2.Status(message=SUCCESS)

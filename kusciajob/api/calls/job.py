@@ -201,9 +201,12 @@ class JobCalls:
                 data = await asyncio.to_thread(_describe, job)
         else:
             data = _describe(job)
-        return EncodedResponse(pb.QueryJobResponse, data, partial(self._keep, key))
+        response = EncodedResponse(pb.QueryJobResponse, data, partial(self._keep, key))
+        self._keep(key, response)
+        return response
 
     def _keep(self, key: _Key, response: EncodedResponse) -> None:
+        """Keep it with its present weight."""
         with suppress(ValueError):  # too large by itself
             self._responses[key] = response
 
