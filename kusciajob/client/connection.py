@@ -9,7 +9,6 @@ import grpc
 import grpc.aio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import (
     health_pb2,
     health_pb2_grpc,
@@ -17,6 +16,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import (
     log_pb2,
     log_pb2_grpc,
 )
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 from kusciajob.security.tokens import MASTER_FILE, read_token
 

@@ -29,5 +29,5 @@ async def test_the_masters_bearer_token_reads_the_metrics(tmp_path: Path, protoc
         assert await scrape(place, Authorization=f"bearer {alice}") == 403
         assert await scrape(place, Authorization=f"Basic {master}") == 401
         assert await scrape(place, Authorization="Bearer wrong") == 401
-        assert await scrape(place, Authorization=f"Bearer {master}", Token="wrong") == 401
+        assert await scrape(place, Authorization=f"Bearer {master}", Token="wrong") == 401  # noqa: S106
         assert await scrape(place) == 401
