@@ -1,7 +1,7 @@
 """Makes a container image, an archive in the OCI form, of local files: without a registry and without a builder.
 
-    python3 mkimage.py NAME ARCHIVE [--file SOURCE[:/path]]… [--tree DIRECTORY[:/path]]… [--link TARGET:/path]…
-                       [--entry WORD]… [--env NAME=VALUE]… [--user UID]
+python3 mkimage.py NAME ARCHIVE [--file SOURCE[:/path]]… [--tree DIRECTORY[:/path]]… [--link TARGET:/path]…
+                   [--entry WORD]… [--env NAME=VALUE]… [--user UID]
 """
 
 import argparse
