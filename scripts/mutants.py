@@ -40,7 +40,7 @@ SCHEDULER = [
     f"tests/unit/test_{name}.py"
     for name in (
         *("room", "slots", "fair_room", "restart", "departures", "reports_together", "told_once", "told_waits"),
-        *("scheduler", "random_jobs", "random_room"),
+        *("resumed_jobs", "left_parties", "scheduler", "random_jobs", "random_room"),
     )
 ]
 TESTS: dict[str, list[str]] = {

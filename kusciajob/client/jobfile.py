@@ -5,17 +5,22 @@ job makes sense is for the server to say; here only form counts: known fields of
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from msgspec import Struct
 
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi.job_pb2 import CreateJobRequest, JobResource
 from kusciajob.files.yaml import InvalidYaml, parse_documents, parse_json_documents, read_text
 from kusciajob.model.errors import JobError
 from kusciajob.model.job import SCHEDULE_MODE_HEADER, ScheduleMode
 from kusciajob.model.text import first, shown
+from kusciajob.wire.json import JsonError
+from kusciajob.wire.json_reader import described, field_reader
+from kusciajob.wire.json_writer import map_entry
 
 # What the server receives at most; YAML has a lower limit of its own.
 MAX_JOB_FILE_BYTES = 256 * 1024 * 1024
@@ -24,6 +29,8 @@ _API_GROUP = "kuscia.secretflow/"
 _CUSTOM_FIELD_LABEL = "kuscia.job.custom-fields/"
 _BANDWIDTH_RESOURCE = "kuscia.io/bandwidth"
 _MAX_NAMED = 20
+_Form = FieldDescriptor | Callable[[Any, str, list[str]], Any] | None
+"""How a field is read: as the API's JSON, by a function of its own, or, for None, not at all: it has no effect."""
 _REFERENCE = re.compile(r"\{\{[^{}\n]{1,100}\}\}")
 
 
@@ -62,12 +69,12 @@ def parse_job(text: str, *, source: str) -> JobFile:
     try:
         document = _parse_document(text)
         if not isinstance(document, dict):
-            raise _Unfit("", "it holds no job: a CreateJobRequest or a KusciaJob is expected")
+            raise JsonError("it holds no job: a CreateJobRequest or a KusciaJob is expected")
         ignored: list[str] = []
         is_custom_resource = "kind" in document or "apiVersion" in document
         read = _read_custom_resource if is_custom_resource else _read_request
         request = read(document, ignored)
-    except (_Unfit, InvalidYaml) as error:
+    except (JsonError, InvalidYaml) as error:
         raise JobFileError(f"{source}: {error}{_unfilled(text)}") from None
     return JobFile(request, tuple(ignored))
 
@@ -81,16 +88,9 @@ def _unfilled(text: str) -> str:
 
 
 def _read_request(document: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
-    request: dict[str, Any] = _read(document, _REQUEST, "", ignored)
+    request = _read_message(document, _REQUEST, "", ignored)
     _refuse_references(request, "")
     return request
-
-
-class _Unfit(Exception):
-    """A value that does not fit its place."""
-
-    def __init__(self, place: str, problem: str) -> None:
-        super().__init__(f"{place}: {problem}" if place else problem)
 
 
 def _parse_document(text: str) -> object:
@@ -99,7 +99,7 @@ def _parse_document(text: str) -> object:
         case [{"kind": "List" | "KusciaJobList", "items": [*items]}]:  # as `kubectl get` exports them
             documents = items
     if len(documents) != 1:
-        raise _Unfit("", f"it holds {len(documents)} documents: a job file holds exactly one")
+        raise JsonError(f"it holds {len(documents)} documents: a job file holds exactly one")
     return documents[0]
 
 
@@ -114,24 +114,26 @@ def _parse_documents(text: str) -> list[Any]:
     try:
         return parse_documents(text)
     except InvalidYaml:
-        raise _Unfit("", f"it is not valid JSON: {json_problem}") from None
+        raise JsonError(f"it is not valid JSON: {json_problem}") from None
 
 
 def _read_custom_resource(document: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
     kind, version = document.get("kind"), document.get("apiVersion")
     if kind != "KusciaJob":
-        raise _Unfit("kind", f'it is {_described(kind)}: "KusciaJob" is expected')
+        raise JsonError(f'expected "KusciaJob", not {described(kind)}', "kind")
     if not isinstance(version, str) or not version.startswith(_API_GROUP):
-        raise _Unfit("apiVersion", f'it is {_described(version)}: "{_API_GROUP}v1alpha1" is expected')
+        raise JsonError(f'expected "{_API_GROUP}v1alpha1", not {described(version)}', "apiVersion")
     metadata, spec = document.get("metadata"), document.get("spec")
     if not isinstance(metadata, dict) or not metadata.get("name"):
-        raise _Unfit("metadata.name", "it is missing: it becomes the job_id")
+        raise JsonError("it is missing: it becomes the job_id", "metadata.name")
     if not isinstance(spec, dict):
-        raise _Unfit("spec", f"it is {_described(spec)}: a mapping with initiator and tasks is expected")
+        raise JsonError(f"expected a mapping with initiator and tasks, not {described(spec)}", "spec")
     ignored += [str(name) for name in document if name not in _DOCUMENT_FIELDS]
     ignored += [f"metadata.{name}" for name in metadata if name not in _METADATA_FIELDS]
-    request: dict[str, Any] = {"job_id": _text(metadata["name"], "metadata.name", ignored)}
-    request |= _read(spec, _SPEC, "spec", ignored)
+    request: dict[str, Any] = {
+        "job_id": _read_plain(metadata["name"], _REQUEST.fields_by_name["job_id"], "metadata.name")
+    }
+    request |= _read_fields(spec, _SPEC, "spec", ignored)
     if mode := request.pop("schedule_mode", ""):
         request["header"] = {"custom_headers": {SCHEDULE_MODE_HEADER: mode}}
     if fields := _read_custom_fields(metadata.get("labels"), ignored):
@@ -143,7 +145,8 @@ def _read_custom_resource(document: dict[str, Any], ignored: list[str]) -> dict[
 def _read_custom_fields(labels: object, ignored: list[str]) -> dict[str, str]:
     """Kuscia keeps a job's custom fields as labels of the resource."""
     fields: dict[str, str] = {}
-    for name, value in _text_map({} if labels is None else labels, "metadata.labels", ignored).items():
+    texts = _REQUEST.fields_by_name["custom_fields"]
+    for name, value in _read_plain({} if labels is None else labels, texts, "metadata.labels").items():
         if name.startswith(_CUSTOM_FIELD_LABEL):
             fields[name.removeprefix(_CUSTOM_FIELD_LABEL)] = value
         else:
@@ -162,94 +165,15 @@ def _refuse_references(value: Any, place: str) -> None:
             for index, item in enumerate(value):
                 _refuse_references(item, f"{place}[{index}]")
         case str() if reference := _REFERENCE.search(value):
-            raise _Unfit(place, f"{shown(reference.group())} has not been filled in yet: put the value in its place")
+            raise JsonError(f"{shown(reference.group())} has not been filled in yet: put the value in its place", place)
 
 
-def _read(value: Any, form: Any, place: str, ignored: list[str]) -> Any:
-    """Read a value by its form: a mapping of fields, a list of one form, or a reading function."""
-    if isinstance(form, dict):
-        return _read_fields(value, form, place, ignored)
-    if isinstance(form, list):
-        if not isinstance(value, list):
-            raise _Unfit(place, f"it is {_described(value)}: a list is expected")
-        return [_read(item, form[0], f"{place}[{index}]", ignored) for index, item in enumerate(value)]
-    return form(value, place, ignored)
-
-
-def _read_fields(value: Any, fields: Mapping[str, Any], place: str, ignored: list[str]) -> dict[str, Any]:
-    if not isinstance(value, dict):
-        raise _Unfit(place, f"it is {_described(value)}: a mapping is expected")
-    names = {_plain(name): name for name in fields}
-    result: dict[str, Any] = {}
-    for key, item in value.items():
-        name = names.get(_plain(key))
-        if name is None:
-            close = get_close_matches(_plain(key), names, n=1)
-            meant = f"did you mean {names[close[0]]}?" if close else f"known are {', '.join(fields)}"
-            raise _Unfit(place, f"field {shown(key)} is unknown: {meant}")
-        if name in result:
-            raise _Unfit(place, f"field {name} stands twice, in two spellings")
-        if item is None:
-            continue
-        here = f"{place}.{key}" if place else key
-        if fields[name] is None:
-            ignored.append(here)
-        else:
-            result[name] = _read(item, fields[name], here, ignored)
-    return result
-
-
-def _plain(name: str) -> str:
-    plain = name.replace("_", "").lower()
-    return _CUSTOM_RESOURCE_NAMES.get(plain, plain)
-
-
-def _text(value: Any, place: str, _: list[str]) -> str:
-    if not isinstance(value, str):
-        hint = "JSON goes into a block string (|)" if isinstance(value, dict | list) else "put it in quotes"
-        raise _Unfit(place, f"it is {_described(value)}: text is expected; {hint}")
-    return value
-
-
-def _flag(value: Any, place: str, _: list[str]) -> bool:
-    if not isinstance(value, bool):
-        raise _Unfit(place, f"it is {_described(value)}: true or false is expected")
-    return value
-
-
-def _quantity(value: Any, place: str, _: list[str]) -> str:
-    if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise _Unfit(place, f'it is {_described(value)}: a quantity such as 2, "500m" or "4Gi" is expected')
-    return str(value)
-
-
-def _int32(value: Any, place: str, _: list[str]) -> int:
-    return _integer(value, place, -(2**31), 2**31 - 1)
-
-
-def _uint64(value: Any, place: str, _: list[str]) -> int:
-    return _integer(value, place, 0, 2**64 - 1)
-
-
-def _integer(value: Any, place: str, lowest: int, highest: int) -> int:
-    # The proto JSON mapping allows numbers as strings, too.
-    if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,20}", value):
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int) or not lowest <= value <= highest:
-        raise _Unfit(place, f"it is {_described(value)}: a whole number from {lowest} to {highest} is expected")
-    return value
-
-
-def _text_map(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
-    if not isinstance(value, dict):
-        raise _Unfit(place, f"it is {_described(value)}: a mapping of text to text is expected")
-    # null is the empty text, as in the API's JSON.
-    return {key: "" if item is None else _text(item, f"{place}.{key}", ignored) for key, item in value.items()}
-
-
-def _resources(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
-    """The flat form of the API, and the CRD's limits and requests: a limit counts before a request."""
-    found = _read(value, _RESOURCES, place, ignored)
+def _read_message(value: Any, kind: Descriptor, place: str, ignored: list[str]) -> dict[str, Any]:
+    """The message as its fields' names and values; what a job file may say beside them is in _BESIDE."""
+    found = _read_fields(value, {**kind.fields_by_name, **_BESIDE.get(kind.name, {})}, place, ignored)
+    if kind is not _RESOURCES:
+        return found
+    # The flat form of the API, and the CRD's limits and requests: a limit counts before a request.
     requests, limits = found.pop("requests", {}), found.pop("limits", {})
     ignored += [
         f"{place}.requests.{name} (the limit counts)"
@@ -259,90 +183,107 @@ def _resources(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
     return {**requests, **limits, **found}
 
 
-def _kubernetes_resources(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
+def _read_fields(value: Any, fields: Mapping[str, _Form], place: str, ignored: list[str]) -> dict[str, Any]:
+    names = {_plain(name): name for name in fields}
+    result: dict[str, Any] = {}
+    for key, item in _mapping(value, place).items():
+        name = names.get(_plain(key))
+        if name is None:
+            close = get_close_matches(_plain(key), names, n=1)
+            meant = f"did you mean {names[close[0]]}?" if close else f"known are {', '.join(fields)}"
+            raise JsonError(f"field {shown(key)} is unknown: {meant}", place)
+        if name in result:
+            raise JsonError(f"field {name} stands twice, in two spellings", place)
+        if item is None:
+            continue
+        here, form = f"{place}.{key}" if place else key, fields[name]
+        if form is None:
+            ignored.append(here)
+        elif isinstance(form, FieldDescriptor):
+            result[name] = _read_field(item, form, here, ignored)
+        else:
+            result[name] = form(item, here, ignored)
+    return result
+
+
+def _read_field(value: Any, field: FieldDescriptor, place: str, ignored: list[str]) -> Any:
+    kind = field.message_type
+    if kind is None or map_entry(field):
+        return _read_plain(value, field, place)
+    if not field.is_repeated:
+        return _read_message(value, kind, place, ignored)
+    if not isinstance(value, list):
+        raise JsonError(f"expected a list, not {described(value)}", place)
+    return [_read_message(item, kind, f"{place}[{at}]", ignored) for at, item in enumerate(value)]
+
+
+def _read_plain(value: Any, field: FieldDescriptor, place: str) -> Any:
+    """A value without messages in it, read as the API's JSON is."""
+    try:
+        return field_reader(field)(value)
+    except JsonError as error:
+        if field.type != FieldDescriptor.TYPE_STRING or field.is_repeated:
+            raise error.within(place) from None
+        hint = "JSON goes into a block string (|)" if isinstance(value, dict | list) else "put it in quotes"
+        raise JsonError(f"{error}; {hint}", place) from None
+
+
+def _plain(name: str) -> str:
+    plain = name.replace("_", "").lower()
+    return _CUSTOM_RESOURCE_NAMES.get(plain, plain)
+
+
+def _mapping(value: Any, place: str) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise _Unfit(place, f"it is {_described(value)}: a mapping with cpu and memory is expected")
+        raise JsonError(f"expected a mapping, not {described(value)}", place)
+    return value
+
+
+def _quantity(value: Any, place: str, _: list[str]) -> str:
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        raise JsonError(f'expected a quantity such as 2, "500m" or "4Gi", not {described(value)}', place)
+    return str(value)
+
+
+def _kubernetes_resources(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
     names = {"cpu": "cpu", "memory": "memory", _BANDWIDTH_RESOURCE: "bandwidth"}
-    ignored += [f"{place}.{name}" for name in value if name not in names]
-    return {
-        names[name]: _quantity(quantity, f"{place}.{name}", ignored)
-        for name, quantity in value.items()
-        if name in names
-    }
+    found = {}
+    for name, quantity in _mapping(value, place).items():
+        if name in names:
+            found[names[name]] = _quantity(quantity, f"{place}.{name}", ignored)
+        else:
+            ignored.append(f"{place}.{name}")
+    return found
 
 
-def _schedule_mode(value: Any, place: str, ignored: list[str]) -> str:
+def _schedule_mode(value: Any, place: str, _: list[str]) -> str:
     """Only Strict needs to be told: without a word a job is BestEffort."""
-    mode = _text(value, place, ignored)
-    if mode not in list(ScheduleMode):
-        raise _Unfit(place, f"it is {_described(mode)}: {' or '.join(ScheduleMode)} is expected")
-    return "" if mode == ScheduleMode.BEST_EFFORT else mode
+    if value not in list(ScheduleMode):
+        raise JsonError(f"expected {' or '.join(ScheduleMode)}, not {described(value)}", place)
+    return "" if value == ScheduleMode.BEST_EFFORT else str(value)
 
 
-def _described(value: Any) -> str:
-    match value:
-        case None:
-            return "missing"
-        case bool():
-            return str(value).lower()
-        case str():
-            return f"the text {shown(value)}"
-        case dict():
-            return "a mapping"
-        case list():
-            return "a list"
-    return f"the number {value}"
-
-
+_REQUEST = cast(Descriptor, CreateJobRequest.DESCRIPTOR)
+_RESOURCES = JobResource.DESCRIPTOR
 # Fields of the CRD that mean the same under a name of their own.
 _CUSTOM_RESOURCE_NAMES = {
     "lifecycleseconds": "tasktimeoutseconds",
     "retryintervalseconds": "resourcereallocationintervalseconds",
 }
-
 # None: known and without effect here.
-_RESOURCES = {
-    "cpu": _quantity,
-    "memory": _quantity,
-    "bandwidth": _quantity,
-    "limits": _kubernetes_resources,
-    "requests": _kubernetes_resources,
-    "claims": None,
-}
-_PARTY = {
-    "domain_id": _text,
-    "role": _text,
-    "resources": _resources,
-    "bandwidth_limits": [{"destination_id": _text, "limit_kbps": _uint64}],
-}
-_TASK = {
-    "app_image": _text,
-    "parties": [_PARTY],
-    "alias": _text,
-    "task_id": _text,
-    "dependencies": [_text],
-    "task_input_config": _text,
-    "priority": _int32,
-    "schedule_config": {
-        "task_timeout_seconds": _int32,
-        "resource_reserved_seconds": _int32,
-        "resource_reallocation_interval_seconds": _int32,
-        "min_reserved_members": None,
+_BESIDE: dict[str, dict[str, _Form]] = {
+    "JobResource": {
+        "cpu": _quantity,
+        "memory": _quantity,
+        "bandwidth": _quantity,
+        "limits": _kubernetes_resources,
+        "requests": _kubernetes_resources,
+        "claims": None,
     },
-    "tolerable": _flag,
+    "ScheduleConfig": {"min_reserved_members": None},
 }
-_REQUEST = {
-    "header": {"custom_headers": _text_map},
-    "job_id": _text,
-    "initiator": _text,
-    "max_parallelism": _int32,
-    "tasks": [_TASK],
-    "custom_fields": _text_map,
-}
-_SPEC = {
-    "initiator": _text,
-    "max_parallelism": _int32,
-    "tasks": [_TASK],
+_SPEC: dict[str, _Form] = {
+    **{name: _REQUEST.fields_by_name[name] for name in ("initiator", "max_parallelism", "tasks")},
     "flow_id": None,
     "schedule_mode": _schedule_mode,
     "stage": None,  # of older exports

@@ -99,7 +99,7 @@ FORMATS = (
         kept.VERSION,
         "field `version`",
         "read",
-        "the run counts as lost, and its text says why",
+        "read: fields are only ever added",
     ),
 )
 

@@ -52,7 +52,7 @@ def reader_of(descriptor: Descriptor) -> _Convert:
         return _read_any
     fields: dict[str, tuple[str, _Convert]] = {}
     for field in descriptor.fields:
-        fields[field.name] = fields[field.json_name] = (field.name, _field_reader(field))
+        fields[field.name] = fields[field.json_name] = (field.name, field_reader(field))
 
     def read(value: Any) -> dict[str, Any]:
         given: dict[str, Any] = {}
@@ -71,7 +71,8 @@ def reader_of(descriptor: Descriptor) -> _Convert:
     return read
 
 
-def _field_reader(field: FieldDescriptor) -> _Convert:
+def field_reader(field: FieldDescriptor) -> _Convert:
+    """What reads the value of a field: a list, a map, a message or a scalar. It raises JsonError."""
     if entry := map_entry(field):
         key, value = entry.fields
         return _map_reader(_key_reader(key), _read_text if value.type == value.TYPE_STRING else _value_reader(value))
@@ -81,7 +82,7 @@ def _field_reader(field: FieldDescriptor) -> _Convert:
 def _list_reader(read_item: _Convert) -> _Convert:
     def read(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise JsonError(f"expected a list, not {_shown(value)}")
+            raise JsonError(f"expected a list, not {described(value)}")
         items = []
         for item in value:
             try:
@@ -100,7 +101,7 @@ def _map_reader(read_key: _Convert, read_value: _Convert) -> _Convert:
             try:
                 entries[read_key(key)] = read_value(item)
             except JsonError as error:
-                raise error.within(f"[{_shown(key)}]") from None
+                raise error.within(f"[{described(key)}]") from None
         return entries
 
     return read
@@ -131,7 +132,7 @@ def _value_reader(field: FieldDescriptor) -> _Convert:
 
 def _read_string(value: Any) -> str:
     if not isinstance(value, str):
-        raise JsonError(f"expected a string, not {_shown(value)}")
+        raise JsonError(f"expected a string, not {described(value)}")
     return value
 
 
@@ -142,7 +143,7 @@ def _read_text(value: Any) -> str:
 
 def _read_bool(value: Any) -> bool:
     if not isinstance(value, bool):
-        raise JsonError(f"expected true or false, not {_shown(value)}")
+        raise JsonError(f"expected true or false, not {described(value)}")
     return value
 
 
@@ -156,9 +157,9 @@ def _integer_reader(low: int, high: int) -> _Convert:
     def read(value: Any) -> int:
         number = value if type(value) is int else _whole(value)
         if number is None:
-            raise JsonError(f"expected a whole number, not {_shown(value)}")
+            raise JsonError(f"expected a whole number, not {described(value)}")
         if not low <= number <= high:
-            raise JsonError(f"{_shown(value)} is out of range: {low} to {high}")
+            raise JsonError(f"{described(value)} is out of range: {low} to {high}")
         return number
 
     return read
@@ -184,7 +185,7 @@ def _enum_reader(enum: EnumDescriptor) -> _Convert:
             return int(read_number(value))
         except JsonError:
             names = ", ".join(numbers)
-            raise JsonError(f"expected one of {names}, not {_shown(value)}") from None
+            raise JsonError(f"expected one of {names}, not {described(value)}") from None
 
     return read
 
@@ -194,7 +195,7 @@ def _read_float32(value: Any) -> float:
     try:
         struct.pack("<f", number)
     except OverflowError:
-        raise JsonError(f"{_shown(value)} is out of range for a 32-bit number") from None
+        raise JsonError(f"{described(value)} is out of range for a 32-bit number") from None
     return number
 
 
@@ -203,13 +204,13 @@ def _read_float(value: Any) -> float:
         return _NOT_FINITE[value]
     is_number = _NUMBER.fullmatch(value) if isinstance(value, str) else type(value) in (int, float)
     if not is_number:
-        raise JsonError(f'expected a number, "NaN", "Infinity" or "-Infinity", not {_shown(value)}')
+        raise JsonError(f'expected a number, "NaN", "Infinity" or "-Infinity", not {described(value)}')
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if math.isinf(number):
-        raise JsonError(f"{_shown(value)} is out of range for a 64-bit number")
+        raise JsonError(f"{described(value)} is out of range for a 64-bit number")
     return number
 
 
@@ -218,7 +219,7 @@ def _read_bytes(value: Any) -> bytes:
     try:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError):
-        raise JsonError(f"expected bytes as base64, not {_shown(value)}") from None
+        raise JsonError(f"expected bytes as base64, not {described(value)}") from None
 
 
 def _read_any(value: Any) -> AnyMessage:
@@ -230,16 +231,19 @@ def _read_any(value: Any) -> AnyMessage:
 
 def _object(value: Any) -> dict[str, Any]:
     if not isinstance(value, dict):
-        raise JsonError(f"expected an object, not {_shown(value)}")
+        raise JsonError(f"expected an object, not {described(value)}")
     return value
 
 
-def _shown(value: object) -> str:
+def described(value: object) -> str:
+    """A value as errors show it."""
     match value:
         case dict():
             return "an object"
         case list():
             return "a list"
+        case int() if not _INT64[0] <= value <= _UINT64[1]:
+            return f"a number of {value.bit_length()} bits"
         case str() if len(value) > _MAX_SHOWN:
             return f'{msgspec.json.encode(value[:_MAX_SHOWN]).decode()[:-1]}…" ({len(value)} characters)'
     return msgspec.json.encode(value).decode()

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
-from kusciajob.contracts import JobStore, Runtime
+from kusciajob.contracts import ImageSource, JobStore, Runtime
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.job import JobSpec
@@ -19,6 +19,8 @@ from kusciajob.usecases.jobs import MASTER, JobService
 from tests.support.builders import new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import eventually
+
+ANY_IMAGE = AnyImage()
 
 
 class House:
@@ -139,6 +141,7 @@ async def opened_house(
     store: JobStore | None = None,
     clock: ManualClock | None = None,
     limits: SlotLimits = NO_LIMITS,
+    images: ImageSource = ANY_IMAGE,
 ) -> AsyncIterator[House]:
     """A house at work. In the end its recorded history is checked; the scheduler must not have died of anything."""
     store, clock = store or MemoryStore(), clock or ManualClock()
@@ -146,7 +149,7 @@ async def opened_house(
         hub = Hub(store)
         await hub.open()
         stack.push_async_callback(hub.close)
-        scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=AnyImage(), clock=clock, limits=limits)
+        scheduler = Scheduler(store=store, hub=hub, runtime=runtime, images=images, clock=clock, limits=limits)
         await scheduler.open()
         house = House(store=store, hub=hub, scheduler=scheduler, clock=clock)
         stack.push_async_callback(house.leave)

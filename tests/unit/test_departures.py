@@ -2,15 +2,17 @@
 
 import asyncio
 
+import pytest
 from msgspec.structs import replace
 
 from kusciajob.model.damage import damaged_status
 from kusciajob.model.job import ScheduleConfig
 from kusciajob.model.status import JobState, TaskState
 from kusciajob.model.transitions import Operation
+from kusciajob.scheduler.recovery import SEARCHED_AT_ONCE
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
-from tests.support.builders import job_spec, task
+from tests.support.builders import job_spec, new_job, task
 from tests.support.house import House, opened_house
 from tests.support.polling import PATIENCE_SECONDS, eventually, give_way
 from tests.support.runtimes import ManualRuntime
@@ -182,6 +184,35 @@ async def test_after_a_crash_everybody_waits_where_the_log_has_forgotten_the_del
         runtime.end()
         await house.until(JobState.SUCCEEDED, "another")
         await house.until_idle()
+
+
+@pytest.mark.parametrize("is_in_newest_page", [True, False])
+async def test_after_a_crash_a_deleted_job_is_known_by_its_deletion_alone(
+    runtime: ManualRuntime, is_in_newest_page: bool
+) -> None:
+    store = MemoryStore()
+    async with opened_house(runtime, store=store) as house:
+        old = await house.run("job-1")
+        await house.crash()
+        await house.delete()
+        deletion = await store.head()
+        await house.create("job-1")
+    # Of this one nothing is left, so its deletion ends no search.
+    await store.delete(await store.create(new_job("other", awaited=("bob",))))
+    newest = deletion - is_in_newest_page + SEARCHED_AT_ONCE
+    for number in range(newest - await store.head()):
+        await store.create(new_job(f"idle-{number}", awaited=("bob",)))
+    # What the log tells of the job before a page of the newest events is forgotten.
+    await store.truncate_log(deletion - 1 if is_in_newest_page else 0)
+    runtime.stop_gate.close()
+    async with opened_house(runtime, store=store) as house:
+        await house.until_message(WAITING)
+        other = await house.run("another")
+        assert numbers(runtime) == {old.number, other.number}
+        runtime.stop_gate.open()
+        await house.until_task(TaskState.RUNNING)
+        runtime.end()
+        await house.until(JobState.SUCCEEDED)
 
 
 async def test_everybody_waits_where_the_deleted_job_was_damaged(house: House, runtime: ManualRuntime) -> None:

@@ -179,6 +179,14 @@ def test_the_earliest_time_out_wakes() -> None:
     assert planner.plan(job, NOW).wake_at == NOW + 5
 
 
+def test_tasks_that_need_no_time_out_hide_none_of_those_after_them() -> None:
+    timed = [replace(task(alias), schedule_config=ScheduleConfig(60)) for alias in ("runs", "late")]
+    job = new_job(job_spec(tasks=[timed[0], task("untimed"), timed[1]], max_parallelism=3))
+    job = transitions.admit(admit_and_place(start(job), 1), 2, now=NOW)
+    assert planner.plan(job, NOW) == Plan(wake_at=NOW + 60)
+    assert planner.plan(job, NOW + 60) == Plan(expired=(2,))
+
+
 def test_a_task_that_is_being_stopped_has_no_time_out() -> None:
     job = move_party(admit_and_place(scheduled_job()), 0, 0, PartyEvent.FAILED, now=NOW, message="bad")
     text = "stopped because party alice failed"

@@ -68,6 +68,13 @@ def test_a_tolerable_task_may_fail() -> None:
     assert planner.plan(job, NOW).start == (1,)
 
 
+def test_what_a_stop_ends_is_no_failure_that_others_are_told_of() -> None:
+    job = start(start(strict_job(task("first"), task("second"), task("third")), 0), 1)
+    job = move_all(ask(job, Operation.STOP), PartyEvent.FAILED, message="Job was stopped")
+    assert states(job) == [TaskState.FAILED, TaskState.RUNNING, TaskState.PENDING]
+    assert job.status.tasks[2].message == ""
+
+
 def test_a_restart_runs_it_all_again() -> None:
     job = ask(fail(strict_job(task("first"), task("second"), parallelism=1)), Operation.RESTART)
     assert planner.plan(job, NOW).start == (0,)

@@ -83,8 +83,9 @@ class KeptRun:
             os.fsync(descriptor)
 
     def noted(self) -> Note | None:
-        """The note; None if it has certainly not begun."""
-        return _read(self.directory / NOTE, Note)
+        """The note; None if it has certainly not begun. One that cannot be read says so much: it may have begun."""
+        file = self.directory / NOTE
+        return _read(file, Note) or (Note("", "") if os.path.lexists(file) else None)
 
     def end(self, end: End) -> None:
         """Note how it ended. Raises OSError."""

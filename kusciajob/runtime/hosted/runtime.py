@@ -114,23 +114,25 @@ class HostedRuntime:
                 self._gang(party).complete()
                 own.runs[each.ref.replica] = self._take_up(_Run(each))
         # All directories are made before anything is noted.
-        own.is_started = bool(found) and all(each.note for each in found)
+        own.is_noted = bool(found) and all(each.note for each in found)
 
     async def start(self, party: PartySpec) -> None:
         own = self._party(party.key)
         try:
-            if not own.is_started:
+            if not own.is_noted:
                 # A request that is under way is not cut off: `stop` waits for it.
                 own.creating = asyncio.create_task(self._create(party, own), name=f"party {party.key} create")
                 await asyncio.shield(own.creating)
                 await self._join(party)
-                await self._release(party, own)
+                await self._note(own)
+            for run in own.runs.values():
+                if not run.has_begun.is_set() and not run.is_finishing:
+                    await self._insist(partial(self._engine.release, run.ref), own, party.key)
             for run in own.runs.values():
                 await run.has_begun.wait()
         except asyncio.CancelledError:
             own.is_stopped = True
             raise
-        own.is_started = True
 
     async def _create(self, party: PartySpec, own: "_Party") -> None:
         """Create the workloads of all replicas; none runs yet. What an earlier server has released stays as it is."""
@@ -193,7 +195,8 @@ class HostedRuntime:
         gang.join(party.key)
         await gang.is_complete.wait()
 
-    async def _release(self, party: PartySpec, own: "_Party") -> None:
+    async def _note(self, own: "_Party") -> None:
+        """Note durably that the runs may begin from now on."""
         for run in own.runs.values():
             if run.note is None:
                 run.note = Note(run.ref.uid, run.ref.domain_id)
@@ -202,8 +205,7 @@ class HostedRuntime:
                 except OSError as error:
                     raise StartFailed(f"the party's directory cannot be written: {error.strerror}") from None
                 self._take_up(run)
-            if not run.has_begun.is_set():
-                await self._insist(partial(self._engine.release, run.ref), own, party.key)
+        own.is_noted = True
 
     def _take_up(self, run: "_Run") -> "_Run":
         """From now on what the engine sees of the run counts. One that an earlier server has noted may be gone."""
@@ -218,7 +220,7 @@ class HostedRuntime:
 
     async def wait(self, key: PartyKey) -> ExitResult:
         own = self._parties.get(key)
-        if own is None or not own.is_started:
+        if own is None or not own.is_noted:
             await self.stop(key)
             return ExitResult(succeeded=False, message="lost: nothing is known of its run any more", is_fault=True)
         result = await self._first_failure(own) if len(own.runs) > 1 else await next(iter(own.runs.values())).ended()
@@ -468,7 +470,8 @@ class _Party(Struct):
     runs: dict[int, _Run] = {}
     """By their replicas."""
     creating: asyncio.Task[None] | None = None
-    is_started: bool = False
+    is_noted: bool = False
+    """Whether each run may have begun."""
     is_stopped: bool = False
 
 

@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import logging
 import os
-import shutil
 from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,12 +24,13 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
-from kusciajob.runtime import exit_texts, output_files
+from kusciajob.runtime import output_files
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.machine import this_machine
-from kusciajob.runtime.process import layout
+from kusciajob.runtime.process import layout, run_directories
+from kusciajob.runtime.process.exits import judge
 from kusciajob.runtime.process.ports import PortPool
-from kusciajob.runtime.process.shim_client import PartyExit, ShimClient, ShimError
+from kusciajob.runtime.process.shim_client import ShimClient, ShimError
 from kusciajob.runtime.rendering import port_of
 from kusciajob.users import User, Users
 
@@ -103,7 +103,7 @@ class ProcessRuntime:
         own.ports.update(map(port_of, party.endpoints[party.key.party]))
         self._ports.reserve(own.ports)
         shim = await self._connected()
-        states = [await shim.recover(_name(directory), directory) for directory in own.directories]
+        states = [await shim.recover(run_directories.name(directory), directory) for directory in own.directories]
         own.is_started = all(state.state != "unknown" for state in states)
 
     async def start(self, party: PartySpec) -> None:
@@ -152,7 +152,7 @@ class ProcessRuntime:
         self, shim: ShimClient, directory: Path, program: layout.Program, user: User | None
     ) -> None:
         await shim.start(
-            _name(directory),
+            run_directories.name(directory),
             argv=program.argv,
             env=program.env,
             cwd=program.cwd,
@@ -199,8 +199,8 @@ class ProcessRuntime:
         return ExitResult(succeeded=True, exit_code=0)
 
     async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
-        ended = await self._shim.wait(_name(directory))
-        return await self._file_work.do(partial(_judge, ended, directory, container))
+        ended = await self._shim.wait(run_directories.name(directory))
+        return await self._file_work.do(partial(judge, ended, directory, container))
 
     async def stop(self, key: PartyKey) -> None:
         if (own := self._parties.get(key)) is not None:
@@ -211,13 +211,16 @@ class ProcessRuntime:
         return await this_machine()
 
     async def owned(self) -> Collection[int]:
-        return await asyncio.to_thread(_numbers, self._runs)
+        return await asyncio.to_thread(run_directories.numbers, self._runs)
 
     async def stop_job(self, job: int) -> None:
         own = {key: party for key, party in self._parties.items() if key.job == job}
-        runs = {_name(directory): directory for party in own.values() for directory in party.directories}
+        runs = {run_directories.name(directory): directory for party in own.values() for directory in party.directories}
         # Runs that an earlier server started are on disk only; runs that deleted their directory are known only here.
-        runs |= {_name(directory): directory for directory in await asyncio.to_thread(_unended, self._runs / str(job))}
+        runs |= {
+            run_directories.name(directory): directory
+            for directory in await asyncio.to_thread(run_directories.unended, self._runs / str(job))
+        }
         await asyncio.gather(*(self._end(name, directory) for name, directory in runs.items()))
         for key in own:  # also ports that were allocated for a start that never came
             self._release(key)
@@ -225,7 +228,7 @@ class ProcessRuntime:
             self._shim.forget(name)
 
     async def remove(self, job: int) -> None:
-        await asyncio.to_thread(_delete, self._runs / str(job))
+        await asyncio.to_thread(run_directories.delete, self._runs / str(job))
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """See OutputSource."""
@@ -251,7 +254,7 @@ class ProcessRuntime:
 
     async def _end_all(self, party: "_Party") -> None:
         """End all replicas. If some fail, it raises the first error once all others are done."""
-        ends = [self._end(_name(directory), directory) for directory in party.directories]
+        ends = [self._end(run_directories.name(directory), directory) for directory in party.directories]
         for failure in await asyncio.gather(*ends, return_exceptions=True):
             if failure is not None:
                 raise failure
@@ -266,7 +269,7 @@ class ProcessRuntime:
         while (state := await shim.recover(key, directory)).exit is None:
             if state.state == "running":
                 await shim.stop(key, grace_seconds=self._stop_grace_seconds)
-            elif await self._file_work.do(partial(_claim, directory)):
+            elif await self._file_work.do(partial(run_directories.claim, directory)):
                 return
 
     def _directory(self, key: PartyKey, replica: int = 0) -> Path:
@@ -300,7 +303,7 @@ class ProcessRuntime:
         if (own := self._parties.pop(key, None)) is not None:
             self._ports.release(own.ports)
             for directory in own.directories:
-                self._shim.forget(_name(directory))
+                self._shim.forget(run_directories.name(directory))
 
 
 class _Party(Struct):
@@ -315,75 +318,6 @@ class _Party(Struct):
     """Whether the shim has told that every replica was started."""
 
 
-def _name(directory: Path) -> str:
-    """The shim's key for a run: its directory, relative to the directory of runs."""
-    return "/".join(directory.parts[-3:])
-
-
 def _ports_of(template: DeployTemplate) -> int:
     """How many ports a party needs, with all its replicas."""
     return len(template.containers[0].ports) * template.replicas
-
-
-def _judge(ended: PartyExit, directory: Path, container: Container | None) -> ExitResult:
-    """The result of a run. It deletes the run's temporary files, which may hold unencrypted data."""
-    _empty(directory / layout.TEMPORARY)
-    if ended.lost:
-        text = ended.cause or "lost: its process was found dead or without supervision after the shim had died"
-        return ExitResult(succeeded=False, message=text, is_fault=True)
-    code = ended.code if ended.signal is None else exit_texts.SIGNALLED + ended.signal
-    if code == 0:
-        return ExitResult(succeeded=True, exit_code=0, ended_at=ended.ended_at)
-    text = f"exit code {ended.code}" if ended.signal is None else exit_texts.of_signal(ended.signal)
-    text += exit_texts.after_restarts(ended.restarts)
-    # What the program wrote belongs to its domain.
-    tail = output_files.tail(directory / output_files.NAMES[OutputStream.STDERR])
-    if container is not None and container.config_volume_mounts:
-        text += layout.explain_paths(container, tail)
-    return ExitResult(succeeded=False, message=text, detail=tail, exit_code=code, ended_at=ended.ended_at)
-
-
-def _empty(directory: Path) -> None:
-    """Empty the directory. An empty one is left alone: for a minute after a deletion ext4 is slow to create files."""
-    with contextlib.suppress(OSError), os.scandir(directory) as entries:
-        if next(entries, None) is None:
-            return
-    shutil.rmtree(directory, ignore_errors=True)
-
-
-def _numbers(runs: Path) -> set[int]:
-    return {int(entry.name) for entry in runs.iterdir() if entry.name.isdecimal()}
-
-
-def _claim(directory: Path) -> bool:
-    """Prevent a start that an earlier server may have requested. False if the party has been started already."""
-    try:
-        os.close(
-            os.open(directory / output_files.NAMES[OutputStream.STDOUT], os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        )
-    except FileExistsError:
-        return False
-    except OSError:
-        return True  # without a directory, or space for a file in it, nobody can start it either
-    return True
-
-
-def _delete(directory: Path) -> None:
-    """Delete the directory tree. Raises OSError."""
-    try:
-        shutil.rmtree(directory)
-    except FileNotFoundError:
-        if directory.exists():
-            raise
-    except PermissionError:
-        # A program can leave read-only directories. Make them writable, as their owner may.
-        for parent, names, _ in os.walk(directory):
-            for path in (Path(parent, name) for name in names):
-                if not path.is_symlink():
-                    path.chmod(0o700)
-        shutil.rmtree(directory)
-
-
-def _unended(job: Path) -> list[Path]:
-    """The party directories below a job's that have no record of an exit."""
-    return [path for path in job.glob("*/*") if path.is_dir() and not (path / "exit.json").exists()]

@@ -4,21 +4,15 @@ import asyncio
 import contextlib
 import functools
 import logging
-import os
-import socket
-import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import msgspec
 
-from kusciajob.files import descriptors as openfiles
-from kusciajob.files.regular import open_own, open_regular
-from kusciajob.runtime.process import shim
-from kusciajob.runtime.process.shim import EXIT_LOCKED, MAX_REQUEST_BYTES, PROTOCOL_VERSION
+from kusciajob.runtime.process.shim import MAX_REQUEST_BYTES, PROTOCOL_VERSION
 from kusciajob.runtime.process.shim_heartbeat import ANSWER_SECONDS, Heartbeat, kill_shim
+from kusciajob.runtime.process.shim_launcher import Launcher
 from kusciajob.runtime.process.shim_messages import (
     VERSION_WITH_USERS,
     Done,
@@ -28,6 +22,8 @@ from kusciajob.runtime.process.shim_messages import (
     PartyState,
     Running,
     RunningParty,
+    ShimError,
+    ShimUnavailable,
 )
 
 HELLO_ID = 0
@@ -40,14 +36,6 @@ RECONNECT_SECONDS = (0.0, 0.1, 0.5, 2.0, 5.0)
 __all__ = ["PartyExit", "PartyState", "RunningParty", "ShimClient", "ShimError", "ShimUnavailable"]
 
 log = logging.getLogger(__name__)
-
-
-class ShimError(Exception):
-    """The shim refused a request; the text tells why."""
-
-
-class ShimUnavailable(ShimError):
-    """The shim cannot be started or reached, or this client was closed."""
 
 
 class _Watched(msgspec.Struct, frozen=True):
@@ -114,6 +102,7 @@ class ShimClient:
 
     def __init__(self, directory: Path, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self._directory = directory.absolute()
+        self._launcher = Launcher(self._directory)
         self._answer_seconds = answer_seconds
         self._connection: _Connection | None = None
         self._transport: asyncio.Transport | None = None
@@ -123,7 +112,6 @@ class ShimClient:
         self._parties: dict[str, _Watched] = {}
         self._last_id = 0
         self._reconnecting: asyncio.Task[None] | None = None
-        self._launching: subprocess.Popen[bytes] | None = None
         self._is_closed = False
         self.shim_pid: int | None = None
         self._shim_version = 0
@@ -145,9 +133,7 @@ class ShimClient:
             self._reconnecting.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._reconnecting
-        if self._launching is not None:
-            self._launching.kill()
-            self._launching.wait()
+        self._launcher.close()
         if self._transport is not None and self._connection is not None:
             self._transport.abort()
             await self._connection.lost.wait()
@@ -334,15 +320,15 @@ class ShimClient:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         while not await self._try_connect():
             if loop.time() > deadline:
-                raise ShimUnavailable(f"the shim of {self._directory} does not listen: {self._read_log()}")
+                raise ShimUnavailable(f"the shim of {self._directory} does not listen: {self._launcher.last_words()}")
             await asyncio.sleep(CONNECT_POLL_SECONDS)
 
     async def _try_connect(self) -> bool:
-        if not self._is_launched():
+        if not self._launcher.is_ready():
             return False
-        sock = self._open_socket()
+        sock = self._launcher.connect()
         if sock is None:
-            self._launch()
+            self._launcher.launch()
             return False
         transport, connection = await asyncio.get_running_loop().create_unix_connection(
             lambda: _Connection(self), sock=sock
@@ -378,58 +364,6 @@ class ShimClient:
         self._outgoing += unanswered
         self._flush()
         return True
-
-    def _open_socket(self) -> socket.socket | None:
-        """A connected socket, None when nobody listens (yet)."""
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sock.setblocking(False)
-            # A socket's path holds 108 bytes at most; the way over the descriptor is always short.
-            sock.connect(f"/proc/self/fd/{directory}/shim.sock")
-        except OSError:
-            sock.close()
-            return None
-        finally:
-            os.close(directory)
-        return sock
-
-    def _launch(self) -> None:
-        main = Path(shim.__file__).with_name("__main__.py")
-        log_file = open_own(self._directory / "shim.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-        try:
-            # Not asyncio's subprocess: uvloop forks the whole server for one.
-            self._launching = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(main), str(self._directory), str(openfiles.limit_of_programs())],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=log_file,
-                start_new_session=True,
-            )
-        finally:
-            os.close(log_file)
-
-    def _is_launched(self) -> bool:
-        """False while a shim is being started. The starting process ends when it listens, so no child is left."""
-        if self._launching is None:
-            return True
-        code = self._launching.poll()
-        if code is None:
-            return False
-        self._launching = None
-        if code not in (0, EXIT_LOCKED):
-            raise ShimUnavailable(
-                f"the shim of {self._directory} does not start (exit code {code}): {self._read_log()}"
-            )
-        return True
-
-    def _read_log(self) -> str:
-        try:
-            with open(open_regular(self._directory / "shim.log"), errors="replace") as file:
-                lines = file.read().splitlines()
-        except OSError as error:
-            return str(error)
-        return lines[-1] if lines else "its log is empty"
 
     def _take_recovered(self, key: str, answer: "asyncio.Future[msgspec.Raw]") -> None:
         if answer.cancelled():

@@ -74,3 +74,11 @@ class Message(msgspec.Struct, frozen=True):
     result: msgspec.Raw = msgspec.Raw()
     error: Fault | None = None
     exit: PartyExit | None = None
+
+
+class ShimError(Exception):
+    """The shim refused a request; the text tells why."""
+
+
+class ShimUnavailable(ShimError):
+    """The shim cannot be started or reached, or this client was closed."""
