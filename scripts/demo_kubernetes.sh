@@ -125,7 +125,7 @@ K
 for domain in "${domains[@]}"; do set_up "$domain" >&2; done
 for domain in "${domains[@]}"; do
     kubectl wait -n "psi-$domain" --for=condition=Ready pod/keeper --timeout=180s >&2
-    tar -C "examples/psi/data/$domain" -c . | kubectl exec -i -n "psi-$domain" keeper -- tar -C /data --no-same-permissions -mx
+    (cd "examples/psi/data/$domain" && tar -c -- *) | kubectl exec -i -n "psi-$domain" keeper -- tar -C /data -mx
 done
 
 # --- the job
