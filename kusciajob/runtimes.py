@@ -20,7 +20,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.runtime.domains import DomainsFile
-from kusciajob.runtime.hosted.engine import Engine
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtime.hosted.workloads import Policy
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -125,5 +125,8 @@ def open_engine(settings: Settings) -> Engine:
             f"setting runtime is {settings.runtime!r}, but what it needs is not installed ({error}): "
             f"pip install 'kusciajob[{extra}]'"
         ) from None
-    engine: Engine = module.open_engine(settings)
+    try:
+        engine: Engine = module.open_engine(settings)
+    except EngineUnavailable as error:
+        raise RuntimeUnavailable(f"setting runtime is {settings.runtime!r}: {error}") from None
     return engine

@@ -1,0 +1,1 @@
+"""Runs parties as pods of a Kubernetes cluster."""

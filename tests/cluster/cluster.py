@@ -1,0 +1,173 @@
+"""The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from msgspec import Struct
+
+from kusciajob.contracts import PartyKey
+from kusciajob.runtime.hosted import names
+from kusciajob.runtime.kubernetes import objects
+from kusciajob.runtime.kubernetes.api import Api
+from kusciajob.runtime.kubernetes.credentials import Credentials, load
+from kusciajob.runtime.kubernetes.engine import KubernetesEngine
+from kusciajob.runtime.kubernetes.watch import Metadata, Timing
+from tests.support.cut_line import CutLine
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
+from tests.support.runtime_lab import STOP_GRACE_SECONDS, HostedLab
+
+LAB = Path(__file__).parent / "lab"
+IMAGE = "localhost/kusciajob-test:1"
+TOOLS = "sh sleep echo cat true false tr kill id ls seq head wget nc nslookup dd env touch stat".split()
+NAMESPACE = "kusciajob-test-{domain}"
+DOMAINS = ("alice", "bob", "carol")
+KINDS = {
+    "pods": "/api/v1/pods",
+    "configmaps": "/api/v1/configmaps",
+    "secrets": "/api/v1/secrets",
+    "services": "/api/v1/services",
+    "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
+}
+NODE_LOST_SECONDS = 5
+SPLIT_STREAMS = "PodLogsQuerySplitStreams=true"
+
+
+class Found(Struct):
+    metadata: Metadata = Metadata()
+
+
+class FoundList(Struct):
+    items: list[Found] = []
+
+
+class Cluster:
+    """A cluster, and what tests may do to it. `is_ours`: nodes can be killed and the API server stopped."""
+
+    def __init__(self, kubeconfig: Path, directory: Path | None = None) -> None:
+        self.kubeconfig = kubeconfig
+        self._directory = directory
+
+    @property
+    def is_ours(self) -> bool:
+        return self._directory is not None
+
+    def run(self, script: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+        """Run one of the lab's scripts."""
+        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **(env or {})})
+
+    def start(self) -> None:
+        """Start the lab with two nodes, and give them the image of the tests."""
+        subprocess.run([LAB / "build.sh"], check=True)
+        env = {
+            "API_FLAGS": f"--feature-gates={SPLIT_STREAMS}",
+            "CONTROLLER_FLAGS": "--node-monitor-grace-period=8s --node-monitor-period=1s",
+            "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeStatusUpdateFrequency: 2s",
+        }
+        self.run("up.sh", "--nodes", env=env)
+        links = [word for tool in TOOLS for word in ("--link", f"busybox:/bin/{tool}")]
+        self.run("image.sh", IMAGE, "--file", f"{busybox()}:/bin/busybox", *links, "--user", "65532")
+        for node in ("1", "2"):
+            self.run("node-up.sh", node, env=env)
+
+    def stop(self) -> None:
+        self.run("down.sh", "--purge")
+
+    def credentials(self) -> Credentials:
+        return load(str(self.kubeconfig))
+
+
+def busybox() -> Path:
+    """A busybox that needs no libraries."""
+    file = Path("/bin/busybox")
+    if not file.exists():
+        subprocess.run(["apt-get", "install", "-y", "-qq", "busybox-static"], check=True)
+    return file
+
+
+class ClusterLab(HostedLab):
+    """Runtimes over the cluster. They reach it by a line that can be cut."""
+
+    away_text = "cannot be reached"
+
+    def __init__(self, directory: Path, cluster: Cluster) -> None:
+        super().__init__(directory)
+        self.cluster = cluster
+        known = cluster.credentials()
+        target = urlsplit(known.server)
+        assert target.hostname
+        self.line = CutLine(target.hostname, target.port or 443)
+        self.api = Api(known)
+        """A way of our own, which is never cut."""
+
+    async def start(self) -> None:
+        await self.line.open()
+        await self.api.open()
+        for domain in DOMAINS:
+            await self._make_namespace(NAMESPACE.format(domain=domain))
+
+    async def _make_namespace(self, name: str) -> None:
+        if name not in {each.metadata.name for each in (await self.api.get("/api/v1/namespaces", FoundList)).items}:
+            await self.api.create("/api/v1/namespaces", objects.namespace(name), Found)
+
+    def connect(self, **settings: Any) -> KubernetesEngine:
+        credentials = self.cluster.credentials()
+        credentials.server = f"https://127.0.0.1:{self.line.port}"
+        assert credentials.tls
+        credentials.tls.check_hostname = False
+        rules = objects.Rules(
+            namespace=NAMESPACE, grace_seconds=STOP_GRACE_SECONDS, node_lost_seconds=NODE_LOST_SECONDS
+        )
+        return KubernetesEngine(
+            Api(credentials), rules=settings.pop("rules", rules), timing=Timing(longest_pause=1.0), **settings
+        )
+
+    async def of_kind(self, kind: str, *, store_id: str = "") -> list[Metadata]:
+        """All objects of a kind that servers of these tests have made."""
+        selector = f"{objects.STORE}={names.short(store_id)}" if store_id else objects.STORE
+        return [each.metadata for each in (await self.api.get(KINDS[kind], FoundList, labelSelector=selector)).items]
+
+    async def names(self) -> Collection[str]:
+        return {pod.name for pod in await self.of_kind("pods")}
+
+    async def leftovers(self) -> Collection[str]:
+        """What is left once the cluster has had the time to remove what belonged to what was removed."""
+        left: list[str] = []
+
+        async def is_empty() -> bool:
+            left[:] = [f"{kind} {each.name}" for kind in KINDS for each in await self.of_kind(kind)]
+            return not left
+
+        try:
+            await eventually_true(is_empty, timeout_seconds=PATIENCE_SECONDS)
+        except AssertionError:
+            return left
+        return ()
+
+    def path_of(self, key: PartyKey, *, store_id: str = "store-1", replica: int = 0) -> str:
+        namespace = NAMESPACE.format(domain=DOMAINS[key.party])
+        return f"/api/v1/namespaces/{namespace}/pods/{names.of_replica(store_id, key, replica)}"
+
+    async def remove_by_hand(self, key: PartyKey) -> None:
+        await self.api.delete(self.path_of(key), grace_seconds=0)
+
+    async def take_away(self) -> None:
+        await self.line.cut()
+
+    async def bring_back(self) -> None:
+        await self.line.mend()
+
+    async def close(self) -> None:
+        await super().close()
+        await self.line.close()
+        for pod in await self.of_kind("pods"):
+            await self.api.delete(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", grace_seconds=0)
+        for anchor in await self.of_kind("configmaps"):
+            await self.api.delete(f"/api/v1/namespaces/{anchor.namespace}/configmaps/{anchor.name}")
+        await self.leftovers()
+        await asyncio.sleep(0)
+        await self.api.close()
