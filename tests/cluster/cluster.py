@@ -1,9 +1,9 @@
 """The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
 
-import asyncio
 import os
 import subprocess
 from collections.abc import Collection, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kusciajob.contracts import PartyKey
+from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.kubernetes import objects
-from kusciajob.runtime.kubernetes.api import Api
+from kusciajob.runtime.kubernetes.api import Api, Conflict
 from kusciajob.runtime.kubernetes.credentials import Credentials, load
 from kusciajob.runtime.kubernetes.engine import KubernetesEngine
 from kusciajob.runtime.kubernetes.watch import Metadata, Timing
@@ -23,8 +24,8 @@ from tests.support.runtime_lab import STOP_GRACE_SECONDS, HostedLab
 
 LAB = Path(__file__).parent / "lab"
 IMAGE = "localhost/kusciajob-test:1"
-TOOLS = "sh sleep echo cat true false tr kill id ls seq head wget nc nslookup dd env touch stat".split()
 NAMESPACE = "kusciajob-test-{domain}"
+CLAIM = "data"
 DOMAINS = ("alice", "bob", "carol")
 KINDS = {
     "pods": "/api/v1/pods",
@@ -69,13 +70,23 @@ class Cluster:
             "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeStatusUpdateFrequency: 2s",
         }
         self.run("up.sh", "--nodes", env=env)
-        links = [word for tool in TOOLS for word in ("--link", f"busybox:/bin/{tool}")]
-        self.run("image.sh", IMAGE, "--file", f"{busybox()}:/bin/busybox", *links, "--user", "65532")
+        program = busybox()
+        tools = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
+        links = [word for tool in tools if tool != "busybox" for word in ("--link", f"busybox:/bin/{tool}")]
+        self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
             self.run("node-up.sh", node, env=env)
 
     def stop(self) -> None:
         self.run("down.sh", "--purge")
+
+    def data_directory(self, domain: str) -> Path:
+        """Where the nodes of the lab, which share this machine's files, have a domain's data."""
+        assert self._directory
+        directory = self._directory / "data" / domain
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o777)
+        return directory
 
     def credentials(self) -> Credentials:
         return load(str(self.kubeconfig))
@@ -108,11 +119,40 @@ class ClusterLab(HostedLab):
         await self.line.open()
         await self.api.open()
         for domain in DOMAINS:
-            await self._make_namespace(NAMESPACE.format(domain=domain))
+            namespace = NAMESPACE.format(domain=domain)
+            with suppress(Conflict):
+                await self.api.create("/api/v1/namespaces", objects.namespace(namespace), Found)
+            with suppress(Conflict):
+                await self._make_claim(namespace, domain)
 
-    async def _make_namespace(self, name: str) -> None:
-        if name not in {each.metadata.name for each in (await self.api.get("/api/v1/namespaces", FoundList)).items}:
-            await self.api.create("/api/v1/namespaces", objects.namespace(name), Found)
+    async def _make_claim(self, namespace: str, domain: str) -> None:
+        """A volume for the domain's data: a directory in the lab, what the cluster has elsewhere."""
+        size = {"storage": "1Mi"}
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": CLAIM},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}},
+        }
+        if self.cluster.is_ours:
+            claim["spec"] |= {"storageClassName": "", "volumeName": namespace}  # type: ignore[operator]
+            volume = {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": namespace},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "capacity": size,
+                    "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": str(self.cluster.data_directory(domain))},
+                },
+            }
+            await self.api.create("/api/v1/persistentvolumes", volume, Found)
+        await self.api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim, Found)
+
+    def domain(self, domain_id: str) -> DomainSettings:
+        return DomainSettings(domain_id=domain_id, data_volume=CLAIM)
 
     def connect(self, **settings: Any) -> KubernetesEngine:
         credentials = self.cluster.credentials()
@@ -169,5 +209,4 @@ class ClusterLab(HostedLab):
         for anchor in await self.of_kind("configmaps"):
             await self.api.delete(f"/api/v1/namespaces/{anchor.namespace}/configmaps/{anchor.name}")
         await self.leftovers()
-        await asyncio.sleep(0)
         await self.api.close()

@@ -273,6 +273,7 @@ class KubernetesEngine:
         """See Engine."""
         path = self._path(ref)
         if path is None:
+            await self._remove_anchors(f",{objects.GROUP}={ref.task}")  # the pod vanished while no server was there
             return
         tracked = self._tracked.get(ref.name)
         # A node that does not answer would keep the object for ever.
@@ -348,16 +349,22 @@ class KubernetesEngine:
                     if is_dead or not own.deletion_timestamp:
                         path = f"/api/v1/namespaces/{own.namespace}/pods/{own.name}"
                         await self._delete(path, pod, 0 if is_dead else grace_seconds)
-                if not left:
+                if not left and not any(tracked.ref.key.job == job for tracked in self._tracked.values()):
                     break
             except ApiError as error:
                 raise EngineUnavailable(f"the pods of job {job} cannot be removed: {error}") from None
             await asyncio.sleep(POLL_SECONDS)
-        for anchor in await self._list_anchors(f",{objects.JOB}={job}"):
+        await self._remove_anchors(f",{objects.JOB}={job}")
+
+    async def _remove_anchors(self, selector: str) -> None:
+        """Remove what belongs to attempts of which no pod may exist."""
+        for anchor in await self._list_anchors(selector):
             own = anchor.metadata
-            self._anchors.pop(_Place(own.namespace, own.name), None)
-            path = f"/api/v1/namespaces/{own.namespace}/configmaps/{own.name}"
-            await self._do_or_unavailable(self._api.delete(path, uid=own.uid))
+            place = _Place(own.namespace, own.name)
+            if place not in self._places.values():
+                self._anchors.pop(place, None)
+                path = f"/api/v1/namespaces/{own.namespace}/configmaps/{own.name}"
+                await self._do_or_unavailable(self._api.delete(path, uid=own.uid))
 
     async def _list_anchors(self, more: str) -> list[_Named]:
         selector = f"{self._selector},{objects.ANCHOR}=true{more}"
