@@ -4,14 +4,16 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 ENGINE := .engine
 DEMO   := .demo
+# As the example's AppImages name it.
+PSI_IMAGE := localhost/psi-example:1.0.0
 # The versions that are tested; empty for the newest that setup.cfg allows.
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo run test test-hostile test-pythons soak fuzz check coverage release-check mutants bench bench-full fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-pythons soak fuzz check coverage release-check mutants bench bench-full fmt proto docs clean
 
 help: ## print this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -28,10 +30,19 @@ $(ENGINE)/.ready: examples/psi/setup_engine.sh $(shell find examples/psi/engine 
 	@touch $@
 
 demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection) and verify its result
-	@rm -rf $(DEMO) && mkdir -p $(DEMO) && cp -r examples/psi/data $(DEMO)/domains
+	@rm -rf $(DEMO)/data $(DEMO)/domains && mkdir -p $(DEMO) && cp -r examples/psi/data $(DEMO)/domains
 	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains \
 	    --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
 	@$(BIN)/python examples/psi/verify.py $(DEMO)/domains
+
+demo-containers: $(VENV)/.ready ## run the same job with each party in a container of its own (Docker or Podman; 80 MB to download)
+	VENV=$(VENV) scripts/demo_containers.sh $(DEMO)/containers $(PSI_IMAGE)
+
+demo-kubernetes: $(VENV)/.ready ## run it on the cluster of KUBECONFIG, or on one of two nodes that is built and started here
+	VENV=$(VENV) scripts/demo_kubernetes.sh $(DEMO)/kubernetes $(PSI_IMAGE)
+
+image: ## build the image of the server, localhost/kusciajob:dev
+	scripts/build_image.sh localhost/kusciajob:dev .
 
 run: $(VENV)/.ready ## start a server with the example's AppImages
 	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin

@@ -20,7 +20,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.runtime.domains import DomainsFile
-from kusciajob.runtime.hosted.engine import Engine
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtime.hosted.workloads import Policy
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -73,7 +73,7 @@ def build_runtime(
     output_limit_bytes = settings.output_limit_mib * MIB or None
     if runs_images:
         return HostedRuntime(
-            _engine(settings),
+            open_engine(settings),
             store_id=store.id,
             directory=settings.data_dir,
             clock=links.clock,
@@ -108,16 +108,16 @@ def build_runtime(
     ), images
 
 
-_ENGINES = {
+ENGINES = {
     "container": ("kusciajob.runtime.container.engine", "containers"),
     "kubernetes": ("kusciajob.runtime.kubernetes.engine", "kubernetes"),
 }
 """By the setting: the module with `open_engine(settings) -> Engine`, and the extra that it needs."""
 
 
-def _engine(settings: Settings) -> Engine:
-    """The engine. Its libraries are imported only where it is used."""
-    name, extra = _ENGINES[settings.runtime]
+def open_engine(settings: Settings) -> Engine:
+    """The engine of a runtime that has one. Its libraries are imported only where it is used. RuntimeUnavailable."""
+    name, extra = ENGINES[settings.runtime]
     try:
         module: Any = importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -125,5 +125,8 @@ def _engine(settings: Settings) -> Engine:
             f"setting runtime is {settings.runtime!r}, but what it needs is not installed ({error}): "
             f"pip install 'kusciajob[{extra}]'"
         ) from None
-    engine: Engine = module.open_engine(settings)
+    try:
+        engine: Engine = module.open_engine(settings)
+    except EngineUnavailable as error:
+        raise RuntimeUnavailable(f"setting runtime is {settings.runtime!r}: {error}") from None
     return engine

@@ -39,7 +39,7 @@ JOBS = [f"tests/unit/test_{name}.py" for name in ("planner", "transitions", "wai
 SCHEDULER = [
     f"tests/unit/test_{name}.py"
     for name in (
-        *("room", "slots", "fair_room", "restart", "departures", "reports_together", "told_once", "told_waits"),
+        *("waiting_room", "slots", "fair_room", "restart", "departures", "reports_together", "told_once", "told_waits"),
         *("resumed_jobs", "left_parties", "scheduler", "random_jobs", "random_room"),
     )
 ]

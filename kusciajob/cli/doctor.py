@@ -1,16 +1,20 @@
 """`kusciajob doctor`: looks for what is wrong in a data directory."""
 
+import asyncio
 import json
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
 from pathlib import Path
 
 import click
 
+from kusciajob import config
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import EXIT_FAILED, CommandError
 from kusciajob.operations import datadir, formats
-from kusciajob.operations.doctor import Level, examine, set_damage_aside
+from kusciajob.operations.doctor import Finding, Level, examine, examine_engine, set_damage_aside
+from kusciajob.runtimes import ENGINES, RuntimeUnavailable, open_engine
 
 
 @click.command()
@@ -25,8 +29,13 @@ from kusciajob.operations.doctor import Level, examine, set_damage_aside
     help="The server's data directory.",
 )
 @click.option("--repair", "is_repair", is_flag=True, help="Set damaged rows aside first; the server must be stopped.")
+@click.option(
+    "--runtime",
+    type=click.Choice(sorted(ENGINES)),
+    help="Ask the engine of that runtime, too, what it has of this server; its settings come from the environment.",
+)
 @options.text_output
-def doctor(data_dir: Path, is_repair: bool, output: str) -> int:
+def doctor(data_dir: Path, is_repair: bool, runtime: str | None, output: str) -> int:
     """Check a data directory, whether its server runs or not: every record, what was lost, strays, jobs that wait.
 
     Nothing is changed without --repair: that moves damaged records to the table `damaged` of the database, so that
@@ -37,7 +46,11 @@ def doctor(data_dir: Path, is_repair: bool, output: str) -> int:
         with datadir.held(data_dir) if is_repair else nullcontext():
             if is_repair:
                 formats.check(data_dir)
-            for finding in chain(set_damage_aside(data_dir) if is_repair else (), examine(data_dir)):
+            for finding in chain(
+                set_damage_aside(data_dir) if is_repair else (),
+                examine(data_dir),
+                _ask_engine(data_dir, runtime) if runtime else (),
+            ):
                 found.append(finding)
                 if output != "json":
                     terminal.say(f"{finding.level:8}{terminal.one_line(finding.text)}")
@@ -48,3 +61,15 @@ def doctor(data_dir: Path, is_repair: bool, output: str) -> int:
         findings = [{"level": finding.level, "text": finding.text} for finding in found]
         terminal.say_json(json.dumps({"sound": is_sound, "findings": findings}, ensure_ascii=False, indent=2))
     return 0 if is_sound else EXIT_FAILED
+
+
+def _ask_engine(data_dir: Path, runtime: str) -> Iterator[Finding]:
+    try:
+        settings = config.load({"data_dir": str(data_dir), "runtime": runtime})
+
+        async def ask() -> list[Finding]:
+            return await examine_engine(data_dir, open_engine(settings))
+
+        yield from asyncio.run(ask())
+    except (config.SettingsError, RuntimeUnavailable) as error:
+        raise CommandError(str(error)) from None

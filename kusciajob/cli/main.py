@@ -30,6 +30,7 @@ _COMMANDS = {
     "approve": ("jobs", "Accept or reject a job that awaits approval."),
     "delete": ("jobs", "Stop a job and remove its record."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
+    "health": ("health", "Ask a server whether it serves."),
     "doctor": ("doctor", "Check a data directory."),
     "settings": ("settings", "Print the server's settings, or those in force."),
     "completion": ("completion", "Print what makes a shell complete commands."),

@@ -9,8 +9,14 @@ import grpc
 import grpc.aio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import (
+    health_pb2,
+    health_pb2_grpc,
+    job_pb2_grpc,
+    log_pb2,
+    log_pb2_grpc,
+)
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc, log_pb2, log_pb2_grpc
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 from kusciajob.security.tokens import MASTER_FILE, read_token
 
@@ -93,6 +99,7 @@ class Connection:
             self._channel = grpc.aio.secure_channel(address, credentials, options=_CHANNEL_OPTIONS)
         self.jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self.logs = log_pb2_grpc.LogServiceStub(self._channel)
+        self.health = health_pb2_grpc.HealthServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -129,6 +136,10 @@ class Connection:
                 yield response.log
         except grpc.aio.AioRpcError as error:
             raise self._translate(error) from None
+
+    async def is_serving(self) -> bool:
+        """Whether the server can do its work. Raises CallFailed, RpcFailed, Unreachable."""
+        return (await self.call(self.health.healthZ, health_pb2.HealthRequest())).data.ready
 
     async def wait_ready(self) -> None:
         """Connect now. Unreachable when the first attempt fails or takes longer than CONNECT_SECONDS."""

@@ -1,5 +1,6 @@
 """Examines a data directory, with its server running or not, writing nothing; repairs one whose server is stopped."""
 
+import asyncio
 import shutil
 import sqlite3
 import time
@@ -12,10 +13,13 @@ from msgspec import MsgspecError, Struct
 
 from kusciajob.model.status import ACTIVE, Job, TaskState
 from kusciajob.operations import formats
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.process.shim_probe import ask_shim
 from kusciajob.store.sqlite import database, landmark, repair, report, sql
 
 LOW_SPACE_BYTES = 1 << 30
+ENGINE_SECONDS = 20.0
+"""How long an engine may take to tell what it has."""
 
 
 class Level(StrEnum):
@@ -71,6 +75,30 @@ def examine(directory: Path) -> Iterator[Finding]:
             Level.PROBLEM,
             f"{file} cannot be read: {error}. Restore a copy, or save what can be read: `sqlite3 {file.name} .recover`",
         )
+
+
+async def examine_engine(directory: Path, engine: Engine) -> list[Finding]:
+    """What the engine has of this directory's store: jobs that are not stored any more have left something there."""
+    file = directory / "jobs.db"
+    try:
+        with closing(database.read_only(file)) as connection:
+            await engine.open(sql.identity(connection), lambda _: None)
+            async with asyncio.timeout(ENGINE_SECONDS):
+                await engine.seen_all()
+                numbers = set(await engine.owned())
+            strays = sorted(sql.missing(connection, numbers))
+    except (TimeoutError, EngineUnavailable) as error:
+        text = str(error) or f"no answer within {ENGINE_SECONDS:g} s"
+        return [Finding(Level.PROBLEM, f"engine: it cannot be asked, parties neither start nor end: {text}")]
+    except sqlite3.Error:
+        return []  # told already
+    finally:
+        await engine.close()
+    found = [
+        Finding(Level.NOTE, f"engine: it has something of job number {number}, which is deleted: a server removes it")
+        for number in strays
+    ]
+    return [*found, Finding(Level.OK, f"engine: it answers, and runs or keeps something of {len(numbers)} jobs")]
 
 
 def set_damage_aside(directory: Path) -> Iterator[Finding]:

@@ -67,13 +67,14 @@ async def _find_strays(store: JobStore, runtime: Runtime, head: int) -> list[Str
     end = head
     # A job is deleted after it was created, and these mostly just before the server ended.
     while len(known) < len(missing) and end > max(min(missing), head - SEARCHED_EVENTS):
-        start = max(end - SEARCHED_AT_ONCE, 0)
+        start = read = max(end - SEARCHED_AT_ONCE, 0)
         try:
-            events = await store.read_log(start, end - start)
+            while read < end:  # big events come a few at a time
+                for event in await store.read_log(read, end - read):
+                    read = event.revision
+                    if event.type is EventType.DELETED and event.job.number in missing:
+                        known[event.job.number] = stray_of(event)
         except LogTruncated:
             break
-        for event in events:
-            if event.type is EventType.DELETED and event.job.number in missing:
-                known[event.job.number] = stray_of(event)
         end = start
     return [known.get(number) or Stray(number, f"number {number}", None) for number in sorted(missing)]

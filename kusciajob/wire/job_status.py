@@ -15,6 +15,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model import failures, weight
 from kusciajob.model.limits import MAX_PARTIES, MAX_STATUS_BYTES
 from kusciajob.model.status import (
+    EventType,
     JobEvent,
     JobState,
     JobStatus,
@@ -25,6 +26,7 @@ from kusciajob.model.status import (
     TaskStatus,
 )
 from kusciajob.model.text import cut
+from kusciajob.wire.nested import nested, tag_of
 
 KEPT_MESSAGE_CHARACTERS = 256
 """The encoding of a party with a longer text is not kept: it is hardly another's."""
@@ -35,18 +37,17 @@ TEXT_CHARACTERS = (1024, 256, 64, 0)
 
 def encode_event(event: JobEvent) -> bytes:
     """A serialised WatchJobEventResponse."""
-    return event_message(event).SerializeToString()
+    return _EVENT_TYPES[event.type] + nested(_OBJECT, encode_summary(event.job))
 
 
 def event_message(event: JobEvent) -> pb.WatchJobEventResponse:
-    message = pb.WatchJobEventResponse(type=event.type.value)
-    fill_summary(message.object, event.job)
-    return message
+    """The same as a message."""
+    return pb.WatchJobEventResponse.FromString(encode_event(event))
 
 
-def fill_summary(message: pb.JobStatus, job: JobSummary) -> None:
-    message.job_id = job.job_id
-    message.status.MergeFromString(encode_status(job.status))
+def encode_summary(job: JobSummary) -> bytes:
+    """A serialised JobStatus."""
+    return pb.JobStatus(job_id=job.job_id).SerializeToString() + nested(_STATUS, encode_status(job.status))
 
 
 def encode_status(status: JobStatus) -> bytes:
@@ -139,6 +140,11 @@ def wire_state(state: TaskState) -> str:
     return JobState.PENDING if state is TaskState.STARTING else state.value
 
 
+_EVENT_TYPES = {kind: pb.WatchJobEventResponse(type=kind.value).SerializeToString() for kind in EventType}
+_OBJECT = tag_of(pb.WatchJobEventResponse, "object")
+_STATUS = tag_of(pb.JobStatus, "status")
+_TASKS = tag_of(pb.JobStatusDetail, "tasks")
+
 _kept_tasks: LRUCache[TaskStatus, tuple[bytes, int]] = LRUCache(weight.KEPT_BYTES, lambda kept: kept[1])
 """A task as a part of JobStatusDetail, and what it weighs with the status that it is kept under."""
 
@@ -148,8 +154,7 @@ def _encode_task(task: TaskStatus) -> bytes:
     kept = _kept_tasks.get(task)
     if kept is not None:
         return kept[0]
-    detail = pb.JobStatusDetail()
-    message = detail.tasks.add(
+    own = pb.TaskStatus(
         task_id=task.task_id,
         state=wire_state(task.state),
         err_msg=task.message,
@@ -159,8 +164,7 @@ def _encode_task(task: TaskStatus) -> bytes:
         alias=task.alias,
         progress=task.progress,
     )
-    message.MergeFromString(b"".join(map(_encode_party, task.parties)))
-    encoded = detail.SerializeToString()
+    encoded = nested(_TASKS, b"".join((own.SerializeToString(), *map(_encode_party, task.parties))))
     with suppress(ValueError):  # too large by itself
         _kept_tasks[task] = encoded, len(encoded) + weight.task_bytes(task)
     return encoded

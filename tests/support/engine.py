@@ -182,6 +182,7 @@ class MemoryConnection:
             await hosted.news.wait()
 
     async def owned(self) -> Collection[int]:
+        self._ask()
         own = (hosted for hosted in self._engine.workloads.values() if hosted.workload.owner == self._owner)
         return {hosted.ref.key.job for hosted in own}
 

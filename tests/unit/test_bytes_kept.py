@@ -162,3 +162,15 @@ async def test_an_answer_that_is_too_heavy_to_be_kept_drives_out_no_other(monkey
     light, heavy = await ask("light"), await ask("heavy")
     assert await ask("light") is light
     assert await ask("heavy") is not heavy
+
+
+async def test_an_answer_is_made_once_for_all_who_ask_and_weighs_what_it_has_become() -> None:
+    store = MemoryStore()
+    await store.create(new_job("job-1"))
+    calls = JobCalls(JobService(store=store, hub=Hub(store), images=AnyImage(), clock=ManualClock()))
+    first = await calls.QueryJob(pb.QueryJobRequest(job_id="job-1"), MASTER)
+    assert await calls.QueryJob(pb.QueryJobRequest(job_id="job-1"), MASTER) is first, "no form of it has to be JSON"
+    light = calls._responses.currsize
+    assert isinstance(first, EncodedResponse)
+    text = first.to_json()
+    assert calls._responses.currsize == light + len(text)

@@ -310,8 +310,7 @@ def test_an_event_has_its_type_and_the_whole_status(kind: EventType) -> None:
 
 
 def test_a_summary_is_the_job_id_and_status() -> None:
-    message = pb.JobStatus()
-    job_status.fill_summary(message, new_job("job-2").summary)
+    message = pb.JobStatus.FromString(job_status.encode_summary(new_job("job-2").summary))
     assert (message.job_id, message.status.state) == ("job-2", "Pending")
 
 

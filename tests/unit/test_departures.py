@@ -1,13 +1,14 @@
 """What a deleted job has running ends before a task of the same id starts, and nothing that it left stays."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 from msgspec.structs import replace
 
 from kusciajob.model.damage import damaged_status
 from kusciajob.model.job import ScheduleConfig
-from kusciajob.model.status import JobState, TaskState
+from kusciajob.model.status import JobEvent, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.recovery import SEARCHED_AT_ONCE
 from kusciajob.scheduler.slots import SlotLimits
@@ -213,6 +214,25 @@ async def test_after_a_crash_a_deleted_job_is_known_by_its_deletion_alone(
         await house.until_task(TaskState.RUNNING)
         runtime.end()
         await house.until(JobState.SUCCEEDED)
+
+
+class _BigEvents(MemoryStore):
+    """Its events are so big that each read gives one."""
+
+    async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
+        return await super().read_log(after, min(limit, 1))
+
+
+async def test_after_a_crash_a_deletion_among_big_events_is_found(runtime: ManualRuntime) -> None:
+    store = _BigEvents()
+    async with opened_house(runtime, store=store) as house:
+        await house.run("job-1")
+        await house.crash()
+        await house.delete()
+    runtime.stop_gate.close()
+    async with opened_house(runtime, store=store) as house:
+        await house.run("another")  # waits for nobody: the deleted job has no task of its name
+        runtime.stop_gate.open()
 
 
 async def test_everybody_waits_where_the_deleted_job_was_damaged(house: House, runtime: ManualRuntime) -> None:

@@ -8,9 +8,14 @@ import pytest
 from click.testing import CliRunner, Result
 
 from kusciajob.cli.main import cli
-from kusciajob.operations.doctor import Level, examine
+from kusciajob.contracts import PartyKey
+from kusciajob.operations.doctor import Level, examine, examine_engine
+from kusciajob.runtime.domains import DomainSettings
+from kusciajob.runtime.hosted.engine import Workload
+from kusciajob.runtime.hosted.workloads import ref_of
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
+from tests.support.engine import MemoryEngine
 
 
 def ask(directory: Path) -> Result:
@@ -49,6 +54,22 @@ def test_a_sound_directory(place: Path) -> None:
     assert "runs/2: its job is deleted; waits for removal" in result.output
     assert "runs: directories of 1 jobs" in result.output
     assert before.items() <= {path: path.stat().st_mtime_ns for path in place.rglob("*") if path.is_file()}.items()
+
+
+async def test_what_an_engine_has_of_deleted_jobs_is_listed(place: Path) -> None:
+    engine = MemoryEngine()
+    store_id = (place / "id.txt").read_text()
+    for job in (1, 2):  # 2 is deleted
+        ref = ref_of(store_id, PartyKey(job, 0, 0, 0), 0, "alice")
+        engine.create(Workload(ref, store_id, "task", DomainSettings(), ()))
+    found = [finding.text for finding in await examine_engine(place, engine.connect())]
+    assert found == [
+        "engine: it has something of job number 2, which is deleted: a server removes it",
+        "engine: it answers, and runs or keeps something of 2 jobs",
+    ]
+    engine.is_away = True
+    (away,) = await examine_engine(place, engine.connect())
+    assert (away.level, "the engine is away" in away.text) == (Level.PROBLEM, True)
 
 
 async def test_beside_a_running_server(place: Path) -> None:

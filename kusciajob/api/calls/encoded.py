@@ -7,13 +7,14 @@ from google.protobuf.message import Message
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.wire.json import to_json
+from kusciajob.wire.nested import nested, tag_of
 from kusciajob.wire.status import SUCCESS, Code
 
 MAX_BATCH_BYTES = 64 << 20
 
 
 class EncodedResponse:
-    """A successful response as bytes. `on_json` is called once its JSON is made, because that is expensive."""
+    """A successful response as bytes. `on_json` is called once its JSON is made, which makes it heavier."""
 
     __slots__ = ("_data", "_json", "_kind", "_on_json")
     status = common_pb2.Status(message=SUCCESS)
@@ -43,7 +44,7 @@ class EncodedResponse:
 _EMPTY = pb.BatchQueryJobStatusResponse(status=EncodedResponse.status, data=pb.BatchQueryJobStatusResponseData())
 
 _SUCCESS = pb.BatchQueryJobStatusResponse(status=EncodedResponse.status).SerializeToString()
-_DATA = bytes([pb.BatchQueryJobStatusResponse.DESCRIPTOR.fields_by_name["data"].number << 3 | 2])
+_DATA = tag_of(pb.BatchQueryJobStatusResponse, "data")
 
 
 class BatchResponse(EncodedResponse):
@@ -58,9 +59,7 @@ class BatchResponse(EncodedResponse):
         self._jobs = jobs
 
     def SerializeToString(self) -> bytes:
-        # By hand: protobuf would parse all jobs again, which takes as long as the rest of the call.
-        data = b"".join(self._jobs)
-        return b"".join((_SUCCESS, _DATA, _varint(len(data)), data))
+        return _SUCCESS + nested(_DATA, b"".join(self._jobs))
 
     def to_json(self) -> bytes:
         """The JSON. It is longer than the bytes; if it is too long, the answer is that error."""
@@ -75,16 +74,6 @@ class BatchResponse(EncodedResponse):
             if size > MAX_BATCH_BYTES:
                 return to_json(too_large(count, len(self._jobs)))
         return b"".join((before, b"[", b",".join([texts[job] for job in self._jobs]), b"]", after))
-
-
-def _varint(length: int) -> bytes:
-    """Seven bits a byte, the lowest first."""
-    encoded = bytearray()
-    while length > 0x7F:
-        encoded.append(length & 0x7F | 0x80)
-        length >>= 7
-    encoded.append(length)
-    return bytes(encoded)
 
 
 def too_large(fitting: int, asked: int) -> pb.BatchQueryJobStatusResponse:

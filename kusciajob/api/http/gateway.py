@@ -132,7 +132,7 @@ class HttpGateway:
         if self._guard is None:
             return MASTER
         try:
-            caller = Caller(self._guard.identify(request.headers.get(TOKEN_HEADER)))
+            caller = Caller(self._guard.identify(_token_in(request)))
             if self._guard.has_lost_authority:
                 self._guard.check_certificate(certificate_of(request))
             return caller
@@ -144,7 +144,7 @@ class HttpGateway:
     def _hold(self, request: web.BaseRequest, caller: Caller) -> streams.Hold:
         if self._guard is None:
             return nullcontext()
-        return self._guard.hold(caller.domain, request.headers.get(TOKEN_HEADER), certificate_of(request))
+        return self._guard.hold(caller.domain, _token_in(request), certificate_of(request))
 
     def _find(self, request: web.BaseRequest) -> Handler:
         methods = self._handlers.get(request.path)
@@ -244,6 +244,15 @@ class HttpGateway:
 
     async def _read(self, request: web.BaseRequest, take: Callable[[int], None]) -> bytes:
         return await read_body(request, max_bytes=self._max_message_bytes, take=take)
+
+
+def _token_in(request: web.BaseRequest) -> str | None:
+    """The caller's token. Scrapers of metrics can send theirs as a Bearer token only."""
+    token = request.headers.get(TOKEN_HEADER)
+    if token is not None:
+        return token
+    scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+    return bearer if scheme.lower() == "bearer" else None
 
 
 async def _tell_methods(allowed: str, _: web.BaseRequest, __: Caller) -> web.StreamResponse:

@@ -19,12 +19,15 @@ from pathlib import Path
 from typing import Any
 
 from psi_example.files import Table, read_table, write_json, write_table
+from psi_example.peer import wait_for_name
 from psi_example.task import Task, TaskError, run_program
 
 PORT_NAME = "psi"
 CONNECT_RETRY_MILLISECONDS = 200
 RECEIVE_TIMEOUT_MILLISECONDS = 60_000
 STOP_LINK_SECONDS = 30
+# A cluster's DNS may repeat for half a minute that a name is not there.
+NAME_SECONDS = 60
 # The engine passes its input through an external sort that splits lines at commas.
 UNSAFE_IN_KEY = frozenset(',"')
 # The engine leaves a file of timings here, whatever TMPDIR says.
@@ -47,10 +50,11 @@ def connect(task: Task, libspu: Any) -> Any:
     """The link to the other party; the order of parties and the id are the same on both sides."""
     description = libspu.link.Desc()
     description.id = task.task_id
+    wait_for_name(task.peer.address(PORT_NAME), wait_seconds=NAME_SECONDS)
     for party in (task.me, task.peer) if task.self_index == 0 else (task.peer, task.me):
         host, port = party.address(PORT_NAME)
         if party is task.me:
-            port = task.listen_port(PORT_NAME)
+            host, port = task.listen_host(PORT_NAME), task.listen_port(PORT_NAME)
         description.add_party(party.domain_id, f"{host}:{port}")
     description.connect_retry_interval_ms = CONNECT_RETRY_MILLISECONDS
     description.connect_retry_times = task.number("connect_seconds", 30) * 1000 // CONNECT_RETRY_MILLISECONDS

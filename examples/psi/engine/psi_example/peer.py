@@ -60,8 +60,7 @@ class Peer:
 @contextmanager
 def listen(task: Task, port_name: str, *, wait_seconds: int) -> Iterator[Peer]:
     """Offer the named port and wait for the other party; a TaskError inside the block is told to it."""
-    host, _ = task.me.address(port_name)
-    with socket.create_server((host, task.listen_port(port_name))) as server:
+    with socket.create_server((task.listen_host(port_name), task.listen_port(port_name))) as server:
         server.settimeout(wait_seconds)
         try:
             connection, _ = server.accept()
@@ -69,6 +68,20 @@ def listen(task: Task, port_name: str, *, wait_seconds: int) -> Iterator[Peer]:
             raise TaskError(f"{task.peer.domain_id} did not connect within {wait_seconds} s") from error
     with _conversation(task, connection) as peer:
         yield peer
+
+
+def wait_for_name(address: tuple[str, int], *, wait_seconds: int) -> None:
+    """Return once the host's name is known. A cluster knows a party's name only when that party has an address."""
+    deadline = time.monotonic() + wait_seconds
+    while True:
+        try:
+            socket.getaddrinfo(*address)
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise TaskError(f"{address[0]} is not known after {wait_seconds} s: {error}") from error
+            time.sleep(RETRY_SECONDS)
+        else:
+            return
 
 
 @contextmanager

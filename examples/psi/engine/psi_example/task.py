@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import os
 import sys
@@ -62,6 +63,17 @@ class Task:
         if port_name not in self.listen_ports:
             raise TaskError(f"no port named {port_name!r} was allocated; the AppImage must list it")
         return self.listen_ports[port_name]
+
+    def listen_host(self, port_name: str) -> str:
+        """Where to listen for the named port: at this party's address, but behind a name on all addresses.
+
+        A name leads to a container or a pod of this party's own, and that may not know yet what its name means.
+        """
+        host, _ = self.me.address(port_name)
+        try:
+            return str(ipaddress.ip_address(host))
+        except ValueError:
+            return "0.0.0.0"  # noqa: S104
 
     def text(self, name: str, default: str | None = None) -> str:
         """A setting that is a text, or an object holding one text per domain; raises TaskError otherwise."""

@@ -1,0 +1,359 @@
+"""An Engine over the Docker Engine API: a container for each program, a network for each attempt of a task.
+
+Podman shows a container as created whose start has failed, and Docker starts one again that has ended: so only one is
+started that has never run. What an earlier server has asked for may still be under way then, see SETTLE_SECONDS.
+"""
+
+import asyncio
+import math
+import os
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from typing import Any
+
+from aiodocker.exceptions import DockerError
+
+from kusciajob.config import Settings
+from kusciajob.contracts import OutputStream, StartFailed
+from kusciajob.runtime.container import bodies, files, labels, logs, states
+from kusciajob.runtime.container.connection import (
+    CONFLICT,
+    NOT_FOUND,
+    NOT_MODIFIED,
+    Connection,
+    find_address,
+    ignoring,
+    refusal,
+)
+from kusciajob.runtime.container.files import User
+from kusciajob.runtime.container.images import Image, Images
+from kusciajob.runtime.container.networks import OUTSIDE, Networks
+from kusciajob.runtime.container.states import Seen
+from kusciajob.runtime.container.traits import Traits, read_traits
+from kusciajob.runtime.container.volumes import Volumes
+from kusciajob.runtime.container.watch import RECONNECT_SECONDS, Watch
+from kusciajob.runtime.domains import DomainSettings
+from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
+
+SETTLE_SECONDS = 2.0
+"""How long a container must be seen as created before it is started where a start may be under way already."""
+STOP_SECONDS = 60.0
+"""How long the engine may take to kill what does not end by itself."""
+LOG_FACTOR = 4
+"""The engine keeps so many times the output that the server keeps: Podman drops what it has when its log is full."""
+MIB = 1 << 20
+
+
+def open_engine(settings: Settings) -> "ContainerEngine":
+    """The engine of DOCKER_HOST, else Podman or Docker on this machine. Raises NoEngine."""
+    connection = Connection(find_address(os.environ), os.environ)
+    return ContainerEngine(
+        connection,
+        volumes=Volumes(settings.domains, is_local=connection.is_local),
+        user=settings.container_user,
+        allow_root=settings.allow_root,
+        max_processes=settings.max_processes,
+        log_limit_bytes=settings.output_limit_mib * MIB * LOG_FACTOR,
+    )
+
+
+class ContainerEngine:
+    """See Engine."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        *,
+        volumes: Volumes,
+        user: str = "",
+        allow_root: bool = False,
+        max_processes: int = 0,
+        log_limit_bytes: int = 0,
+    ) -> None:
+        self._connection = connection
+        self._volumes = volumes
+        self._user = user
+        self._allow_root = allow_root
+        self._max_processes = max_processes
+        self._log_limit_bytes = log_limit_bytes
+        self._images = Images(connection)
+        self._networks = Networks(connection)
+        self._traits: Traits | None = None
+        self._owner = ""
+        self._watch: Watch | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._users: dict[tuple[str, str], User] = {}
+        """By the image's id and what it says of its user."""
+        self._fresh: set[str] = set()
+        """Containers that this server has made, and has not asked to start yet."""
+        self._failing = asyncio.Event()
+        self._has_listed = asyncio.Event()
+
+    @property
+    def failing(self) -> asyncio.Event:
+        return self._failing
+
+    async def open(self, owner: str, sight: Callable[[Sighting], None]) -> None:
+        self._owner = owner
+        self._watching = asyncio.create_task(self._watch_all(sight), name="watch of the container engine")
+
+    async def seen_all(self) -> None:
+        await self._has_listed.wait()
+
+    def host_of(self, name: str, domain: DomainSettings) -> str:
+        return name
+
+    async def create(self, workload: Workload) -> str:
+        traits = await self._known_traits()
+        images = [await self._images.get(program.image) for program in workload.programs]
+        users = [await self._user_of(workload, image) for image in images]
+        shared = labels.of_group(workload.owner, workload.ref.key, workload.ref.task)
+        gateway = await self._networks.ensure(workload.ref.task, shared)
+        source = await self._volumes.source(workload.domain, users[0], traits)
+        made: list[str] = []
+        for index, user in enumerate(users):
+            around = bodies.Surroundings(
+                network=workload.ref.task,
+                gateway=gateway,
+                domain_source=source,
+                max_processes=self._max_processes,
+                log=traits.log_config(self._log_limit_bytes),
+                user=self._user,
+                user_namespace=traits.user_namespace(user),
+                is_podman=traits.is_podman,
+            )
+            body = bodies.body(workload, index, around, joined=made[0] if made else "")
+            made.append(await self._make(workload, index, body, user))
+        if not workload.domain.network_policy:
+            await self._networks.ensure(workload.ref.task + OUTSIDE, shared, is_internal=False)
+            await self._networks.connect(workload.ref.task + OUTSIDE, made[0])
+        return made[0]
+
+    async def _make(self, workload: Workload, index: int, body: Mapping[str, Any], user: User) -> str:
+        """One container with its files, or the one that is there; its id."""
+        name, program = bodies.container_name(workload, index), workload.programs[index]
+        container = await self._make_empty(name, body)
+        if container is not None:
+            if index == 0:
+                self._fresh.add(container)
+        else:
+            there = await self._inspect(name)
+            if there is None:
+                raise EngineUnavailable(f"container {name} was there, and is not any more")
+            if there.place.ref.name != workload.ref.name or not there.is_created:
+                return there.id
+            container = there.id
+        await files.put(self._connection, container, program.files, program.secret_files, user)
+        return container
+
+    async def _make_empty(self, name: str, body: Mapping[str, Any]) -> str | None:
+        """The id of a new container; None if there is one of that name."""
+        try:
+            async with self._connection.asking() as docker:
+                return str((await docker.containers.create(dict(body), name=name)).id)
+        except DockerError as error:
+            text = refusal(error)
+            # Podman before version 4.4 answers 500.
+            if error.status == CONFLICT or "already in use" in text:
+                return None
+            if error.status == NOT_FOUND:  # image or network were removed just now
+                raise EngineUnavailable(f"its container cannot be made: {text}") from None
+            raise StartFailed(f"its container cannot be made: {text}") from None
+
+    async def _user_of(self, workload: Workload, image: Image) -> User:
+        """Whom a program of the image runs as. Raises StartFailed for root, unless that is allowed."""
+        text = self._user or image.user
+        known = image.id, text
+        if known not in self._users:
+            self._users[known] = await self._find_user(workload, image, text)
+        user = self._users[known]
+        if user.uid == files.ROOT and not self._allow_root:
+            raise StartFailed(
+                "its image runs as root: let the image name another user, or set container_user, or allow_root"
+            )
+        return user
+
+    async def _find_user(self, workload: Workload, image: Image, text: str) -> User:
+        if (user := files.numeric_user(text)) is not None:
+            return user
+        # The names are in the image: only in a container they can be read.
+        name = f"{workload.ref.name}.users"
+        body = {
+            "Image": image.id,
+            "Cmd": ["none"],
+            "Labels": labels.of_group(workload.owner, workload.ref.key, workload.ref.task),
+            "HostConfig": {"NetworkMode": "none"},
+        }
+        if (container := await self._make_empty(name, body)) is None:
+            await self._delete([name])
+            raise EngineUnavailable("its image is looked at")
+        try:
+            return await files.named_user(self._connection, container, text)
+        finally:
+            await self._delete([container])
+
+    async def release(self, ref: Ref) -> None:
+        found = await self._containers(ref)
+        if not found:
+            raise StartFailed("its container is gone")
+        if found[0].is_created and ref.uid not in self._fresh:
+            # An earlier request may be under way; once it is done, and the program has ended quickly, Docker and Podman
+            # would run it a second time.
+            await asyncio.sleep(SETTLE_SECONDS)
+            found = await self._containers(ref)
+        self._fresh.discard(ref.uid)
+        for container in found:
+            if container.is_created:
+                await self._start(container, found[0])
+
+    async def _start(self, container: Seen, first: Seen) -> None:
+        try:
+            async with self._connection.asking() as docker:
+                await ignoring(docker.containers.container(container.id).start(), NOT_MODIFIED)
+        except DockerError as error:
+            if container is not first:
+                now = await self._inspect(first.id)
+                if now is not None and now.is_exited:
+                    return  # the first has ended before the others were started, and with it their network
+            raise StartFailed(f"its program cannot be started: {refusal(error)}") from None
+
+    async def end(self, ref: Ref, grace_seconds: float) -> None:
+        found = await self._containers(ref)
+        if not found:
+            return
+        if found[0].is_created:
+            await self.remove(ref)
+            return
+        await self._stop([each.id for each in found if not each.is_exited and not each.is_created], grace_seconds)
+        if self._watch is not None:
+            self._watch.order(each.id for each in found)
+
+    async def remove(self, ref: Ref) -> None:
+        await self._delete([each.id for each in await self._containers(ref)])
+        self._fresh.discard(ref.uid)
+        if not await self._listed(group=ref.task):
+            for name in (ref.task, ref.task + OUTSIDE):
+                await self._networks.remove(name)
+
+    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
+        found = await self._containers(ref)
+        if not found:
+            return
+        async for piece in logs.follow(self._connection, [each.id for each in found if not each.is_created], since):
+            yield piece
+        if not states.are_over(await self._containers(ref)):
+            # It was started again: its output goes on.
+            raise EngineUnavailable("the output of a container that was started again is read from where it was")
+
+    async def owned(self) -> Collection[int]:
+        filters = labels.filters(self._owner)
+        of_networks = [labels.job_of(each) for _, each in await self._networks.of(filters)]
+        return {job for job in (*(await self._listed()).values(), *of_networks) if job is not None}
+
+    async def remove_job(self, job: int, grace_seconds: float) -> None:
+        number = str(job)
+        await self._stop(await self._listed(job=number, status="running"), grace_seconds)
+        await self._delete(await self._listed(job=number))
+        for name, _ in await self._networks.of(labels.filters(self._owner, job=number)):
+            await self._networks.remove(name)
+        if await self._listed(job=number) or await self._networks.of(labels.filters(self._owner, job=number)):
+            raise EngineUnavailable(f"containers or networks of job {job} are not removed yet")
+
+    async def close(self) -> None:
+        if self._watching is not None:
+            self._watching.cancel()
+            await asyncio.gather(self._watching, return_exceptions=True)
+        await self._images.close()
+        await self._connection.close()
+
+    async def _watch_all(self, sight: Callable[[Sighting], None]) -> None:
+        while True:
+            try:
+                traits = await self._known_traits()
+            except EngineUnavailable as error:
+                if not self._failing.is_set():
+                    self._connection.complain(error)
+                self._failing.set()
+                await asyncio.sleep(RECONNECT_SECONDS)
+            else:
+                break
+        self._watch = Watch(
+            self._connection,
+            self._owner,
+            node=traits.node,
+            guesses_oom=traits.is_podman,
+            sight=sight,
+            end=lambda containers: self._stop(containers, 0),
+            failing=self._failing,
+            has_listed=self._has_listed,
+        )
+        await self._watch.run()
+
+    async def _known_traits(self) -> Traits:
+        if self._traits is None:
+            self._traits = await read_traits(self._connection)
+        return self._traits
+
+    async def _containers(self, ref: Ref) -> list[Seen]:
+        """The containers of a workload in their order, as they are now; none if one of its name is another one."""
+        listed = await self._listed(workload=ref.name)
+        found = [seen for seen in await asyncio.gather(*map(self._inspect, listed)) if seen is not None]
+        found.sort(key=lambda seen: seen.place.index)
+        if found and ref.uid and found[0].place.index == 0 and found[0].id != ref.uid:
+            return []
+        return found
+
+    async def _inspect(self, container: str) -> Seen | None:
+        """The container as it is now; None if there is none, or if it is not ours."""
+        try:
+            async with self._connection.asking() as docker:
+                return states.read(await docker.containers.container(container).show())
+        except DockerError as error:
+            if error.status == NOT_FOUND:
+                return None
+            raise EngineUnavailable(f"container {container}: {refusal(error)}") from None
+
+    async def _listed(self, *, status: str = "", **wanted: str) -> dict[str, int | None]:
+        """The ids of all containers of this store with these labels, each with the job that it belongs to."""
+        filters = labels.filters(self._owner, **wanted)
+        if status:
+            filters["status"] = [status]
+        try:
+            async with self._connection.asking() as docker:
+                found = await docker.containers.list(all=True, filters=filters)
+        except DockerError as error:
+            raise EngineUnavailable(f"containers cannot be listed: {refusal(error)}") from None
+        return {each.id: labels.job_of(each._container.get("Labels") or {}) for each in found}
+
+    async def _stop(self, containers: Iterable[str], grace_seconds: float) -> None:
+        """End the containers. They are not started again by the engine, as they would be after a kill."""
+        ids = list(containers)
+        if self._watch is not None:
+            self._watch.order(ids)
+        await _all(self._stop_one(each, grace_seconds) for each in ids)
+
+    async def _stop_one(self, container: str, grace_seconds: float) -> None:
+        try:
+            async with self._connection.waiting(grace_seconds + STOP_SECONDS) as docker:
+                stopping = docker.containers.container(container).stop(t=math.ceil(grace_seconds))
+                await ignoring(stopping, NOT_MODIFIED, NOT_FOUND)
+        except DockerError as error:
+            raise EngineUnavailable(f"container {container} cannot be stopped: {refusal(error)}") from None
+
+    async def _delete(self, containers: Iterable[str]) -> None:
+        """Delete the containers; gone is success, and so is one that is being deleted."""
+        await _all(map(self._delete_one, containers))
+
+    async def _delete_one(self, container: str) -> None:
+        try:
+            async with self._connection.asking() as docker:
+                deleting = docker.containers.container(container).delete(force=True, v=True)
+                await ignoring(deleting, NOT_FOUND, CONFLICT)
+        except DockerError as error:
+            raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+
+
+async def _all(calls: Iterable[Any]) -> None:
+    """Await all; then raise the first error."""
+    for failure in await asyncio.gather(*calls, return_exceptions=True):
+        if isinstance(failure, BaseException):
+            raise failure

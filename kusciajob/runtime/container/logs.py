@@ -1,0 +1,95 @@
+"""Reads the output of containers: frames of one line, or a part of one, each with its time."""
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import aiohttp
+from aiodocker.exceptions import DockerError
+
+from kusciajob.contracts import OutputStream
+from kusciajob.runtime.container.connection import CONFLICT, NOT_FOUND, Connection, refusal
+from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece
+from kusciajob.runtime.hosted.output import nanoseconds
+
+HEADER_BYTES = 8
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+"""Engines cut lines at 16 KiB."""
+QUEUED_PIECES = 256
+_STREAMS = {1: OutputStream.STDOUT, 2: OutputStream.STDERR}
+
+
+async def follow(
+    connection: Connection, containers: Sequence[str], since: Mapping[OutputStream, str]
+) -> AsyncIterator[LogPiece]:
+    """The output of all the containers until they stop. Raises EngineUnavailable.
+
+    Of several containers the pieces come as they are read; after a broken connection, pieces of one that are older
+    than what is known of the other are not told again.
+    """
+    if len(containers) == 1:
+        async for piece in _follow_one(connection, containers[0], since):
+            yield piece
+        return
+    pieces: asyncio.Queue[LogPiece | None] = asyncio.Queue(QUEUED_PIECES)
+
+    async def read(container: str) -> None:
+        try:
+            async for piece in _follow_one(connection, container, since):
+                await pieces.put(piece)
+        finally:
+            await pieces.put(None)
+
+    readers = [asyncio.create_task(read(container), name=f"log of {container}") for container in containers]
+    try:
+        ended = 0
+        while ended < len(readers):
+            if (read_piece := await pieces.get()) is None:
+                ended += 1
+            else:
+                yield read_piece
+        await asyncio.gather(*readers)
+    finally:
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+
+
+async def _follow_one(
+    connection: Connection, container: str, since: Mapping[OutputStream, str]
+) -> AsyncIterator[LogPiece]:
+    first = min((nanoseconds(since.get(stream, "")) for stream in OutputStream), default=0)
+    params = {
+        "follow": "1",
+        "stdout": "1",
+        "stderr": "1",
+        "timestamps": "1",
+        # Podman tells whole seconds and compares nanoseconds: the second before loses nothing.
+        "since": str(max(first // 10**9 - 1, 0)),
+    }
+    newest: dict[OutputStream, int] = {}
+    try:
+        async with connection.stream("GET", f"containers/{container}/logs", params) as answer:
+            while header := await _header(answer):
+                size = int.from_bytes(header[4:])
+                if header[0] not in _STREAMS or size > MAX_FRAME_BYTES:
+                    raise EngineUnavailable("the container engine sends output in a form that is not known")
+                frame = await answer.readexactly(size)
+                time, _, data = frame.partition(b" ")
+                piece = LogPiece(_STREAMS[header[0]], time.decode(errors="replace"), data)
+                # When Docker begins a new file for its log, it tells the last lines of the former one twice.
+                if (at := nanoseconds(piece.time)) >= newest.get(piece.stream, 0):
+                    newest[piece.stream] = at
+                    yield piece
+    except DockerError as error:
+        if error.status not in (NOT_FOUND, CONFLICT):
+            raise EngineUnavailable(f"output cannot be read: {refusal(error)}") from None
+
+
+async def _header(answer: aiohttp.StreamReader) -> bytes:
+    """The next frame's header; empty at the end."""
+    try:
+        return await answer.readexactly(HEADER_BYTES)
+    except asyncio.IncompleteReadError as error:
+        if error.partial:
+            raise
+        return b""

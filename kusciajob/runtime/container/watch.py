@@ -1,0 +1,271 @@
+"""One watch over all containers of a store: events tell which to look at, the list of all shows what was missed."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any
+
+import msgspec
+from aiodocker.exceptions import DockerError
+from msgspec import Struct
+from msgspec.structs import replace
+
+from kusciajob.contracts import Node
+from kusciajob.runtime.container import labels, states
+from kusciajob.runtime.container.connection import NOT_FOUND, Connection, refusal
+from kusciajob.runtime.container.states import Seen
+from kusciajob.runtime.hosted.engine import EngineUnavailable, Phase, Sighting
+
+logger = logging.getLogger(__name__)
+
+PING_SECONDS = 5.0
+"""How often the engine is asked whether it is there, and how long it may take to answer."""
+LIST_SECONDS = 15.0
+"""How often everything is listed: whatever an engine does not tell is seen then."""
+RECONNECT_SECONDS = 1.0
+_NEWS = frozenset({"create", "start", "die", "died", "restart", "oom", "stop"})
+_ENDS_OF_EXISTENCE = frozenset({"destroy", "remove"})
+_REMOVED = "its container was removed by somebody else"
+
+
+class _Actor(Struct, frozen=True):
+    ID: str = ""
+
+
+class _Event(Struct, frozen=True):
+    Action: str = ""
+    Actor: _Actor = _Actor()
+
+
+class _Watched(Struct):
+    """A workload: its containers by their index, and what was told of it last."""
+
+    containers: dict[int, Seen] = {}
+    told: Sighting | None = None
+    is_broken: bool = False
+    """Whether one of its containers is gone."""
+
+
+class Watch:
+    """What one store has on the engine, told as it changes."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        owner: str,
+        *,
+        node: Node,
+        guesses_oom: bool,
+        sight: Callable[[Sighting], None],
+        end: Callable[[Iterable[str]], Coroutine[Any, Any, None]],
+        failing: asyncio.Event,
+        has_listed: asyncio.Event,
+    ) -> None:
+        """`end` ends containers at once: the other programs of a workload when one has failed.
+
+        `failing` is set while the engine cannot be reached, `has_listed` once all that exists was told.
+        """
+        self._connection = connection
+        self._owner = owner
+        self._node = node
+        self._guesses_oom = guesses_oom
+        self._sight = sight
+        self._end = end
+        self._workloads: dict[str, _Watched] = {}
+        self._places: dict[str, tuple[str, int]] = {}
+        """The workload and the index of each container, by the container's id."""
+        self._ordered: set[str] = set()
+        """Containers whose end somebody has asked for."""
+        self._looking: dict[str, asyncio.Task[None]] = {}
+        self._again: set[str] = set()
+        self._chores: set[asyncio.Task[None]] = set()
+        self._is_streaming = asyncio.Event()
+        self._failing = failing
+        self._has_listed = has_listed
+
+    async def run(self) -> None:
+        """Watch for ever, whatever becomes of the connection."""
+        try:
+            while True:
+                try:
+                    await self._watch()
+                except EngineUnavailable as error:
+                    if not self._failing.is_set():
+                        self._connection.complain(error)
+                    self._failing.set()
+                await asyncio.sleep(RECONNECT_SECONDS)
+        finally:
+            await _cancelled({*self._looking.values(), *self._chores})
+
+    def order(self, containers: Iterable[str]) -> None:
+        """Note that the end of these was asked for."""
+        self._ordered.update(containers)
+        for name in {self._places[each][0] for each in containers if each in self._places}:
+            self._judge(self._workloads[name])
+
+    def seen(self, workload: str) -> list[Seen]:
+        """The containers of a workload, as they were seen last, in their order."""
+        watched = self._workloads.get(workload)
+        return [seen for _, seen in sorted(watched.containers.items())] if watched else []
+
+    async def _watch(self) -> None:
+        """Watch until the connection breaks. Raises EngineUnavailable."""
+        self._is_streaming.clear()
+        parts = {*map(asyncio.create_task, (self._read_events(), self._list_often(), self._ping_often()))}
+        try:
+            ended, _ = await asyncio.wait(parts, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            await _cancelled(parts)
+        for part in ended:
+            part.result()
+
+    async def _read_events(self) -> None:
+        filters = {"type": ["container"], **labels.filters(self._owner)}
+        params = {"filters": msgspec.json.encode(filters).decode()}
+        try:
+            async with self._connection.stream("GET", "events", params) as lines:
+                self._is_streaming.set()
+                async for line in lines:
+                    self._hear(line)
+        except (DockerError, ValueError) as error:  # a line that is too long is a ValueError
+            raise EngineUnavailable(f"the container engine tells no events: {error}") from None
+        raise EngineUnavailable("the container engine has closed the stream of its events")
+
+    def _hear(self, line: bytes) -> None:
+        try:
+            event = msgspec.json.decode(line, type=_Event)
+        except msgspec.MsgspecError:
+            return
+        container = event.Actor.ID
+        if event.Action in _ENDS_OF_EXISTENCE:
+            self._forget(container)
+        elif event.Action == "kill":
+            self._ordered.add(container)
+        elif event.Action in _NEWS:
+            self._look(container)
+
+    async def _list_often(self) -> None:
+        # First the stream, then the list: nothing falls between them.
+        await self._is_streaming.wait()
+        while True:
+            await self._list()
+            if self._failing.is_set():
+                logger.info("the container engine answers again")
+            self._failing.clear()
+            self._has_listed.set()
+            await asyncio.sleep(LIST_SECONDS)
+
+    async def _list(self) -> None:
+        known = set(self._places)
+        try:
+            async with self._connection.asking() as docker:
+                listed = await docker.containers.list(all=True, filters=labels.filters(self._owner))
+        except DockerError as error:
+            raise EngineUnavailable(f"containers cannot be listed: {refusal(error)}") from None
+        there = {each.id: str(each._container.get("State", "")) for each in listed}
+        for container in known - set(there):
+            self._forget(container)
+        for container, status in there.items():
+            if not self._is_as_known(container, status):
+                self._look(container)
+        await asyncio.gather(*self._looking.values(), return_exceptions=True)
+        for watched in list(self._workloads.values()):
+            self._judge(watched)
+
+    def _is_as_known(self, container: str, status: str) -> bool:
+        if container not in self._places:
+            return False
+        name, index = self._places[container]
+        seen = self._workloads[name].containers[index]
+        return seen.status == status and not seen.will_restart(time.time())
+
+    async def _ping_often(self) -> None:
+        while True:
+            await self._connection.ping(PING_SECONDS)
+            await asyncio.sleep(PING_SECONDS)
+
+    def _look(self, container: str) -> None:
+        """Look at a container; if that is under way, once more after it."""
+        if container in self._looking:
+            self._again.add(container)
+            return
+        self._looking[container] = task = asyncio.create_task(self._look_at(container), name=f"look at {container}")
+        task.add_done_callback(lambda _: self._looking.pop(container, None))
+
+    async def _look_at(self, container: str) -> None:
+        while True:
+            self._again.discard(container)
+            try:
+                async with self._connection.asking() as docker:
+                    seen = states.read(await docker.containers.container(container).show())
+            except DockerError as error:
+                if error.status == NOT_FOUND:
+                    self._forget(container)
+                else:
+                    logger.error("container %s cannot be inspected: %s", container, refusal(error))
+            except EngineUnavailable:
+                pass  # the next list comes to it
+            else:
+                if seen is not None:
+                    self._note(seen)
+            if container not in self._again:
+                return
+
+    def _note(self, seen: Seen) -> None:
+        name, index = seen.place.ref.name, seen.place.index
+        watched = self._workloads.setdefault(name, _Watched())
+        former = watched.containers.get(index)
+        if former is not None and former.id != seen.id:
+            # Removed, and made again by another start of the party.
+            self._forget(former.id)
+            watched = self._workloads.setdefault(name, _Watched())
+        watched.containers[index] = seen
+        self._places[seen.id] = name, index
+        self._judge(watched)
+
+    def _judge(self, watched: _Watched) -> None:
+        if watched.is_broken or not watched.containers:
+            return
+        containers = [seen for _, seen in sorted(watched.containers.items())]
+        first = watched.containers.get(0)
+        ref = replace(containers[0].place.ref, uid=first.id if first else "")
+        verdict = states.judge(
+            ref,
+            containers,
+            node=self._node,
+            now=time.time(),
+            ordered=any(each.id in self._ordered for each in containers),
+            guesses_oom=self._guesses_oom,
+        )
+        if verdict.to_end:
+            self._do(self._end(verdict.to_end))
+        if verdict.sighting != watched.told:
+            watched.told = verdict.sighting
+            self._sight(verdict.sighting)
+
+    def _forget(self, container: str) -> None:
+        self._ordered.discard(container)
+        if (place := self._places.pop(container, None)) is None:
+            return
+        name, index = place
+        watched = self._workloads[name]
+        gone = watched.containers.pop(index)
+        if not watched.containers:
+            del self._workloads[name]
+        if not watched.is_broken:
+            watched.is_broken = True
+            uid = gone.id if index == 0 else watched.containers[0].id if 0 in watched.containers else ""
+            self._sight(Sighting(replace(gone.place.ref, uid=uid), Phase.GONE, _REMOVED))
+
+    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(chore)
+        self._chores.add(task)
+        task.add_done_callback(self._chores.discard)
+
+
+async def _cancelled(tasks: Iterable["asyncio.Task[None]"]) -> None:
+    tasks = list(tasks)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
