@@ -104,6 +104,8 @@ class KubernetesEngine:
         """Set, and replaced, whenever something has become of a pod."""
         self._work: set[asyncio.Task[None]] = set()
         self._pods: Watch[Pod] | None = None
+        self._away = ""
+        """Why the API server cannot be reached; "" if it can."""
         self.failing = asyncio.Event()
 
     async def open(self, owner: str, sight: Callable[[Sighting], None]) -> None:
@@ -136,8 +138,12 @@ class KubernetesEngine:
 
     async def seen_all(self) -> None:
         """See Engine."""
-        if self._pods is not None:
-            await self._pods.listed.wait()
+        while self._pods is not None and not self._pods.listed.is_set():
+            if self._away:
+                raise EngineUnavailable(self._away)
+            news = self._news
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
 
     def host_of(self, name: str, domain: DomainSettings) -> str:
         """See Engine. Raises StartFailed if the domain's id makes no namespace."""
@@ -455,14 +461,20 @@ class KubernetesEngine:
         if sighting != tracked.told:
             tracked.told = sighting
             self._sight(sighting)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let all look again who wait for something."""
         self._news.set()
         self._news = asyncio.Event()
 
     def _note_reachable(self, error: str) -> None:
+        self._away = error
         if error:
             self.failing.set()
         else:
             self.failing.clear()
+        self._wake()
 
     async def _do_or_unavailable(self, request: Coroutine[None, None, T], *expected: type[ApiError]) -> T:
         """What it returns. Any refusal but those that are expected is an EngineUnavailable: rights may be mended."""
