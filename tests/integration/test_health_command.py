@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from tests.support.secured import secured_server
 
 
 async def health(*options: object, **environment: str) -> Finished:
-    return await asyncio.to_thread(kusciajob, "health", *options, **environment)
+    return await asyncio.to_thread(partial(kusciajob, "health", *options, **environment))
 
 
 class Ailing(health_pb2_grpc.HealthServiceServicer):

@@ -26,8 +26,13 @@ class _Cluster:
 
     @asynccontextmanager
     async def stream(
-        self, _path: str, *, read_seconds: float, timeoutSeconds: str, **_query: str
-    ) -> AsyncIterator[Any]:  # noqa: N803
+        self,
+        _path: str,
+        *,
+        read_seconds: float,
+        timeoutSeconds: str,  # noqa: N803
+        **_query: str,
+    ) -> AsyncIterator[Any]:
         assert read_seconds == QUIET
         self.asked.append(float(timeoutSeconds))
         self.was_asked.set()
