@@ -92,7 +92,10 @@ class Place:
         return state
 
     def may(self, verb: str, kind: str, namespace: str) -> bool:
-        asked = self.try_to("kubectl", "auth", "can-i", verb, kind, "--as", ACCOUNT, "-n", namespace)
+        kind, _, part = kind.partition("/")
+        asked = self.try_to(
+            "kubectl", "auth", "can-i", verb, kind, f"--subresource={part}", "--as", ACCOUNT, "-n", namespace
+        )
         return asked.stdout.strip() == "yes"
 
     def wait_ready(self) -> None:
