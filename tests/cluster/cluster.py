@@ -1,9 +1,10 @@
 """The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
 
-import asyncio
 import os
+import signal
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,9 +12,10 @@ from urllib.parse import urlsplit
 from msgspec import Struct
 
 from kusciajob.contracts import PartyKey
+from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.kubernetes import objects
-from kusciajob.runtime.kubernetes.api import Api
+from kusciajob.runtime.kubernetes.api import Api, Conflict
 from kusciajob.runtime.kubernetes.credentials import Credentials, load
 from kusciajob.runtime.kubernetes.engine import KubernetesEngine
 from kusciajob.runtime.kubernetes.watch import Metadata, Timing
@@ -23,8 +25,8 @@ from tests.support.runtime_lab import STOP_GRACE_SECONDS, HostedLab
 
 LAB = Path(__file__).parent / "lab"
 IMAGE = "localhost/kusciajob-test:1"
-TOOLS = "sh sleep echo cat true false tr kill id ls seq head wget nc nslookup dd env touch stat".split()
 NAMESPACE = "kusciajob-test-{domain}"
+CLAIM = "data"
 DOMAINS = ("alice", "bob", "carol")
 KINDS = {
     "pods": "/api/v1/pods",
@@ -34,7 +36,12 @@ KINDS = {
     "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
 }
 NODE_LOST_SECONDS = 5
-SPLIT_STREAMS = "PodLogsQuerySplitStreams=true"
+LAB_OPTIONS = {
+    "API_FLAGS": "--feature-gates=PodLogsQuerySplitStreams=true",
+    "CONTROLLER_FLAGS": "--node-monitor-grace-period=20s --node-monitor-period=1s",
+    "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeLeaseDurationSeconds: 12",
+}
+"""Both streams of output are told apart, and a lost node is noticed sooner than the 50 seconds that are usual."""
 
 
 class Found(Struct):
@@ -56,26 +63,48 @@ class Cluster:
     def is_ours(self) -> bool:
         return self._directory is not None
 
-    def run(self, script: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+    def _run(self, script: str, *words: str) -> None:
         """Run one of the lab's scripts."""
-        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **(env or {})})
+        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **LAB_OPTIONS})
 
     def start(self) -> None:
         """Start the lab with two nodes, and give them the image of the tests."""
         subprocess.run([LAB / "build.sh"], check=True)
-        env = {
-            "API_FLAGS": f"--feature-gates={SPLIT_STREAMS}",
-            "CONTROLLER_FLAGS": "--node-monitor-grace-period=8s --node-monitor-period=1s",
-            "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeStatusUpdateFrequency: 2s",
-        }
-        self.run("up.sh", "--nodes", env=env)
-        links = [word for tool in TOOLS for word in ("--link", f"busybox:/bin/{tool}")]
-        self.run("image.sh", IMAGE, "--file", f"{busybox()}:/bin/busybox", *links, "--user", "65532")
+        self.start_control_plane()
+        program = busybox()
+        tools = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
+        links = [word for tool in tools if tool != "busybox" for word in ("--link", f"busybox:/bin/{tool}")]
+        self._run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
-            self.run("node-up.sh", node, env=env)
+            self.start_node(node)
+
+    def start_control_plane(self) -> None:
+        """Start what does not run of it."""
+        self._run("up.sh", "--nodes")
+
+    def kill_api_server(self) -> None:
+        """As if it had crashed; nodes and pods go on."""
+        assert self._directory
+        pid = (self._directory / "run" / "kube-apiserver.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+
+    def start_node(self, number: str) -> None:
+        self._run("node-up.sh", number)
+
+    def crash_node(self, number: str) -> None:
+        """As if its machine had lost power."""
+        self._run("node-down.sh", number, "--crash")
 
     def stop(self) -> None:
-        self.run("down.sh", "--purge")
+        self._run("down.sh", "--purge")
+
+    def data_directory(self, domain: str) -> Path:
+        """Where the nodes of the lab, which share this machine's files, have a domain's data."""
+        assert self._directory
+        directory = self._directory / "data" / domain
+        directory.mkdir(parents=True, exist_ok=True)
+        directory.chmod(0o777)
+        return directory
 
     def credentials(self) -> Credentials:
         return load(str(self.kubeconfig))
@@ -93,6 +122,8 @@ class ClusterLab(HostedLab):
     """Runtimes over the cluster. They reach it by a line that can be cut."""
 
     away_text = "cannot be reached"
+    has_data = True
+    """Whether domains have a volume."""
 
     def __init__(self, directory: Path, cluster: Cluster) -> None:
         super().__init__(directory)
@@ -108,11 +139,40 @@ class ClusterLab(HostedLab):
         await self.line.open()
         await self.api.open()
         for domain in DOMAINS:
-            await self._make_namespace(NAMESPACE.format(domain=domain))
+            namespace = NAMESPACE.format(domain=domain)
+            with suppress(Conflict):
+                await self.api.create("/api/v1/namespaces", objects.namespace(namespace), Found)
+            with suppress(Conflict):
+                await self._make_claim(namespace, domain)
 
-    async def _make_namespace(self, name: str) -> None:
-        if name not in {each.metadata.name for each in (await self.api.get("/api/v1/namespaces", FoundList)).items}:
-            await self.api.create("/api/v1/namespaces", objects.namespace(name), Found)
+    async def _make_claim(self, namespace: str, domain: str) -> None:
+        """A volume for the domain's data: a directory in the lab, what the cluster has elsewhere."""
+        size = {"storage": "1Mi"}
+        claim = {
+            "apiVersion": "v1",
+            "kind": "PersistentVolumeClaim",
+            "metadata": {"name": CLAIM},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": size}},
+        }
+        if self.cluster.is_ours:
+            claim["spec"] |= {"storageClassName": "", "volumeName": namespace}  # type: ignore[operator]
+            volume = {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": namespace},
+                "spec": {
+                    "accessModes": ["ReadWriteOnce"],
+                    "capacity": size,
+                    "storageClassName": "",
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "hostPath": {"path": str(self.cluster.data_directory(domain))},
+                },
+            }
+            await self.api.create("/api/v1/persistentvolumes", volume, Found)
+        await self.api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim, Found)
+
+    def domain(self, domain_id: str) -> DomainSettings:
+        return DomainSettings(domain_id=domain_id, data_volume=CLAIM if self.has_data else "")
 
     def connect(self, **settings: Any) -> KubernetesEngine:
         credentials = self.cluster.credentials()
@@ -169,5 +229,4 @@ class ClusterLab(HostedLab):
         for anchor in await self.of_kind("configmaps"):
             await self.api.delete(f"/api/v1/namespaces/{anchor.namespace}/configmaps/{anchor.name}")
         await self.leftovers()
-        await asyncio.sleep(0)
         await self.api.close()

@@ -62,7 +62,9 @@ class CutLine:
             writer.transport.abort()
             return
         self._writers.add(far_writer)
-        await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+        # asyncio's servers complain of cancelled handlers.
+        with suppress(asyncio.CancelledError):
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
         self._writers -= {writer, far_writer}
 
     async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

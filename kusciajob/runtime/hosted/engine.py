@@ -134,7 +134,10 @@ class Engine(Protocol):
         """
 
     async def seen_all(self) -> None:
-        """Return once all workloads have been told that existed when the engine was opened."""
+        """Return once all workloads have been told that existed when the engine was opened.
+
+        Raises EngineUnavailable if that cannot be told now.
+        """
 
     def host_of(self, name: str, domain: DomainSettings) -> str:
         """The host name under which the other parties of its task reach a workload; known before it is created."""

@@ -106,7 +106,7 @@ class HostedRuntime:
         return workloads.endpoints_of(deploy, [self._engine.host_of(name, domain) for name in replica_names])
 
     async def attach(self, party: PartySpec) -> None:
-        await self._engine.seen_all()
+        await self._seen_all()
         own = self._party(party.key)
         found = await self._file_work.do(partial(self._find, party.key, party.party.domain_id))
         for each in found:
@@ -136,7 +136,7 @@ class HostedRuntime:
 
     async def _create(self, party: PartySpec, own: "_Party") -> None:
         """Create the workloads of all replicas; none runs yet. What an earlier server has released stays as it is."""
-        await self._engine.seen_all()
+        await self._insist(self._engine.seen_all, own, party.key)
         planned, warning = await self._file_work.do(partial(self._plan, party))
         for workload in planned:
             replica = workload.ref.replica
@@ -278,7 +278,7 @@ class HostedRuntime:
         return end.node if end and end.node else UNKNOWN_NODE
 
     async def owned(self) -> Collection[int]:
-        await self._engine.seen_all()
+        await self._seen_all()
         return {*await asyncio.to_thread(self._kept.jobs), *await self._engine.owned()}
 
     async def stop_job(self, job: int) -> None:
@@ -376,7 +376,7 @@ class HostedRuntime:
 
     async def _sweep(self) -> None:
         """Remove what an earlier server has left: workloads whose end is kept."""
-        await self._engine.seen_all()
+        await self._seen_all()
         for sighting in list(self._seen.values()):
             ref = sighting.ref
             kept = self._kept.of(ref.key, ref.replica)
@@ -393,6 +393,16 @@ class HostedRuntime:
             except EngineUnavailable as error:
                 self._on_waiting(key, str(error))
                 await self._pause()
+
+    async def _seen_all(self) -> None:
+        """Wait until the engine has told all that exists, however long it cannot be reached."""
+        while True:
+            try:
+                await self._engine.seen_all()
+            except EngineUnavailable:
+                await self._pause()
+            else:
+                return
 
     async def _pause(self) -> None:
         over = asyncio.Event()

@@ -104,6 +104,8 @@ class KubernetesEngine:
         """Set, and replaced, whenever something has become of a pod."""
         self._work: set[asyncio.Task[None]] = set()
         self._pods: Watch[Pod] | None = None
+        self._away = ""
+        """Why the API server cannot be reached; "" if it can."""
         self.failing = asyncio.Event()
 
     async def open(self, owner: str, sight: Callable[[Sighting], None]) -> None:
@@ -136,8 +138,12 @@ class KubernetesEngine:
 
     async def seen_all(self) -> None:
         """See Engine."""
-        if self._pods is not None:
-            await self._pods.listed.wait()
+        while self._pods is not None and not self._pods.listed.is_set():
+            if self._away:
+                raise EngineUnavailable(self._away)
+            news = self._news
+            with suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), POLL_SECONDS)
 
     def host_of(self, name: str, domain: DomainSettings) -> str:
         """See Engine. Raises StartFailed if the domain's id makes no namespace."""
@@ -273,6 +279,7 @@ class KubernetesEngine:
         """See Engine."""
         path = self._path(ref)
         if path is None:
+            await self._remove_anchors(f",{objects.GROUP}={ref.task}")  # the pod vanished while no server was there
             return
         tracked = self._tracked.get(ref.name)
         # A node that does not answer would keep the object for ever.
@@ -348,16 +355,22 @@ class KubernetesEngine:
                     if is_dead or not own.deletion_timestamp:
                         path = f"/api/v1/namespaces/{own.namespace}/pods/{own.name}"
                         await self._delete(path, pod, 0 if is_dead else grace_seconds)
-                if not left:
+                if not left and not any(tracked.ref.key.job == job for tracked in self._tracked.values()):
                     break
             except ApiError as error:
                 raise EngineUnavailable(f"the pods of job {job} cannot be removed: {error}") from None
             await asyncio.sleep(POLL_SECONDS)
-        for anchor in await self._list_anchors(f",{objects.JOB}={job}"):
+        await self._remove_anchors(f",{objects.JOB}={job}")
+
+    async def _remove_anchors(self, selector: str) -> None:
+        """Remove what belongs to attempts of which no pod may exist."""
+        for anchor in await self._list_anchors(selector):
             own = anchor.metadata
-            self._anchors.pop(_Place(own.namespace, own.name), None)
-            path = f"/api/v1/namespaces/{own.namespace}/configmaps/{own.name}"
-            await self._do_or_unavailable(self._api.delete(path, uid=own.uid))
+            place = _Place(own.namespace, own.name)
+            if place not in self._places.values():
+                self._anchors.pop(place, None)
+                path = f"/api/v1/namespaces/{own.namespace}/configmaps/{own.name}"
+                await self._do_or_unavailable(self._api.delete(path, uid=own.uid))
 
     async def _list_anchors(self, more: str) -> list[_Named]:
         selector = f"{self._selector},{objects.ANCHOR}=true{more}"
@@ -448,14 +461,20 @@ class KubernetesEngine:
         if sighting != tracked.told:
             tracked.told = sighting
             self._sight(sighting)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let all look again who wait for something."""
         self._news.set()
         self._news = asyncio.Event()
 
     def _note_reachable(self, error: str) -> None:
+        self._away = error
         if error:
             self.failing.set()
         else:
             self.failing.clear()
+        self._wake()
 
     async def _do_or_unavailable(self, request: Coroutine[None, None, T], *expected: type[ApiError]) -> T:
         """What it returns. Any refusal but those that are expected is an EngineUnavailable: rights may be mended."""

@@ -11,5 +11,5 @@ file=$lab/images/$(printf %s "$name" | tr '/:' '__').tar
 if [ "${1:-}" = --archive ]; then cp "$2" "$file"; else python3 "$here/mkimage.py" "$name" "$file" "$@"; fi
 for space in /run/netns/"$id"-n*; do
     [ -e "$space" ] || continue
-    "$bin/ctr" -a "/run/${space##*/}/containerd.sock" -n k8s.io images import "$file" > /dev/null
+    "$bin/ctr" -a "/run/${space##*/}/containerd.sock" -n k8s.io images import "$file" > /dev/null 2>&1
 done

@@ -64,7 +64,7 @@ mkdir -p "$lab/images"
     --file "$bin/party" --entry /party --entry pause
 [ -f "$lab/images/party.tar" ] || python3 "$here/mkimage.py" localhost/party:1 "$lab/images/party.tar" \
     --file "$bin/party" --entry /party --entry run --user 65532
-for image in "$lab"/images/*.tar; do ctr images import "$image" > /dev/null; done
+for image in "$lab"/images/*.tar; do ctr images import "$image" > /dev/null 2>&1; done
 
 # --- one CoreDNS in the hub serves all nodes
 certificate coredns /O=system:masters/CN=coredns
