@@ -131,7 +131,7 @@ def give_image(cluster: Cluster, directory: Path) -> None:
     engine = subprocess.run([ROOT / "scripts" / "container_engine.sh"], capture_output=True, text=True, check=True)
     archive = directory / "server.tar"
     subprocess.run([*engine.stdout.split(), "save", "--output", archive, SERVER_IMAGE], check=True)
-    cluster.run("image.sh", SERVER_IMAGE, "--archive", str(archive))
+    cluster.give_image(SERVER_IMAGE, archive)
     archive.unlink()
 
 
