@@ -78,6 +78,10 @@ class Cluster:
         for node in ("1", "2"):
             self.start_node(node)
 
+    def give_image(self, name: str, archive: Path) -> None:
+        """Give the nodes an image that an engine has saved."""
+        self._run("image.sh", name, "--archive", str(archive))
+
     def start_control_plane(self) -> None:
         """Start what does not run of it."""
         self._run("up.sh", "--nodes")

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from tests.support.secured import secured_server
 
 
 async def health(*options: object, **environment: str) -> Finished:
-    return await asyncio.to_thread(partial(kusciajob, "health", *options, **environment))
+    return await asyncio.to_thread(lambda: kusciajob("health", *options, server=None, **environment))
 
 
 class Ailing(health_pb2_grpc.HealthServiceServicer):

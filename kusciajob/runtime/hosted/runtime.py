@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 1.0
 """How long after a try the engine is asked again that could not be reached."""
+REMOVAL_SECONDS = 5.0
+"""How long a server that stops goes on removing what has ended."""
 UNKNOWN_NODE = Node("", "")
 
 
@@ -82,6 +84,8 @@ class HostedRuntime:
         """The last sighting of each workload that exists, by its name."""
         self._gangs: dict[tuple[int, int, int], _Gang] = {}
         self._chores: set[asyncio.Task[None]] = set()
+        self._removals: set[asyncio.Task[None]] = set()
+        """The chores that remove what has ended."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -299,6 +303,8 @@ class HostedRuntime:
         return max(len(await asyncio.to_thread(self._kept.replicas, key)), 1)
 
     async def close(self) -> None:
+        if self._removals:  # no later server may ever know of them: that of `kusciajob run` is the only one
+            await asyncio.wait(self._removals, timeout=REMOVAL_SECONDS)
         tasks = list(self._chores)
         for task in tasks:
             task.cancel()
@@ -349,8 +355,10 @@ class HostedRuntime:
             await drained(run.collecting, is_gone=sighting.phase is Phase.GONE)
         result = await self._file_work.do(partial(judge, sighting, run.kept))
         await self._keep_end(run.kept, End(result, run.node))
+        removal = self._do(self._remove(run.ref), name=f"removal of {run.ref.name}")
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
         run.finish(result)
-        await self._remove(run.ref)
 
     async def _keep_end(self, kept: KeptRun, end: End) -> None:
         """Note the end; while the disk is full, again and again: without it the workload must not be removed."""
