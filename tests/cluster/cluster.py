@@ -110,6 +110,12 @@ class Cluster:
         return load(str(self.kubeconfig))
 
 
+def cache_directory() -> Path:
+    """Where the lab's programs are kept between runs; see lib.sh."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("KUSCIAJOB_LAB_CACHE") or Path(caches) / "kusciajob-lab")
+
+
 def busybox() -> Path:
     """A busybox that needs no libraries."""
     file = Path("/bin/busybox")
