@@ -174,12 +174,15 @@ class Watch(Generic[T]):
 
     async def _follow(self) -> None:
         """Tell the changes since; return when the API server ends the watch, which it does from time to time."""
+        # Of what has no history an API server sends no bookmarks: a watch in which nothing happens must end before it
+        # counts as dead.
+        longest = self._timing.longest if self._is_history_wanted else self._timing.quiet * 0.9
         query = {
             **self._query,
             "watch": "1",
             "allowWatchBookmarks": "1",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(round(_RANDOM.uniform(self._timing.longest * 0.8, self._timing.longest))),
+            "timeoutSeconds": str(max(round(_RANDOM.uniform(longest * 0.8, longest)), 1)),
         }
         async with self._api.stream(self._path, read_seconds=self._timing.quiet, **query) as chunks:
             self._works()
