@@ -88,7 +88,7 @@ async def test_too_many_requests_are_asked_again_after_the_time_that_is_told(
     async def note(seconds: float) -> None:
         pauses.append(seconds)
 
-    monkeypatch.setattr(api_module.asyncio, "sleep", note)
+    monkeypatch.setattr("asyncio.sleep", note)
     answers(server, refusal(429, **{"Retry-After": "3"}), refusal(429, **{"Retry-After": "99999"}))
     async with opened(credentials_for(server.url)) as api:
         assert await api.get(PATH, Anything)
