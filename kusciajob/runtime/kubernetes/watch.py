@@ -94,6 +94,7 @@ class Watch(Generic[T]):
         *,
         seen: Callable[[T], None],
         gone: Callable[[T], None] = lambda _object: None,
+        listed: asyncio.Event | None = None,
         reachable: Callable[[str], None] = lambda _error: None,
         query: dict[str, str] | None = None,
         is_history_wanted: bool = True,
@@ -114,7 +115,7 @@ class Watch(Generic[T]):
         self._version = ""
         """From where the log is to be read; "" if a list is needed."""
         self._failures = 0
-        self.listed = asyncio.Event()
+        self.listed = listed or asyncio.Event()
         """Set once all that existed has been told."""
 
     async def run(self) -> None:
