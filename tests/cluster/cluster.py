@@ -1,8 +1,9 @@
 """The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
 
+import json
 import os
 import subprocess
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,11 @@ class Cluster:
         self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
             self.run("node-up.sh", node, env=env)
+
+    def ask_etcd(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Paths and bodies of its JSON gateway, past the API server."""
+        lines = "".join(f"{path} {json.dumps(body)}\n" for path, body in requests)
+        subprocess.run([LAB / "etcd.sh", str(self._directory)], check=True, input=lines, text=True, capture_output=True)
 
     def stop(self) -> None:
         self.run("down.sh", "--purge")
