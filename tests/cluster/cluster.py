@@ -2,7 +2,9 @@
 
 import json
 import os
+import signal
 import subprocess
+import sys
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -36,7 +38,12 @@ KINDS = {
     "networkpolicies": "/apis/networking.k8s.io/v1/networkpolicies",
 }
 NODE_LOST_SECONDS = 5
-SPLIT_STREAMS = "PodLogsQuerySplitStreams=true"
+LAB_OPTIONS = {
+    "API_FLAGS": "--feature-gates=PodLogsQuerySplitStreams=true",
+    "CONTROLLER_FLAGS": "--node-monitor-grace-period=20s --node-monitor-period=1s",
+    "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeLeaseDurationSeconds: 12",
+}
+"""Both streams of output are told apart, and a lost node is noticed sooner than the 50 seconds that are usual."""
 
 
 class Found(Struct):
@@ -50,33 +57,54 @@ class FoundList(Struct):
 class Cluster:
     """A cluster, and what tests may do to it. `is_ours`: nodes can be killed and the API server stopped."""
 
-    def __init__(self, kubeconfig: Path, directory: Path | None = None) -> None:
+    def __init__(self, kubeconfig: Path, directory: Path | None = None, *, api_flags: str = "") -> None:
         self.kubeconfig = kubeconfig
         self._directory = directory
+        self._options = {
+            **LAB_OPTIONS,
+            "API_FLAGS": f"{LAB_OPTIONS['API_FLAGS']} {api_flags}",
+            "PYTHON": sys.executable,
+        }
 
     @property
     def is_ours(self) -> bool:
         return self._directory is not None
 
-    def run(self, script: str, *words: str, env: Mapping[str, str] | None = None) -> None:
+    def _run(self, script: str, *words: str) -> None:
         """Run one of the lab's scripts."""
-        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **(env or {})})
+        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **self._options})
 
     def start(self) -> None:
         """Start the lab with two nodes, and give them the image of the tests."""
         subprocess.run([LAB / "build.sh"], check=True)
-        env = {
-            "API_FLAGS": f"--feature-gates={SPLIT_STREAMS}",
-            "CONTROLLER_FLAGS": "--node-monitor-grace-period=8s --node-monitor-period=1s",
-            "KUBELET_EXTRA": "featureGates: {PodLogsQuerySplitStreams: true}\nnodeStatusUpdateFrequency: 2s",
-        }
-        self.run("up.sh", "--nodes", env=env)
+        self.start_control_plane()
         program = busybox()
         tools = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
         links = [word for tool in tools if tool != "busybox" for word in ("--link", f"busybox:/bin/{tool}")]
-        self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
+        self._run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
-            self.run("node-up.sh", node, env=env)
+            self.start_node(node)
+
+    def start_control_plane(self) -> None:
+        """Start what does not run of it."""
+        self._run("up.sh", "--nodes")
+
+    def kill_api_server(self) -> None:
+        """As if it had crashed; nodes and pods go on."""
+        assert self._directory
+        pid = (self._directory / "run" / "kube-apiserver.pid").read_text().split()[0]
+        os.kill(int(pid), signal.SIGKILL)
+
+    def start_node(self, number: str) -> None:
+        self._run("node-up.sh", number)
+
+    def crash_node(self, number: str) -> None:
+        """As if its machine had lost power."""
+        self._run("node-down.sh", number, "--crash")
+
+    def add_simulated_nodes(self, number: int) -> None:
+        """Nodes that pretend to run pods; what is there stays."""
+        self._run("simulated-up.sh", str(number))
 
     def ask_etcd(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Paths and bodies of its JSON gateway, past the API server."""
@@ -84,7 +112,7 @@ class Cluster:
         subprocess.run([LAB / "etcd.sh", str(self._directory)], check=True, input=lines, text=True, capture_output=True)
 
     def stop(self) -> None:
-        self.run("down.sh", "--purge")
+        self._run("down.sh", "--purge")
 
     def data_directory(self, domain: str) -> Path:
         """Where the nodes of the lab, which share this machine's files, have a domain's data."""
@@ -110,6 +138,8 @@ class ClusterLab(HostedLab):
     """Runtimes over the cluster. They reach it by a line that can be cut."""
 
     away_text = "cannot be reached"
+    has_data = True
+    """Whether domains have a volume."""
 
     def __init__(self, directory: Path, cluster: Cluster) -> None:
         super().__init__(directory)
@@ -158,7 +188,7 @@ class ClusterLab(HostedLab):
         await self.api.create(f"/api/v1/namespaces/{namespace}/persistentvolumeclaims", claim, Found)
 
     def domain(self, domain_id: str) -> DomainSettings:
-        return DomainSettings(domain_id=domain_id, data_volume=CLAIM)
+        return DomainSettings(domain_id=domain_id, data_volume=CLAIM if self.has_data else "")
 
     def connect(self, **settings: Any) -> KubernetesEngine:
         credentials = self.cluster.credentials()

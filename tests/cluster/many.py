@@ -2,7 +2,6 @@
 
 import base64
 import json
-import sys
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -29,11 +28,6 @@ PUTS_AT_ONCE = 100
 LONG_AGO = "2026-01-01T00:00:00Z"
 CONFIG = "/etc/app/config.json"
 PORT = 9000
-
-
-def add_simulated_nodes(cluster: Cluster) -> None:
-    """Add them to a lab; what is there stays."""
-    cluster.run("simulated-up.sh", str(SIMULATED_NODES), env={"PYTHON": sys.executable})
 
 
 def settings_of(cluster: Cluster, directory: Path, *, is_simulated: bool) -> dict[str, object]:

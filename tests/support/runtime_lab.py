@@ -190,6 +190,7 @@ def task_of(
     ports: Sequence[Port] = (),
     replicas: int = 1,
     config: str = "",
+    restart_policy: str = "",
     **of_container: Any,
 ) -> list[PartySpec]:
     """A task whose parties each run one of the scripts, for alice, bob and so on; without addresses yet."""
@@ -213,6 +214,7 @@ def task_of(
                 ),
                 roles=(name,),
                 replicas=replicas,
+                restart_policy=restart_policy,
             )
             for name, script in zip(names, scripts, strict=True)
         ),

@@ -201,7 +201,12 @@ class Api:
             refused = proof
 
     def _unreachable(self, error: BaseException) -> EngineUnavailable:
-        reason = "it did not answer in time" if isinstance(error, TimeoutError) else str(error) or type(error).__name__
+        if isinstance(error, TimeoutError):
+            reason = "it did not answer in time"
+        elif isinstance(error, aiohttp.ClientConnectorError):
+            reason = error.os_error.strerror or str(error.os_error)
+        else:
+            reason = str(error) or type(error).__name__
         return EngineUnavailable(f"the API server {self._credentials.server} cannot be reached: {reason}")
 
 
