@@ -87,7 +87,7 @@ class Cluster:
 
     def give_image(self, name: str, archive: Path) -> None:
         """Give the nodes an image that an engine has saved."""
-        self._run("image.sh", name, "--archive", str(archive))
+        self.run("image.sh", name, "--archive", str(archive))
 
     def start_control_plane(self) -> None:
         """Start what does not run of it."""
@@ -108,7 +108,7 @@ class Cluster:
 
     def add_simulated_nodes(self, number: int) -> None:
         """Nodes that pretend to run pods; what is there stays."""
-        self._run("simulated-up.sh", str(number))
+        self.run("simulated-up.sh", str(number))
 
     def ask_etcd(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Paths and bodies of its JSON gateway, past the API server."""
