@@ -28,6 +28,8 @@ class Outputs(Struct, frozen=True):
 def find(job: pb.JobStatus, settings: Settings, *, since: float) -> Outputs:
     """What was written in the directories of the job's parties since that time, in seconds since 1970."""
     domains = sorted({party.domain_id for task in job.status.tasks for party in task.parties})
+    if settings.runtime == "kubernetes":
+        return Outputs((), "what the programs wrote is in the volumes of their domains")
     directories = [settings.domains / domain for domain in domains]
     written = tuple(directory for directory in directories if _has_new_files(directory, since - CLOCK_SECONDS))
     if not written:

@@ -70,7 +70,7 @@ class Cluster:
     def is_ours(self) -> bool:
         return self._directory is not None
 
-    def _run(self, script: str, *words: str) -> None:
+    def run(self, script: str, *words: str) -> None:
         """Run one of the lab's scripts."""
         subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **self._options})
 
@@ -81,13 +81,13 @@ class Cluster:
         program = busybox()
         tools = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
         links = [word for tool in tools if tool != "busybox" for word in ("--link", f"busybox:/bin/{tool}")]
-        self._run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
+        self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
             self.start_node(node)
 
     def start_control_plane(self) -> None:
         """Start what does not run of it."""
-        self._run("up.sh", "--nodes")
+        self.run("up.sh", "--nodes")
 
     def kill_api_server(self) -> None:
         """As if it had crashed; nodes and pods go on."""
@@ -96,15 +96,15 @@ class Cluster:
         os.kill(int(pid), signal.SIGKILL)
 
     def start_node(self, number: str) -> None:
-        self._run("node-up.sh", number)
+        self.run("node-up.sh", number)
 
     def crash_node(self, number: str) -> None:
         """As if its machine had lost power."""
-        self._run("node-down.sh", number, "--crash")
+        self.run("node-down.sh", number, "--crash")
 
     def add_simulated_nodes(self, number: int) -> None:
         """Nodes that pretend to run pods; what is there stays."""
-        self._run("simulated-up.sh", str(number))
+        self.run("simulated-up.sh", str(number))
 
     def ask_etcd(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
         """Paths and bodies of its JSON gateway, past the API server."""
@@ -112,7 +112,7 @@ class Cluster:
         subprocess.run([LAB / "etcd.sh", str(self._directory)], check=True, input=lines, text=True, capture_output=True)
 
     def stop(self) -> None:
-        self._run("down.sh", "--purge")
+        self.run("down.sh", "--purge")
 
     def data_directory(self, domain: str) -> Path:
         """Where the nodes of the lab, which share this machine's files, have a domain's data."""
@@ -124,6 +124,12 @@ class Cluster:
 
     def credentials(self) -> Credentials:
         return load(str(self.kubeconfig))
+
+
+def cache_directory() -> Path:
+    """Where the lab's programs are kept between runs; see lib.sh."""
+    caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("KUSCIAJOB_LAB_CACHE") or Path(caches) / "kusciajob-lab")
 
 
 def busybox() -> Path:

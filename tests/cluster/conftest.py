@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, ClusterLab
+from tests.cluster.cluster import Cluster, ClusterLab, cache_directory
 
 
 @pytest.fixture(scope="session")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+def cluster() -> Iterator[Cluster]:
     """That of KUBECONFIG, whose nodes must have the image of the tests; else a lab that lives as long as the tests.
 
     KUSCIAJOB_LAB: a directory where a lab runs already, or is started and left running.
@@ -19,9 +19,12 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         yield Cluster(Path(kubeconfig))
         return
     kept = os.environ.get("KUSCIAJOB_LAB")
-    directory = Path(kept) if kept else tmp_path_factory.mktemp("lab")
+    # Always the same place: what a killed run has left is found, and removed first.
+    directory = Path(kept) if kept else cache_directory() / "lab"
     cluster = Cluster(directory / "admin.kubeconfig", directory)
     try:
+        if not kept:
+            cluster.stop()
         cluster.start()
         yield cluster
     finally:

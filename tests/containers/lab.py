@@ -80,7 +80,5 @@ class ContainerLab(HostedLab):
 
     async def close(self) -> None:
         await super().close()
-        for each in await self.docker.containers.list(all=True, filters={"label": [labels.STORE]}):
-            await each.delete(force=True)
-        self.podman.podman("network", "prune", "--force")
         await self.docker.close()
+        self.podman.clear()

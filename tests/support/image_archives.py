@@ -1,4 +1,4 @@
-"""Makes a container image from what this machine has, without a registry: busybox, and the Python that runs the tests."""
+"""Makes container images without a registry, of what this machine has: busybox, and the Python that runs the tests."""
 
 import hashlib
 import io
@@ -11,9 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 _BUSYBOX = Path("/bin/busybox")
-_LEFT_OUT = frozenset(
-    "test tests site-packages idlelib tkinter turtledemo ensurepip lib2to3 pydoc_data __pycache__".split()
-)
+_LEFT_OUT = {"test", "tests", "site-packages", "idlelib", "tkinter", "ensurepip", "lib2to3", "__pycache__"}
 _PASSWD = b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/work:/bin/sh\n"
 _GROUP = b"root:x:0:\napp:x:1000:\n"
 
@@ -84,12 +82,12 @@ def _add_python(layer: _Layer) -> None:
             layer.file(str(path), path.read_bytes(), 0o755 if path.suffix == ".so" else 0o644)
             if path.suffix == ".so":
                 linked.append(str(path))
-    for path in sorted(_libraries(linked)):
-        layer.file(path, Path(path).read_bytes())
+    for shared in sorted(_libraries(linked)):
+        layer.file(shared, Path(shared).read_bytes())
 
 
 def _libraries(programs: Iterable[str]) -> set[str]:
-    found = set()
+    found: set[str] = set()
     for program in programs:
         words = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout.split()
         found.update(word for word in words if word.startswith("/") and os.path.exists(word))

@@ -5,6 +5,7 @@ import resource
 import shutil
 import signal
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,13 @@ runtime = "{runtime}"
 [network]
 network_backend = "netavark"
 """
+
+_REGISTRIES = """
+[[registry]]
+location = "127.0.0.1"
+insecure = true
+"""
+"""Registries of tests have no certificates."""
 
 
 class PodmanService:
@@ -50,6 +58,7 @@ class PodmanService:
             runtime=runtime,
         )
         (directory / "containers.conf").write_text(config)
+        (directory / "registries.conf").write_text(_REGISTRIES)
         self._options = [
             f"--root={directory}/root",
             f"--runroot={directory}/run",
@@ -59,7 +68,11 @@ class PodmanService:
 
     @property
     def _environment(self) -> dict[str, str]:
-        own = {"CONTAINERS_CONF": f"{self.directory}/containers.conf", "TMPDIR": f"{self.directory}/tmp"}
+        own = {
+            "CONTAINERS_CONF": f"{self.directory}/containers.conf",
+            "CONTAINERS_REGISTRIES_CONF": f"{self.directory}/registries.conf",
+            "TMPDIR": f"{self.directory}/tmp",
+        }
         return {**os.environ, **own, "PATH": _path()}
 
     def start(self) -> None:
@@ -89,12 +102,33 @@ class PodmanService:
         assert self._process is not None
         self._process.send_signal(signal.SIGCONT)
 
+    def restart_machine(self) -> None:
+        """Kill all containers with what watches them, and forget what does not outlive a machine."""
+        assert self._process is not None
+        self.kill()
+        for entry in Path("/proc").iterdir():
+            with suppress(OSError):
+                if entry.name.isdecimal() and f"{self.directory}/".encode() in (entry / "cmdline").read_bytes():
+                    os.kill(int(entry.name), signal.SIGKILL)
+        for name in ("tmp", "run"):
+            for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+                if (mounted := line.split()[1]).startswith(f"{self.directory}/"):
+                    subprocess.run(["umount", "--lazy", mounted], check=False)
+            shutil.rmtree(self.directory / name)
+            (self.directory / name).mkdir()
+        self.start()
+
     def podman(self, *words: str, content: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
         """Do something by hand."""
         command = ["podman", *self._options, *words]
         return subprocess.run(
             command, input=content, capture_output=True, env=self._environment, cwd=self.directory, check=False
         )
+
+    def clear(self) -> None:
+        """Remove all containers and networks."""
+        self.podman("rm", "--all", "--force", "--time=0")
+        self.podman("network", "prune", "--force")
 
     def load(self, archive: bytes) -> None:
         """Give it images."""
@@ -108,8 +142,7 @@ class PodmanService:
     def close(self) -> None:
         """Remove all."""
         self.resume()
-        self.podman("rm", "--all", "--force", "--time=0")
-        self.podman("network", "prune", "--force")
+        self.clear()
         self.kill()
         # What is mounted there would keep the directory.
         for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):

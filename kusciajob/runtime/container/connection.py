@@ -175,18 +175,23 @@ class _Version(msgspec.Struct):
         return ".".join(map(str, min(max(API_VERSION, least), newest)))
 
 
+def is_gone(error: DockerError) -> bool:
+    """Whether what was asked for does not exist. Podman answers 500 for what is being removed at the moment."""
+    return error.status == NOT_FOUND or "no such container" in str(error.message).lower()
+
+
 def refusal(error: DockerError) -> str:
     """What the engine says, in one line that is not too long."""
     text = " ".join(str(error.message).split())
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"
 
 
-async def ignoring(call: Awaitable[Any], *statuses: int) -> None:
-    """Await the call; a refusal with one of these statuses is success."""
+async def ignoring(call: Awaitable[Any], *statuses: int, gone: bool = False) -> None:
+    """Await the call; a refusal with one of these statuses is success; `gone`: and one for want of the container."""
     try:
         await call
     except DockerError as error:
-        if error.status not in statuses:
+        if error.status not in statuses and not (gone and is_gone(error)):
             raise
 
 

@@ -22,6 +22,7 @@ from kusciajob.runtime.container.connection import (
     Connection,
     find_address,
     ignoring,
+    is_gone,
     refusal,
 )
 from kusciajob.runtime.container.files import User
@@ -240,7 +241,8 @@ class ContainerEngine:
             return
         async for piece in logs.follow(self._connection, [each.id for each in found if not each.is_created], since):
             yield piece
-        if not states.are_over(await self._containers(ref)):
+        ordered = self._watch.ordered if self._watch else ()
+        if not states.are_over(await self._containers(ref), ordered):
             # It was started again: its output goes on.
             raise EngineUnavailable("the output of a container that was started again is read from where it was")
 
@@ -308,7 +310,7 @@ class ContainerEngine:
             async with self._connection.asking() as docker:
                 return states.read(await docker.containers.container(container).show())
         except DockerError as error:
-            if error.status == NOT_FOUND:
+            if is_gone(error):
                 return None
             raise EngineUnavailable(f"container {container}: {refusal(error)}") from None
 
@@ -335,19 +337,22 @@ class ContainerEngine:
         try:
             async with self._connection.waiting(grace_seconds + STOP_SECONDS) as docker:
                 stopping = docker.containers.container(container).stop(t=math.ceil(grace_seconds))
-                await ignoring(stopping, NOT_MODIFIED, NOT_FOUND)
+                await ignoring(stopping, NOT_MODIFIED, gone=True)
         except DockerError as error:
             raise EngineUnavailable(f"container {container} cannot be stopped: {refusal(error)}") from None
 
     async def _delete(self, containers: Iterable[str]) -> None:
         """Delete the containers; gone is success, and so is one that is being deleted."""
-        await _all(map(self._delete_one, containers))
+        ids = list(containers)
+        failures = await asyncio.gather(*map(self._delete_one, ids), return_exceptions=True)
+        # Podman deletes none before those that share its network.
+        await _all(self._delete_one(each) for each, failure in zip(ids, failures, strict=True) if failure)
 
     async def _delete_one(self, container: str) -> None:
         try:
             async with self._connection.asking() as docker:
                 deleting = docker.containers.container(container).delete(force=True, v=True)
-                await ignoring(deleting, NOT_FOUND, CONFLICT)
+                await ignoring(deleting, CONFLICT, gone=True)
         except DockerError as error:
             raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
 

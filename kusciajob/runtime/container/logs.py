@@ -7,7 +7,7 @@ import aiohttp
 from aiodocker.exceptions import DockerError
 
 from kusciajob.contracts import OutputStream
-from kusciajob.runtime.container.connection import CONFLICT, NOT_FOUND, Connection, refusal
+from kusciajob.runtime.container.connection import CONFLICT, Connection, is_gone, refusal
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece
 from kusciajob.runtime.hosted.output import nanoseconds
 
@@ -81,7 +81,7 @@ async def _follow_one(
                     newest[piece.stream] = at
                     yield piece
     except DockerError as error:
-        if error.status not in (NOT_FOUND, CONFLICT):
+        if error.status != CONFLICT and not is_gone(error):
             raise EngineUnavailable(f"output cannot be read: {refusal(error)}") from None
 
 

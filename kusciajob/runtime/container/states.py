@@ -2,7 +2,7 @@
 
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -72,10 +72,13 @@ def read(inspected: Mapping[str, Any]) -> Seen | None:
     )
 
 
-def are_over(containers: Sequence[Seen]) -> bool:
-    """Whether nothing runs any more, nor will again."""
-    now = time.time()
-    return all(each.is_created or (each.is_exited and not each.will_restart(now)) for each in containers)
+def are_over(containers: Sequence[Seen], ordered: Collection[str]) -> bool:
+    """Whether nothing runs any more, nor will again. `ordered`: see `judge`."""
+    return all(each.is_created or _is_final(each, ordered, time.time()) for each in containers)
+
+
+def _is_final(container: Seen, ordered: Collection[str], now: float) -> bool:
+    return container.is_exited and (container.id in ordered or not container.will_restart(now))
 
 
 def seconds_of(time: str) -> float | None:
@@ -102,10 +105,10 @@ def judge(
     *,
     node: Node,
     now: float,
-    ordered: bool,
+    ordered: Collection[str],
     guesses_oom: bool,
 ) -> Verdict:
-    """All containers of one workload, together. `ordered`: somebody has asked for its end.
+    """All containers of one workload, together. `ordered`: those whose end somebody has asked for.
 
     `guesses_oom`: the engine does not tell whom the memory limit has killed. Then that is what a SIGKILL means which
     nobody has ordered: no program in a container can send it to the container's first process.
@@ -115,7 +118,7 @@ def judge(
         return Verdict(Sighting(ref, Phase.GONE, "its machine was started again while it ran"))
     if len(containers) < count or containers[0].is_created:
         return Verdict(Sighting(ref, Phase.WAITING))
-    final = [each for each in containers if each.is_exited and (ordered or not each.will_restart(now))]
+    final = [each for each in containers if _is_final(each, ordered, now)]
     failed = sorted((each for each in final if each.exit_code != 0), key=lambda each: each.ended_at or 0)
     running = [each.id for each in containers if not each.is_exited and not each.is_created]
     if failed and running:
@@ -129,7 +132,7 @@ def judge(
         Sighting(
             ref,
             Phase.ENDED,
-            text=_text(last, is_alone=count == 1, ordered=ordered, guesses_oom=guesses_oom),
+            text=_text(last, is_alone=count == 1, guesses_oom=guesses_oom and last.id not in ordered),
             node=node,
             exit_code=last.exit_code,
             ended_at=last.ended_at,
@@ -138,7 +141,7 @@ def judge(
     )
 
 
-def _text(ended: Seen, *, is_alone: bool, ordered: bool, guesses_oom: bool) -> str:
+def _text(ended: Seen, *, is_alone: bool, guesses_oom: bool) -> str:
     """How it ended if its exit code does not tell it all."""
     if not ended.exit_code:
         return ""
@@ -146,7 +149,7 @@ def _text(ended: Seen, *, is_alone: bool, ordered: bool, guesses_oom: bool) -> s
     limit = f"killed: memory limit {ended.place.memory}".rstrip()
     if ended.is_oom:
         text = limit if ended.place.memory else "killed: its machine has no memory left"
-    elif guesses_oom and not ordered and ended.exit_code == KILLED and ended.place.memory:
+    elif guesses_oom and ended.exit_code == KILLED and ended.place.memory:
         text = f"{limit} (most likely: the container engine does not tell who sent SIGKILL)"
     if is_alone:
         return text

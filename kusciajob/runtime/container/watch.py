@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import Node
 from kusciajob.runtime.container import labels, states
-from kusciajob.runtime.container.connection import NOT_FOUND, Connection, refusal
+from kusciajob.runtime.container.connection import Connection, is_gone, refusal
 from kusciajob.runtime.container.states import Seen
 from kusciajob.runtime.hosted.engine import EngineUnavailable, Phase, Sighting
 
@@ -75,7 +75,7 @@ class Watch:
         self._workloads: dict[str, _Watched] = {}
         self._places: dict[str, tuple[str, int]] = {}
         """The workload and the index of each container, by the container's id."""
-        self._ordered: set[str] = set()
+        self.ordered: set[str] = set()
         """Containers whose end somebody has asked for."""
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
@@ -100,8 +100,9 @@ class Watch:
 
     def order(self, containers: Iterable[str]) -> None:
         """Note that the end of these was asked for."""
-        self._ordered.update(containers)
-        for name in {self._places[each][0] for each in containers if each in self._places}:
+        news = set(containers) - self.ordered
+        self.ordered |= news
+        for name in {self._places[each][0] for each in news if each in self._places}:
             self._judge(self._workloads[name])
 
     def seen(self, workload: str) -> list[Seen]:
@@ -141,7 +142,7 @@ class Watch:
         if event.Action in _ENDS_OF_EXISTENCE:
             self._forget(container)
         elif event.Action == "kill":
-            self._ordered.add(container)
+            self.ordered.add(container)
         elif event.Action in _NEWS:
             self._look(container)
 
@@ -200,7 +201,7 @@ class Watch:
                 async with self._connection.asking() as docker:
                     seen = states.read(await docker.containers.container(container).show())
             except DockerError as error:
-                if error.status == NOT_FOUND:
+                if is_gone(error):
                     self._forget(container)
                 else:
                     logger.error("container %s cannot be inspected: %s", container, refusal(error))
@@ -235,17 +236,18 @@ class Watch:
             containers,
             node=self._node,
             now=time.time(),
-            ordered=any(each.id in self._ordered for each in containers),
+            ordered=self.ordered,
             guesses_oom=self._guesses_oom,
         )
-        if verdict.to_end:
-            self._do(self._end(verdict.to_end))
+        if to_end := [container for container in verdict.to_end if container not in self.ordered]:
+            self.ordered.update(to_end)
+            self._do(self._end(to_end))
         if verdict.sighting != watched.told:
             watched.told = verdict.sighting
             self._sight(verdict.sighting)
 
     def _forget(self, container: str) -> None:
-        self._ordered.discard(container)
+        self.ordered.discard(container)
         if (place := self._places.pop(container, None)) is None:
             return
         name, index = place

@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
@@ -242,6 +242,16 @@ def _pause(retry_after: str, tried: int) -> float:
     """As long as the API server asks for, within limits; a little more, so that not all come back at once."""
     seconds = float(retry_after) if retry_after.isdecimal() else 0.5 * 2**tried
     return min(seconds, MAX_BUSY_SECONDS) + _RANDOM.uniform(0, 0.5)
+
+
+async def granted(request: Awaitable[T], *expected: type[ApiError]) -> T:
+    """What it returns. A refusal that is not expected is an EngineUnavailable: rights can be mended while one waits."""
+    try:
+        return await request
+    except expected:
+        raise
+    except ApiError as error:
+        raise EngineUnavailable(f"the API server refuses it: {error}") from None
 
 
 def error_of_event(content: bytes) -> ApiError | EngineUnavailable:

@@ -94,6 +94,7 @@ class Watch(Generic[T]):
         *,
         seen: Callable[[T], None],
         gone: Callable[[T], None] = lambda _object: None,
+        listed: asyncio.Event | None = None,
         reachable: Callable[[str], None] = lambda _error: None,
         query: dict[str, str] | None = None,
         is_history_wanted: bool = True,
@@ -114,7 +115,7 @@ class Watch(Generic[T]):
         self._version = ""
         """From where the log is to be read; "" if a list is needed."""
         self._failures = 0
-        self.listed = asyncio.Event()
+        self.listed = listed or asyncio.Event()
         """Set once all that existed has been told."""
 
     async def run(self) -> None:
@@ -130,9 +131,11 @@ class Watch(Generic[T]):
                 # A server that answers nothing else must not be asked without a pause.
                 await self._pause_after_failure()
             except (EngineUnavailable, ApiError) as error:
-                if not self._failures:
+                # A connection that ends and is made at once is no outage.
+                if self._failures == 1:
                     logger.warning("watching %s: %s", self._path, error)
-                self._reachable(str(error))
+                if self._failures:
+                    self._reachable(str(error))
                 await self._pause_after_failure()
 
     def _works(self) -> None:
@@ -157,7 +160,8 @@ class Watch(Generic[T]):
             query = {**self._query, "limit": PAGE, **({"continue": continued} if continued else {})}
             page = await self._api.get(self._path, _List, **query)
             for item in page.items or ():
-                found = self._decode(item)
+                if (found := self._decode(item)) is None:
+                    continue
                 before = vanished.pop(found.metadata.uid, None)
                 if before is None or before.metadata.resource_version != found.metadata.resource_version:
                     self._tell(found)
@@ -171,12 +175,15 @@ class Watch(Generic[T]):
 
     async def _follow(self) -> None:
         """Tell the changes since; return when the API server ends the watch, which it does from time to time."""
+        # Of what has no history an API server sends no bookmarks: a watch in which nothing happens must end before it
+        # counts as dead.
+        longest = self._timing.longest if self._is_history_wanted else self._timing.quiet * 0.9
         query = {
             **self._query,
             "watch": "1",
             "allowWatchBookmarks": "1",
             "resourceVersion": self._version,
-            "timeoutSeconds": str(round(_RANDOM.uniform(self._timing.longest * 0.8, self._timing.longest))),
+            "timeoutSeconds": str(max(round(_RANDOM.uniform(longest * 0.8, longest)), 1)),
         }
         async with self._api.stream(self._path, read_seconds=self._timing.quiet, **query) as chunks:
             self._works()
@@ -194,18 +201,21 @@ class Watch(Generic[T]):
         if change.type == "BOOKMARK":
             self._version = msgspec.json.decode(content, type=_Versioned).metadata.resource_version
             return
-        object_ = self._decode(change.object)
+        if (object_ := self._decode(change.object)) is None:
+            return
         if change.type == "DELETED":
             self._forget(object_)
         else:
             self._tell(object_)
         self._version = object_.metadata.resource_version
 
-    def _decode(self, content: msgspec.Raw) -> T:
+    def _decode(self, content: msgspec.Raw) -> T | None:
+        """The object; None if it cannot be understood: it must not keep all others from being told."""
         try:
             return msgspec.json.decode(content, type=self._kind)
         except msgspec.DecodeError as error:
-            raise EngineUnavailable(f"the API server has sent what is no {self._kind.__name__}: {error}") from None
+            logger.error("watching %s: what is no %s is left out: %s", self._path, self._kind.__name__, error)
+            return None
 
     def _tell(self, object_: T) -> None:
         if self._is_history_wanted:
