@@ -1,5 +1,6 @@
 """A container engine of the session's own, with an image; everything is gone in the end."""
 
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from tests.support.podman import PodmanService
 
 
 @pytest.fixture(scope="session")
-def podman(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PodmanService]:
-    service = PodmanService(tmp_path_factory.mktemp("podman"))
+def podman() -> Iterator[PodmanService]:
+    # Not below pytest's own directory: what a killed session leaves mounted there, the next one could not remove.
+    service = PodmanService(Path(tempfile.mkdtemp(prefix="kusciajob-podman-")))
     try:
         service.start()
         service.load(archive(file_system(), IMAGES))

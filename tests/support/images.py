@@ -10,15 +10,22 @@ CONFIG_PATH = "conf/task.json"
 
 
 def write_image(
-    directory: Path, name: str, command: Sequence[str], *, ports: Sequence[str] = (), **container: Any
+    directory: Path,
+    name: str,
+    command: Sequence[str],
+    *,
+    ports: Sequence[str] = (),
+    image_name: str = "",
+    **container: Any,
 ) -> None:
-    """Register a program that finds its rendered config at `conf/task.json`."""
+    """Register a program that finds its rendered config at `conf/task.json`; its image, where it needs one, is
+    `<image_name>:1`."""
     image = {
         "apiVersion": "kuscia.secretflow/v1alpha1",
         "kind": "AppImage",
         "metadata": {"name": name},
         "spec": {
-            "image": {"name": name, "tag": "1"},
+            "image": {"name": image_name or name, "tag": "1"},
             "configTemplates": {
                 "task.json": json.dumps(
                     {

@@ -1,5 +1,6 @@
 """A Podman service of the tests' own: its socket, images, containers and networks are in one directory."""
 
+import json
 import os
 import resource
 import shutil
@@ -110,13 +111,24 @@ class PodmanService:
             with suppress(OSError):
                 if entry.name.isdecimal() and f"{self.directory}/".encode() in (entry / "cmdline").read_bytes():
                     os.kill(int(entry.name), signal.SIGKILL)
+        self._forget_networks()
+        self._unmount()
         for name in ("tmp", "run"):
-            for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-                if (mounted := line.split()[1]).startswith(f"{self.directory}/"):
-                    subprocess.run(["umount", "--lazy", mounted], check=False)
             shutil.rmtree(self.directory / name)
             (self.directory / name).mkdir()
         self.start()
+
+    def _forget_networks(self) -> None:
+        """Remove their bridges and names, which lie outside of the directory."""
+        for file in Path(self.directory, "net").glob("*.json"):
+            network = json.loads(file.read_text())
+            subprocess.run(["ip", "link", "delete", network["network_interface"]], capture_output=True, check=False)
+            Path("/run/containers/networks/aardvark-dns", network["name"]).unlink(missing_ok=True)
+
+    def _unmount(self) -> None:
+        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
+            if (mounted := line.split()[1]).startswith(f"{self.directory}/"):
+                subprocess.run(["umount", "--lazy", mounted], check=False)
 
     def podman(self, *words: str, content: bytes | None = None) -> "subprocess.CompletedProcess[bytes]":
         """Do something by hand."""
@@ -144,11 +156,7 @@ class PodmanService:
         self.resume()
         self.clear()
         self.kill()
-        # What is mounted there would keep the directory.
-        for line in reversed(Path("/proc/self/mounts").read_text().splitlines()):
-            mounted = line.split()[1]
-            if mounted.startswith(f"{self.directory}/"):
-                subprocess.run(["umount", "--lazy", mounted], check=False)
+        self._unmount()  # else it cannot be removed
         shutil.rmtree(self.directory)
 
 

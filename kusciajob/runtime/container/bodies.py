@@ -7,6 +7,7 @@ from msgspec import Struct
 from kusciajob.contracts import StartFailed
 from kusciajob.runtime.container import labels
 from kusciajob.runtime.container.quantities import NANO, whole
+from kusciajob.runtime.container.states import CREATED, Seen
 from kusciajob.runtime.hosted.engine import DOMAIN_DIRECTORY, Limits, Program, Workload
 
 TEMPORARY = "/tmp"  # noqa: S108 - the container's own
@@ -35,6 +36,13 @@ class Surroundings(Struct, frozen=True):
 def container_name(workload: Workload, index: int) -> str:
     """The first container has the workload's name."""
     return f"{workload.ref.name}.{index}" if index else workload.ref.name
+
+
+def new_container(workload: Workload, index: int, container: str) -> Seen:
+    """A container that was made just now."""
+    place = labels.place_of(labels.of_container(workload, index, restarts_of(workload)))
+    assert place is not None  # noqa: S101 - the labels are ours
+    return Seen(container, place, CREATED)
 
 
 def restarts_of(workload: Workload) -> int:

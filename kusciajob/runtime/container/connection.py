@@ -28,7 +28,7 @@ API_VERSION = (1, 41)
 CALL_SECONDS = 60.0
 """How long the engine may take for an answer that it has at once."""
 CONNECT_SECONDS = 10.0
-MAX_CALLS = 16
+MAX_CALLS = 8
 """So many calls are under way at once; each is heavy work for the engine."""
 UNREACHED = "the container engine cannot be reached"
 """Without the cause: that changes from one try to the next, and each new text is an event of the job."""

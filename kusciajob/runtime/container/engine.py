@@ -25,7 +25,7 @@ from kusciajob.runtime.container.connection import (
     is_gone,
     refusal,
 )
-from kusciajob.runtime.container.files import User
+from kusciajob.runtime.container.files import Files, User
 from kusciajob.runtime.container.images import Image, Images
 from kusciajob.runtime.container.networks import OUTSIDE, Networks
 from kusciajob.runtime.container.states import Seen
@@ -39,6 +39,9 @@ SETTLE_SECONDS = 2.0
 """How long a container must be seen as created before it is started where a start may be under way already."""
 STOP_SECONDS = 60.0
 """How long the engine may take to kill what does not end by itself."""
+START_PAUSES_SECONDS = (1.0, 3.0)
+"""How long a start that failed is waited with: networks are made by programs that can fail while others do the same."""
+_FOR_GOOD = ("no such file", "not found", "permission denied", "exec format error", "unable to find user")
 LOG_FACTOR = 4
 """The engine keeps so many times the output that the server keeps: Podman drops what it has when its log is full."""
 MIB = 1 << 20
@@ -78,14 +81,15 @@ class ContainerEngine:
         self._log_limit_bytes = log_limit_bytes
         self._images = Images(connection)
         self._networks = Networks(connection)
+        self._files = Files(connection)
         self._traits: Traits | None = None
         self._owner = ""
         self._watch: Watch | None = None
         self._watching: asyncio.Task[None] | None = None
         self._users: dict[tuple[str, str], User] = {}
         """By the image's id and what it says of its user."""
-        self._fresh: set[str] = set()
-        """Containers that this server has made, and has not asked to start yet."""
+        self._fresh: dict[str, tuple[str, ...]] = {}
+        """By their workload's uid, containers that this server has made, and has not asked to start yet."""
         self._failing = asyncio.Event()
         self._has_listed = asyncio.Event()
 
@@ -111,7 +115,8 @@ class ContainerEngine:
         gateway = await self._networks.ensure(workload.ref.task, shared)
         source = await self._volumes.source(workload.domain, users[0], traits)
         made: list[str] = []
-        for index, user in enumerate(users):
+        are_new = True
+        for index, (image, user) in enumerate(zip(images, users, strict=True)):
             around = bodies.Surroundings(
                 network=workload.ref.task,
                 gateway=gateway,
@@ -123,28 +128,34 @@ class ContainerEngine:
                 is_podman=traits.is_podman,
             )
             body = bodies.body(workload, index, around, joined=made[0] if made else "")
-            made.append(await self._make(workload, index, body, user))
+            container, is_new = await self._make(workload, index, body)
+            made.append(container.id)
+            are_new &= is_new
+            if container.is_created:
+                await self._files.put(container.id, image.id, workload.programs[index], user)
         if not workload.domain.network_policy:
             await self._networks.ensure(workload.ref.task + OUTSIDE, shared, is_internal=False)
             await self._networks.connect(workload.ref.task + OUTSIDE, made[0])
+        if are_new:
+            self._fresh[made[0]] = tuple(made)
         return made[0]
 
-    async def _make(self, workload: Workload, index: int, body: Mapping[str, Any], user: User) -> str:
-        """One container with its files, or the one that is there; its id."""
-        name, program = bodies.container_name(workload, index), workload.programs[index]
-        container = await self._make_empty(name, body)
+    async def _make(self, workload: Workload, index: int, body: Mapping[str, Any]) -> tuple[Seen, bool]:
+        """A container of the workload, and whether it is new."""
+        name = bodies.container_name(workload, index)
+        try:
+            container = await self._make_empty(name, body)
+        except EngineUnavailable:
+            # What was known to be there may have been removed.
+            self._images.forget(workload.programs[index].image)
+            self._networks.forget(workload.ref.task)
+            raise
         if container is not None:
-            if index == 0:
-                self._fresh.add(container)
-        else:
-            there = await self._inspect(name)
-            if there is None:
-                raise EngineUnavailable(f"container {name} was there, and is not any more")
-            if there.place.ref.name != workload.ref.name or not there.is_created:
-                return there.id
-            container = there.id
-        await files.put(self._connection, container, program.files, program.secret_files, user)
-        return container
+            return bodies.new_container(workload, index, container), True
+        there = await self._inspect(name)
+        if there is None:
+            raise EngineUnavailable(f"container {name} was there, and is not any more")
+        return there, False
 
     async def _make_empty(self, name: str, body: Mapping[str, Any]) -> str | None:
         """The id of a new container; None if there is one of that name."""
@@ -193,29 +204,48 @@ class ContainerEngine:
             await self._delete([container])
 
     async def release(self, ref: Ref) -> None:
+        if (fresh := self._fresh.pop(ref.uid, None)) is not None:
+            to_start = list(fresh)
+        else:
+            to_start = await self._not_started(ref)
+        for container in to_start:
+            await self._start(container, to_start[0])
+
+    async def _not_started(self, ref: Ref) -> list[str]:
+        """The containers of a workload that have never run, in their order. Raises StartFailed if it is gone."""
         found = await self._containers(ref)
-        if not found:
-            raise StartFailed("its container is gone")
-        if found[0].is_created and ref.uid not in self._fresh:
+        if found and found[0].is_created:
             # An earlier request may be under way; once it is done, and the program has ended quickly, Docker and Podman
             # would run it a second time.
             await asyncio.sleep(SETTLE_SECONDS)
             found = await self._containers(ref)
-        self._fresh.discard(ref.uid)
-        for container in found:
-            if container.is_created:
-                await self._start(container, found[0])
+        if not found:
+            raise StartFailed("its container is gone")
+        return [container.id for container in found if container.is_created]
 
-    async def _start(self, container: Seen, first: Seen) -> None:
-        try:
-            async with self._connection.asking() as docker:
-                await ignoring(docker.containers.container(container.id).start(), NOT_MODIFIED)
-        except DockerError as error:
-            if container is not first:
-                now = await self._inspect(first.id)
-                if now is not None and now.is_exited:
-                    return  # the first has ended before the others were started, and with it their network
-            raise StartFailed(f"its program cannot be started: {refusal(error)}") from None
+    async def _start(self, container: str, first: str) -> None:
+        """Start a container that has never run. What may pass is tried again, but nothing that has run. StartFailed."""
+        for pause_seconds in (*START_PAUSES_SECONDS, None):
+            try:
+                async with self._connection.asking() as docker:
+                    await ignoring(docker.containers.container(container).start(), NOT_MODIFIED)
+            except DockerError as error:
+                if container != first and await self._has_ended(first):
+                    return  # and with it the network that this one was to share
+                text = refusal(error)
+                if pause_seconds is None or _is_for_good(text) or not await self._has_never_run(container):
+                    raise StartFailed(f"its program cannot be started: {text}") from None
+                await asyncio.sleep(pause_seconds)
+            else:
+                return
+
+    async def _has_ended(self, container: str) -> bool:
+        now = await self._inspect(container)
+        return now is None or now.is_exited
+
+    async def _has_never_run(self, container: str) -> bool:
+        now = await self._inspect(container)
+        return now is not None and now.is_created
 
     async def end(self, ref: Ref, grace_seconds: float) -> None:
         found = await self._containers(ref)
@@ -229,9 +259,12 @@ class ContainerEngine:
             self._watch.order(each.id for each in found)
 
     async def remove(self, ref: Ref) -> None:
-        await self._delete([each.id for each in await self._containers(ref)])
-        self._fresh.discard(ref.uid)
-        if not await self._listed(group=ref.task):
+        removed = [each.id for each in await self._containers(ref)]
+        await self._delete(removed)
+        self._fresh.pop(ref.uid, None)
+        if self._watch is not None:
+            self._watch.forget(removed)
+        if self._watch is None or not self._watch.has_group(ref.task):
             for name in (ref.task, ref.task + OUTSIDE):
                 await self._networks.remove(name)
 
@@ -306,7 +339,8 @@ class ContainerEngine:
 
     async def _containers(self, ref: Ref) -> list[Seen]:
         """The containers of a workload in their order, as they are now; none if one of its name is another one."""
-        listed = await self._listed(workload=ref.name)
+        listed = [seen.id for seen in self._watch.seen(ref.name)] if self._watch else []
+        listed = listed or list(await self._listed(workload=ref.name))
         found = [seen for seen in await asyncio.gather(*map(self._inspect, listed)) if seen is not None]
         found.sort(key=lambda seen: seen.place.index)
         if found and ref.uid and found[0].place.index == 0 and found[0].id != ref.uid:
@@ -364,6 +398,11 @@ class ContainerEngine:
                 await ignoring(deleting, CONFLICT, gone=True)
         except DockerError as error:
             raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+
+
+def _is_for_good(refused: str) -> bool:
+    """Whether a start will fail each time: the image lacks the program, or its user."""
+    return any(word in refused.lower() for word in _FOR_GOOD)
 
 
 async def _all(calls: Iterable[Any]) -> None:

@@ -13,6 +13,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import StartFailed
 from kusciajob.runtime.container.connection import NOT_FOUND, Connection, refusal
+from kusciajob.runtime.hosted.engine import Program
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of all files of one program."""
@@ -74,45 +75,52 @@ async def _lines(connection: Connection, container: str, path: str) -> list[list
     return []
 
 
-async def put(
-    connection: Connection, container: str, files: Mapping[str, bytes], secret_files: Mapping[str, bytes], user: User
-) -> None:
-    """Put the files at their absolute paths, with the directories that are missing. Raises StartFailed."""
-    if not files and not secret_files:
-        return
-    size = sum(map(len, (*files.values(), *secret_files.values())))
-    if size > MAX_BYTES:
-        raise StartFailed(f"its files have {size} bytes: at most {MAX_BYTES} can be put into a container")
-    missing = await _missing(connection, container, (*files, *secret_files))
-    try:
-        async with connection.asking() as docker:
-            await docker.containers.container(container).put_archive("/", pack(missing, files, secret_files, user))
-    except DockerError as error:
-        raise StartFailed(f"its files cannot be put into its container: {refusal(error)}") from None
+class Files:
+    """Puts files into containers, and remembers which directories images have: each look mounts a container."""
 
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._has: dict[tuple[str, str], bool] = {}
+        """By the image's id and the directory's path."""
 
-async def _missing(connection: Connection, container: str, paths: Iterable[str]) -> list[str]:
-    """The directories that the paths need and the container lacks, outer ones first.
+    async def put(self, container: str, image: str, program: Program, user: User) -> None:
+        """Put the files at their absolute paths, with the directories that are missing. Raises StartFailed."""
+        files, secret_files = program.files, program.secret_files
+        if not files and not secret_files:
+            return
+        size = sum(map(len, (*files.values(), *secret_files.values())))
+        if size > MAX_BYTES:
+            raise StartFailed(f"its files have {size} bytes: at most {MAX_BYTES} can be put into a container")
+        packed = pack(await self._missing(container, image, (*files, *secret_files)), files, secret_files, user)
+        try:
+            async with self._connection.asking() as docker:
+                await docker.containers.container(container).put_archive("/", packed)
+        except DockerError as error:
+            raise StartFailed(f"its files cannot be put into its container: {refusal(error)}") from None
 
-    Those that the image has are left out of the archive, which would change their owner and mode.
-    """
-    missing: list[str] = []
-    known = {PurePosixPath("/")}
-    for path in paths:
-        for directory in reversed(PurePosixPath(path).parents):
-            if directory in known:
-                continue
-            known.add(directory)
-            if str(directory.parent) in missing or not await _exists(connection, container, str(directory)):
-                missing.append(str(directory))
-    return missing
+    async def _missing(self, container: str, image: str, paths: Iterable[str]) -> list[str]:
+        """The directories that the paths need and the image lacks, outer ones first.
 
+        Those that it has are left out of the archive, which would change their owner and mode.
+        """
+        missing: list[str] = []
+        known = {PurePosixPath("/")}
+        for path in paths:
+            for directory in reversed(PurePosixPath(path).parents):
+                if directory in known:
+                    continue
+                known.add(directory)
+                if str(directory.parent) in missing or not await self._exists(container, image, str(directory)):
+                    missing.append(str(directory))
+        return missing
 
-async def _exists(connection: Connection, container: str, path: str) -> bool:
-    async with connection.asking() as docker:
-        url = f"{docker.docker_host}/{docker.api_version}/containers/{container}/archive"
-        async with docker.session.head(url, params={"path": path}) as answer:
-            return answer.status != NOT_FOUND
+    async def _exists(self, container: str, image: str, path: str) -> bool:
+        if (image, path) not in self._has:
+            async with self._connection.asking() as docker:
+                url = f"{docker.docker_host}/{docker.api_version}/containers/{container}/archive"
+                async with docker.session.head(url, params={"path": path}) as answer:
+                    self._has[image, path] = answer.status != NOT_FOUND
+        return self._has[image, path]
 
 
 def pack(

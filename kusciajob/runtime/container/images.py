@@ -12,6 +12,7 @@ from msgspec import Struct
 from kusciajob.runtime.container.connection import NOT_FOUND, Connection, refusal
 from kusciajob.runtime.hosted.engine import EngineUnavailable
 
+KNOWN_SECONDS = 10.0
 PATIENCE_SECONDS = 2.0
 """How long one request waits for a pull before it tells about it."""
 FIRST_PAUSE_SECONDS = 5.0
@@ -33,9 +34,23 @@ class Images:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._pulls: dict[str, _Pull] = {}
+        self._known: dict[str, tuple[Image, float]] = {}
+        """What was there, and until when it is not asked for again: tasks often come together."""
+
+    def forget(self, reference: str) -> None:
+        """Somebody has removed it."""
+        self._known.pop(reference, None)
 
     async def get(self, reference: str) -> Image:
         """The image, pulled if it is not there. Raises EngineUnavailable with the reason as long as it is not there."""
+        known, until = self._known.get(reference, (None, 0.0))
+        if known is not None and time.monotonic() < until:
+            return known
+        image = await self._got(reference)
+        self._known[reference] = image, time.monotonic() + KNOWN_SECONDS
+        return image
+
+    async def _got(self, reference: str) -> Image:
         pull = self._pulls.get(reference)
         if pull is None or not pull.is_busy:
             if (image := await self._inspect(reference)) is not None:

@@ -23,11 +23,20 @@ class Networks:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._gateways: dict[str, str] = {}
+        """Of the networks that are known to be there."""
 
     async def ensure(self, name: str, labels: Mapping[str, str], *, is_internal: bool = True) -> str:
         """The address of the network's gateway; the network is made if need be. Raises EngineUnavailable."""
-        if (gateway := await self._gateway(name)) is not None:
-            return gateway
+        if name not in self._gateways:
+            self._gateways[name] = await self._made(name, labels, is_internal=is_internal)
+        return self._gateways[name]
+
+    def forget(self, name: str) -> None:
+        """Somebody else has removed it."""
+        self._gateways.pop(name, None)
+
+    async def _made(self, name: str, labels: Mapping[str, str], *, is_internal: bool) -> str:
         config = {
             "Name": name,
             "Driver": "bridge",
@@ -39,7 +48,7 @@ class Networks:
             async with self._connection.asking() as docker:
                 await docker.networks.create(config)
         except DockerError as error:
-            # Another party has made it meanwhile: 409, from Podman before version 4.4 500.
+            # Another party or an earlier server has made it: 409, from Podman before version 4.4 500.
             if (gateway := await self._gateway(name)) is not None:
                 return gateway
             if any(word in str(error.message) for word in _NO_SUBNET):
@@ -69,6 +78,7 @@ class Networks:
 
     async def remove(self, name: str) -> None:
         """Remove it; gone is success. One that is in use stays. Raises EngineUnavailable."""
+        self.forget(name)
         try:
             async with self._connection.asking() as docker:
                 await DockerNetwork(docker, name).delete()

@@ -13,6 +13,7 @@ from kusciajob.runtime.container.labels import Place, place_of
 from kusciajob.runtime.exit_texts import SIGNALLED
 from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting
 
+CREATED = "created"
 KILLED = SIGNALLED + 9
 RESTART_SECONDS = 60.0
 """An engine starts a failed container again within this time, or not at all."""

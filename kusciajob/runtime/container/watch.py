@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import Node
 from kusciajob.runtime.container import labels, states
-from kusciajob.runtime.container.connection import Connection, is_gone, refusal
+from kusciajob.runtime.container.connection import CALL_SECONDS, Connection, is_gone, refusal
 from kusciajob.runtime.container.states import Seen
 from kusciajob.runtime.hosted.engine import EngineUnavailable, Phase, Sighting
 
@@ -23,19 +23,26 @@ PING_SECONDS = 5.0
 """How often the engine is asked whether it is there, and how long it may take to answer."""
 LIST_SECONDS = 15.0
 """How often everything is listed: whatever an engine does not tell is seen then."""
+LIST_SHARE = 20
+"""And not before so many times the time has passed that the last list took: Podman looks at each container for it."""
+LIST_TIMEOUT_SECONDS = 300.0
 RECONNECT_SECONDS = 1.0
-_NEWS = frozenset({"create", "start", "die", "died", "restart", "oom", "stop"})
+MAX_LOOKS = 4
+"""So many containers are looked at at once."""
+_NEWS = frozenset({"die", "died", "restart", "stop"})
 _ENDS_OF_EXISTENCE = frozenset({"destroy", "remove"})
 _REMOVED = "its container was removed by somebody else"
 
 
 class _Actor(Struct, frozen=True):
     ID: str = ""
+    Attributes: dict[str, str] = {}
 
 
 class _Event(Struct, frozen=True):
     Action: str = ""
     Actor: _Actor = _Actor()
+    time: int = 0
 
 
 class _Watched(Struct):
@@ -79,6 +86,7 @@ class Watch:
         """Containers whose end somebody has asked for."""
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
+        self._looks = asyncio.Semaphore(MAX_LOOKS)
         self._chores: set[asyncio.Task[None]] = set()
         self._is_streaming = asyncio.Event()
         self._failing = failing
@@ -109,6 +117,17 @@ class Watch:
         """The containers of a workload, as they were seen last, in their order."""
         watched = self._workloads.get(workload)
         return [seen for _, seen in sorted(watched.containers.items())] if watched else []
+
+    def forget(self, containers: Iterable[str]) -> None:
+        """Containers are removed: what the engine will tell of it need not be awaited."""
+        for container in containers:
+            self._forget(container)
+
+    def has_group(self, group: str) -> bool:
+        """Whether anything is left of an attempt of a task."""
+        return any(
+            seen.place.ref.task == group for watched in self._workloads.values() for seen in watched.containers.values()
+        )
 
     async def _watch(self) -> None:
         """Watch until the connection breaks. Raises EngineUnavailable."""
@@ -143,24 +162,40 @@ class Watch:
             self._forget(container)
         elif event.Action == "kill":
             self.ordered.add(container)
+        elif event.Action == "create" and container not in self._places:
+            if (place := labels.place_of(event.Actor.Attributes)) is not None:
+                self._note(Seen(container, place, states.CREATED))
+        elif event.Action == "start":
+            self._note_start(container, float(event.time))
         elif event.Action in _NEWS:
+            self._look(container)
+
+    def _note_start(self, container: str, started_at: float) -> None:
+        """What an event tells need not be asked for: engines take long for answers when many tasks begin."""
+        name, index = self._places.get(container, ("", 0))
+        seen = self._workloads[name].containers[index] if name else None
+        if seen is not None and seen.is_created:
+            self._note(replace(seen, status="running", started_at=started_at))
+        else:
             self._look(container)
 
     async def _list_often(self) -> None:
         # First the stream, then the list: nothing falls between them.
         await self._is_streaming.wait()
         while True:
+            began_at = time.monotonic()
             await self._list()
+            took_seconds = time.monotonic() - began_at
             if self._failing.is_set():
                 logger.info("the container engine answers again")
             self._failing.clear()
             self._has_listed.set()
-            await asyncio.sleep(LIST_SECONDS)
+            await asyncio.sleep(max(LIST_SECONDS, LIST_SHARE * took_seconds))
 
     async def _list(self) -> None:
         known = set(self._places)
         try:
-            async with self._connection.asking() as docker:
+            async with self._connection.waiting(LIST_TIMEOUT_SECONDS) as docker:
                 listed = await docker.containers.list(all=True, filters=labels.filters(self._owner))
         except DockerError as error:
             raise EngineUnavailable(f"containers cannot be listed: {refusal(error)}") from None
@@ -198,7 +233,8 @@ class Watch:
         while True:
             self._again.discard(container)
             try:
-                async with self._connection.asking() as docker:
+                # Not behind all that is yet to be made.
+                async with self._looks, self._connection.waiting(CALL_SECONDS) as docker:
                     seen = states.read(await docker.containers.container(container).show())
             except DockerError as error:
                 if is_gone(error):
@@ -206,7 +242,8 @@ class Watch:
                 else:
                     logger.error("container %s cannot be inspected: %s", container, refusal(error))
             except EngineUnavailable:
-                pass  # the next list comes to it
+                await asyncio.sleep(RECONNECT_SECONDS)
+                continue
             else:
                 if seen is not None:
                     self._note(seen)
