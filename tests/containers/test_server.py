@@ -1,5 +1,6 @@
 """The server with containers: whole jobs, through its API."""
 
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -48,7 +49,7 @@ async def server(
         progress_address=f"host.containers.internal:{free_range(1)[0]}",
     ) as server:
         yield server
-        print(server.log.read_text())
+        logging.getLogger(__name__).warning("the server's log:\n%s", server.log.read_text())
     podman.clear()
 
 
