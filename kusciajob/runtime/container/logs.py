@@ -30,24 +30,28 @@ async def read(
         async for piece in _read_one(connection, containers[0], since, follows=follows):
             yield piece
         return
-    pieces: asyncio.Queue[LogPiece | None] = asyncio.Queue(QUEUED_PIECES)
+    pieces: asyncio.Queue[LogPiece | EngineUnavailable | None] = asyncio.Queue(QUEUED_PIECES)
 
     async def pump(container: str) -> None:
         try:
             async for piece in _read_one(connection, container, since, follows=follows):
                 await pieces.put(piece)
-        finally:
+        except EngineUnavailable as error:
+            await pieces.put(error)
+        else:
             await pieces.put(None)
 
     readers = [asyncio.create_task(pump(container), name=f"log of {container}") for container in containers]
     try:
         ended = 0
         while ended < len(readers):
-            if (read_piece := await pieces.get()) is None:
+            got = await pieces.get()
+            if isinstance(got, EngineUnavailable):
+                raise got
+            if got is None:
                 ended += 1
             else:
-                yield read_piece
-        await asyncio.gather(*readers)
+                yield got
     finally:
         for reader in readers:
             reader.cancel()
