@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-pythons soak fuzz check coverage release-check mutants bench bench-full fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,11 +52,22 @@ test test-hostile: export PYTHONDONTWRITEBYTECODE =
 # A worker has a file to itself, and with it the server of the file. The short ones of tests/unit come last.
 PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
-test: $(VENV)/.ready ## run the test suite, but for what test-hostile runs
-	$(PYTEST) -m "not hostile"
+# What needs an engine or a cluster.
+ELSEWHERE := --ignore tests/containers --ignore tests/cluster
+
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers and test-kubernetes run
+	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes)"
+	$(PYTEST) -m "not hostile" $(ELSEWHERE)
+
+test-containers: $(VENV)/.ready ## run the container runtime over Podman, which is installed if need be (3 minutes)
+	scripts/container_engine.sh > /dev/null
+	$(BIN)/python -m pytest tests/containers
+
+test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
+	$(BIN)/python -m pytest tests/cluster
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
-	$(PYTEST) -m hostile
+	$(PYTEST) -m hostile $(ELSEWHERE)
 	$(PYTEST) -m "not hostile" -o asyncio_debug=true tests/conformance tests/unit
 
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
@@ -102,6 +113,9 @@ bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minute
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
 	$(BIN)/python -m benchmarks --full
+
+bench-kubernetes: $(VENV)/.ready ## measure the Kubernetes runtime on a cluster that is started here; writes benchmarks/kubernetes.json
+	$(BIN)/python -m benchmarks.kubernetes
 
 fmt: $(VENV)/.ready ## format and mend what lint can mend
 	$(BIN)/ruff check --fix .

@@ -1,262 +1,251 @@
-"""`python -m benchmarks.kubernetes [--rounds N] [--pods N]`: pods against a bare loop that applies the same ones.
+"""`python -m benchmarks.kubernetes [--rounds N]`: what the Kubernetes runtime costs; writes benchmarks/kubernetes.json.
 
-On the cluster of KUBECONFIG, or on the lab of tests/cluster. Rounds of both alternate. The memory is that of a server
-on a lab of its own with nodes that only pretend.
+All runs on this machine: a cluster of its own with two nodes, which needs root, its simulated nodes for many pods, the
+server, and the bare loop that it is compared with. That applies the same pods and their companions with the same API
+client. Both take turns, so that a machine that slows down slows both; a ratio is the median of the rounds' ratios. The
+API server's own audit log tells how many requests were made.
 """
 
 import argparse
-import asyncio
 import json
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
+import grpc
+from msgspec import Struct
+
+from benchmarks import pods, report
+from benchmarks.harness import NO_TARGET, Rate, Result, compare, single
+from benchmarks.jobs import DOMAINS, JobMessages
+from benchmarks.pods import Times
+from benchmarks.servers import LOAD_CPU, SERVER_CPU, ServerProcess, kusciajob
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.contracts import PartyKey
-from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted import names
-from kusciajob.runtime.hosted.engine import Program, Ref, Workload
-from kusciajob.runtime.kubernetes import objects
-from kusciajob.runtime.kubernetes.api import Api
-from kusciajob.runtime.kubernetes.pods import Pod
-from kusciajob.runtime.kubernetes.watch import Watch
-from tests.cluster.cluster import DOMAINS, IMAGE, LAB, NAMESPACE, Cluster, ClusterLab, Found, cache_directory
-from tests.conformance.runtime_suite import started
-from tests.support.polling import eventually
-from tests.support.runtime_lab import task_of
-from tests.support.server import running_server
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
+from tests.cluster import many
+from tests.cluster.cluster import Cluster
 
-SCRIPT = "sleep 1"
-BARE = "bench-bare"
-FAKE_PORT = 21530
+JSON_FILE = report.DIRECTORY / "kubernetes.json"
+PORT = "24500"
+MANY_TASKS = 200
+TASKS_PER_JOB = 100
+RUNNING_PODS = 1000
+FINISHED_PODS = 5000
+UNKNOWN_JOB = 100_000
 PATIENCE_SECONDS = 600.0
+LONG_SECONDS = 20.0
+POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["ResponseStarted", "ResponseComplete", "Panic"],
+    "rules": [{"level": "Metadata", "users": ["admin"]}],
+}
 
 
-def appimage() -> str:
-    image = IMAGE.rpartition(":")
-    container = {"name": "main", "command": ["/bin/sh", "-c", SCRIPT]}
-    return json.dumps(
-        {
-            "apiVersion": "kuscia.secretflow/v1alpha1",
-            "kind": "AppImage",
-            "metadata": {"name": "sleep"},
-            "spec": {
-                "image": {"name": image[0], "tag": image[2]},
-                "deployTemplates": [{"name": "any", "spec": {"containers": [container]}}],
-            },
-        }
-    )
+class Turn(Struct, frozen=True):
+    """What one of both took for its tasks."""
+
+    times: Times
+    requests: int
 
 
-def job(job_id: str) -> pb.CreateJobRequest:
-    parties = [pb.Party(domain_id=domain) for domain in DOMAINS[:2]]
-    return pb.CreateJobRequest(
-        job_id=job_id,
-        initiator=DOMAINS[0],
-        max_parallelism=1,
-        tasks=[pb.Task(alias="sleep", app_image="sleep", parties=parties)],
-    )
+class Lab:
+    """The cluster, and what was asked of its API server."""
+
+    def __init__(self, directory: Path) -> None:
+        policy, self._audit = directory / "policy.json", directory / "audit.log"
+        policy.write_text(json.dumps(POLICY))
+        lab = directory / "lab"
+        flags = f"--audit-policy-file={policy} --audit-log-path={self._audit} --audit-log-maxsize=1000"
+        self.cluster = Cluster(lab / "admin.kubeconfig", lab, api_flags=flags)
+
+    def requests(self) -> int:
+        """How many servers and bare loops have made so far."""
+        with self._audit.open() as lines:
+            return sum("aiohttp" in json.loads(line).get("userAgent", "") for line in lines)
+
+    def counted(self, do: Callable[[], Times]) -> Turn:
+        before = self.requests()
+        times = do()
+        return Turn(times, self.requests() - before)
+
+    def serve(self, directory: Path, *, is_simulated: bool) -> AbstractContextManager[ServerProcess]:
+        """A server whose data is kept when it is started again."""
+        for name, command in (("true", ["/bin/true"]), ("long", ["/bin/sh", "-c", "sleep 100000"])):
+            many.write_image(directory / "images", name, command)
+        settings = many.settings_of(self.cluster, directory, is_simulated=is_simulated)
+        return kusciajob(directory, cpus=(SERVER_CPU, LOAD_CPU), http_port=-1, **settings)
 
 
-async def bare(api: Api, number: int) -> tuple[float, float]:
-    """Seconds from the first request to the first running pod, and to the end of both."""
-    running: set[str] = set()
-    ended: set[str] = set()
+def two_nodes(lab: Lab, directory: Path, rounds: int) -> Iterator[Result]:
+    """A task of two parties on the nodes of the lab."""
+    with lab.serve(directory, is_simulated=False) as server:
+        turns = _in_turns(lab, server, tasks=1, is_simulated=False, rounds=rounds)
+    yield _compared("Create to first party running, two nodes", turns, lambda times: times.running)
+    yield _compared("Create to Succeeded, two nodes", turns, lambda times: times.succeeded)
+    yield _compared_requests("API requests per party, two nodes", turns, parties=len(DOMAINS))
 
-    def see(pod: Pod) -> None:
-        running.update({pod.metadata.name} if pod.status.phase != "Pending" else ())
-        ended.update({pod.metadata.name} if pod.is_terminal else ())
 
-    query = {"labelSelector": f"{objects.STORE}={names.short(BARE)}"}
-    watch = Watch(api, "/api/v1/pods", Pod, seen=see, query=query)
-    watching = asyncio.create_task(watch.run())
-    await watch.listed.wait()
-    running.clear()
-    ended.clear()
-    begun = time.monotonic()
-    made = [manifest(number, party) for party in range(2)]
-    await asyncio.gather(
-        *(
-            api.create(f"/api/v1/namespaces/{NAMESPACE.format(domain=domain)}/pods", each, Found)
-            for domain, each in made
+def many_tasks(lab: Lab, directory: Path, rounds: int) -> Iterator[Result]:
+    """As many tasks at once as keep the API server busy, on simulated nodes."""
+    with lab.serve(directory, is_simulated=True) as server:
+        turns = _in_turns(lab, server, tasks=MANY_TASKS, is_simulated=True, rounds=max(rounds // 2, 1))
+    what = f"{MANY_TASKS} two-party tasks at once"
+    yield _compared(f"{what}: create to all Succeeded", turns, lambda times: times.succeeded)
+    yield _compared_requests(f"{what}: API requests per party", turns, parties=MANY_TASKS * len(DOMAINS))
+
+
+def many_running(lab: Lab, directory: Path, _rounds: int) -> Iterator[Result]:
+    """Pods that run and write nothing."""
+    with lab.serve(directory, is_simulated=True) as server:
+        run(server)
+        server.settle()
+        before = server.rss_bytes() / 1e6
+        run(server, tasks=RUNNING_PODS // len(DOMAINS), image="long")
+        time.sleep(LONG_SECONDS)  # the first look at all outputs is over
+        memory = server.rss_bytes() / 1e6
+        cpu, requests, start = server.cpu_seconds(), lab.requests(), time.perf_counter()
+        time.sleep(LONG_SECONDS)
+        seconds = time.perf_counter() - start
+        cpu_percent = (server.cpu_seconds() - cpu) / seconds * 100
+        rate = (lab.requests() - requests) / seconds
+    what = f"with {RUNNING_PODS:,} running pods"
+    yield single(f"RSS {what}, against none", "MB", NO_TARGET, [memory], floor=before)
+    yield single(f"Processor time {what}", "% of a core", NO_TARGET, [cpu_percent])
+    yield single(f"API requests {what}", "1/s", NO_TARGET, [rate])
+
+
+def finished(lab: Lab, directory: Path, rounds: int) -> Iterator[Result]:
+    """Pods that have ended lie about: those of another server, and those that this one has left."""
+
+    def add(store_id: str) -> None:
+        many.add_finished_pods(
+            lab.cluster, FINISHED_PODS, store_id=store_id, domain_id=DOMAINS[0], first_job=UNKNOWN_JOB
         )
-    )
-    await eventually(lambda: running, timeout_seconds=PATIENCE_SECONDS)
-    first = time.monotonic() - begun
-    await eventually(lambda: len(ended) == 2, timeout_seconds=PATIENCE_SECONDS)
-    both = time.monotonic() - begun
-    watching.cancel()
-    await asyncio.gather(watching, return_exceptions=True)
-    for domain, each in made:
-        path = f"/api/v1/namespaces/{NAMESPACE.format(domain=domain)}/pods/{each['metadata']['name']}"
-        await api.delete(path, grace_seconds=0)
-    return first, both
+
+    def measure() -> list[float]:
+        return [run(server).succeeded for _ in range(rounds + 1)][1:]
+
+    with lab.serve(directory, is_simulated=True) as server:
+        none = measure()
+        add(pods.OTHER_STORE)
+        others = measure()
+    yield _paired(f"Create to Succeeded, {FINISHED_PODS:,} finished pods of another server, against none", none, others)
+    first, after = [], []
+    for is_with in (False, True):
+        if is_with:
+            add(many.store_id_of(directory / "data"))
+        start = time.perf_counter()
+        with lab.serve(directory, is_simulated=True) as server:
+            first.append(time.perf_counter() - start)
+            after.append(run(server).succeeded)
+            pods.wait_removed(lab.cluster)
+    what = f"{FINISHED_PODS:,} finished pods of its own, against none"
+    yield _paired(f"Start of the server, {what}", first[:1], first[1:])
+    yield _paired(f"Its first job, create to Succeeded, {what}", after[:1], after[1:])
 
 
-def manifest(number: int, party: int) -> tuple[str, objects.Manifest]:
-    """The pod that the server would make, without its gate and its owner."""
-    key = PartyKey(number, 0, 0, party)
-    domain = DOMAINS[party]
-    ref = Ref(names.of_replica(BARE, key, 0), names.of_task(BARE, key), key, 0, domain)
-    program = Program("main", IMAGE, command=("/bin/sh", "-c", SCRIPT))
-    made = objects.pod(Workload(ref, BARE, "t", DomainSettings(domain_id=domain), (program,)), objects.Rules())
-    del made["spec"]["schedulingGates"]
-    return domain, made
+def run(server: ServerProcess, *, tasks: int = 1, image: str = "true") -> Times:
+    """Jobs of so many tasks of two parties in all, until all have succeeded, or run, as a watcher is told."""
+    with grpc.insecure_channel(server.address) as channel:
+        stub: Any = job_pb2_grpc.JobServiceStub(channel)  # type: ignore[arg-type]  # its types are those of grpc.aio
+        events = stub.WatchJob(pb.WatchJobRequest(), timeout=PATIENCE_SECONDS)
+        start = time.perf_counter()
+        left = {_create(stub, min(TASKS_PER_JOB, tasks - first), image) for first in range(0, tasks, TASKS_PER_JOB)}
+        running = 0.0
+        for event in events:
+            job = event.object
+            if job.job_id not in left:
+                continue
+            states = {party.state for task in job.status.tasks for party in task.parties}
+            if not running and states & {"Running", "Succeeded"}:
+                running = time.perf_counter() - start
+            assert job.status.state not in ("Failed", "Cancelled"), job.status.err_msg
+            if job.status.state == "Succeeded" or (image == "long" and states == {"Running"}):
+                left.remove(job.job_id)
+            if not left:
+                break
+        events.cancel()
+        return Times(running, time.perf_counter() - start)
 
 
-async def ours(server: Any, number: int) -> tuple[float, float]:
-    """The same by a job: from its creation to the first running task, and to its success."""
-    job_id = f"job-{number}"
-    call = server.stub.WatchJob(pb.WatchJobRequest(), wait_for_ready=True)
-    await call.initial_metadata()
-    begun = time.monotonic()
-    first = 0.0
-    await server.stub.CreateJob(job(job_id))
-    async for event in call:
-        if event.object.job_id != job_id:
-            continue
-        states = [party.state for task in event.object.status.tasks for party in task.parties]
-        if not first and any(state in ("Running", "Succeeded") for state in states):
-            first = time.monotonic() - begun
-        if event.object.status.state == "Succeeded":
-            both = time.monotonic() - begun
-            call.cancel()
-            return first, both
-        assert event.object.status.state != "Failed", event.object.status
-    raise AssertionError("the watch has ended")
+def _create(stub: Any, tasks: int, image: str) -> str:
+    job_id = JobMessages.next_id()
+    made = [
+        pb.Task(alias=f"task-{at}", app_image=image, parties=[pb.Party(domain_id=domain) for domain in DOMAINS])
+        for at in range(tasks)
+    ]
+    request = pb.CreateJobRequest(job_id=job_id, initiator=DOMAINS[0], max_parallelism=TASKS_PER_JOB, tasks=made)
+    reply = stub.CreateJob(request)
+    assert not reply.status.code, reply.status.message
+    return job_id
 
 
-async def latency(cluster: Cluster, rounds: int) -> None:
-    with tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as place:
-        lab = ClusterLab(Path(place), cluster)
-        lab.has_data = False
-        await lab.start()
-        images = Path(place, "images")
-        images.mkdir()
-        (images / "sleep.json").write_text(appimage())
-        async with running_server(
-            Path(place),
-            runtime="kubernetes",
-            kube_config=cluster.kubeconfig,
-            namespace=NAMESPACE,
-            app_image_dir=images,
-            stop_grace_seconds=1,
-        ) as server:
-            pairs = []
-            for number in range(1, rounds + 1):
-                pairs.append((await bare(lab.api, number), await ours(server, number)))
-            for at, name in enumerate(("create -> first party Running", "create -> Succeeded")):
-                floor = median(pair[0][at] for pair in pairs)
-                own = median(pair[1][at] for pair in pairs)
-                ratio = median(pair[1][at] / pair[0][at] for pair in pairs)
-                print(f"{name}: {own:.2f} s, bare loop {floor:.2f} s, ratio {ratio:.2f} ({rounds} rounds)", flush=True)
-        await requests(lab)
-        await lab.close()
+def _in_turns(
+    lab: Lab, server: ServerProcess, *, tasks: int, is_simulated: bool, rounds: int
+) -> list[tuple[Turn, Turn]]:
+    """The bare loop and the server, each after what the other has left is removed. The first turn does not count."""
+
+    def ours() -> Times:
+        times = run(server, tasks=tasks)
+        pods.wait_removed(lab.cluster)
+        return times
+
+    run(server)  # it makes the namespaces
+    pairs = []
+    for _ in range(rounds + 1):
+        bare = lab.counted(lambda: pods.apply(lab.cluster, tasks=tasks, is_simulated=is_simulated))
+        pairs.append((bare, lab.counted(ours)))
+    return pairs[1:]
 
 
-async def requests(lab: ClusterLab) -> None:
-    """How many requests the API server gets for a party, from its start until nothing is left of it."""
-    engine = lab.connect()
-    runtime = await lab.open(store_id="bench-requests", engine=engine)
-    tasks = 5
-    parties = []
-    for number in range(1, tasks + 1):
-        parties += await started(runtime, task_of(lab, [SCRIPT, SCRIPT], job=number))
-    await asyncio.gather(*(runtime.wait(party.key) for party in parties))
-    for party in parties:
-        await lab.gone(party.key, store_id="bench-requests")
-    print(f"API requests per party: {engine._api.requests / len(parties):.1f}, watches and output included", flush=True)
+def _compared(name: str, turns: Sequence[tuple[Turn, Turn]], of: Callable[[Times], float]) -> Result:
+    return compare(name, "s", NO_TARGET, [(Rate(of(bare.times)), Rate(of(ours.times))) for bare, ours in turns])
 
 
-@asynccontextmanager
-async def pretending_nodes(directory: Path) -> AsyncIterator[Path]:
-    """A control plane of its own with two nodes that only pretend."""
-    env = {**os.environ, "KUBELAB_PORT": str(FAKE_PORT), "API_FLAGS": "--max-requests-inflight=2000"}
-    subprocess.run([LAB / "up.sh", directory], check=True, env=env)
-    config = directory / "admin.kubeconfig"
-    nodes = await asyncio.create_subprocess_exec(sys.executable, LAB / "fakelet.py", config)
-    try:
-        yield config
-    finally:
-        nodes.terminate()
-        await nodes.wait()
-        subprocess.run([LAB / "down.sh", directory, "--purge"], check=True, env=env)
+def _compared_requests(name: str, turns: Sequence[tuple[Turn, Turn]], *, parties: int) -> Result:
+    pairs = [(Rate(bare.requests / parties), Rate(ours.requests / parties)) for bare, ours in turns]
+    return compare(name, "", NO_TARGET, pairs)
 
 
-async def memory(pods: int) -> None:
-    """The server's memory with so many pods that run, against the same server before."""
-    with tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as place:
-        async with pretending_nodes(Path(place, "lab")) as config:
-            images = Path(place, "images")
-            images.mkdir()
-            (images / "sleep.json").write_text(appimage())
-            async with running_server(
-                Path(place),
-                runtime="kubernetes",
-                kube_config=config,
-                create_namespaces=True,
-                app_image_dir=images,
-            ) as server:
-                before = rss_mib(server.process.pid)
-                begun = time.monotonic()
-                for number in range(pods // 2):
-                    await server.stub.CreateJob(job(f"job-{number}"))
-                api = Api(Cluster(config).credentials())
-                await api.open()
-                seen: set[str] = set()
-                watch = Watch(
-                    api,
-                    "/api/v1/pods",
-                    Pod,
-                    seen=lambda pod: seen.add(pod.metadata.uid) if pod.status.phase == "Running" else None,
-                )
-                watching = asyncio.create_task(watch.run())
-                await eventually(lambda: len(seen) == pods, timeout_seconds=PATIENCE_SECONDS)
-                took = time.monotonic() - begun
-                await asyncio.sleep(10)
-                after = rss_mib(server.process.pid)
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-                await api.close()
-                print(
-                    f"server memory with {pods} running pods: {after:.0f} MiB, {before:.0f} before "
-                    f"({(after - before) * 1024 / pods:.0f} KiB a pod); all ran after {took:.0f} s",
-                    flush=True,
-                )
+def _paired(name: str, before: Sequence[float], after: Sequence[float]) -> Result:
+    return compare(name, "s", NO_TARGET, [(Rate(a), Rate(b)) for a, b in zip(before, after, strict=True)])
 
 
-def rss_mib(pid: int) -> float:
-    status = Path(f"/proc/{pid}/status").read_text()
-    return int(status.split("VmRSS:")[1].split()[0]) / 1024
+BENCHMARKS = {benchmark.__name__: benchmark for benchmark in (two_nodes, many_tasks, many_running, finished)}
 
 
-async def main(words: Sequence[str] | None = None) -> None:
+def main() -> None:
+    """Results of a part (`--only`) are printed, but written nowhere."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.kubernetes", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=9)
-    parser.add_argument("--pods", type=int, default=1000)
-    parser.add_argument("--only", choices=("latency", "memory"))
-    options = parser.parse_args(words)
-    if options.only != "latency":
-        await memory(options.pods)
-    if options.only != "memory":
-        directory = Path(os.environ.get("KUSCIAJOB_LAB") or cache_directory() / "lab")
-        given = os.environ.get("KUBECONFIG")
-        cluster = Cluster(Path(given)) if given else Cluster(directory / "admin.kubeconfig", directory)
-        if cluster.is_ours:
-            cluster.start()
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--only", choices=BENCHMARKS, action="append", help="measure this one; may be repeated")
+    given = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # and the cluster stops, too
+    os.environ.setdefault("KUBELAB_PORT", PORT)
+    results: list[Result] = []
+    begun = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kusciajob-bench-") as place:
+        lab = Lab(Path(place))
         try:
-            await latency(cluster, options.rounds)
+            lab.cluster.start()
+            lab.cluster.add_simulated_nodes(many.SIMULATED_NODES)
+            for name in given.only or BENCHMARKS:
+                for result in BENCHMARKS[name](lab, Path(place, name), given.rounds):
+                    results.append(result)
+                    print(f"{time.monotonic() - begun:5.0f} s  {result.name}", flush=True)
         finally:
-            if cluster.is_ours and not os.environ.get("KUSCIAJOB_LAB"):
-                cluster.stop()
+            lab.cluster.stop()
+    report.print_table(results, machine=f"{os.cpu_count()} cores for cluster, server and bare loop")
+    if not given.only:
+        report.write_json(results, JSON_FILE)
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    main()

@@ -15,13 +15,15 @@ cp -r examples/psi/data "$directory/domains"
 # The image's user is not the one who runs this.
 chmod -R a+rwX "$directory/domains"
 
+at_most() { if [[ $2 == unlimited || $2 -gt $1 ]]; then echo "$1"; else echo "$2"; fi; }
+
 # Podman gives containers more open files and processes than a root with fewer rights may give.
 write_podman_settings() {
     local files processes runtime
-    files=$(ulimit -Hn) processes=$(ulimit -Hu) runtime=${engine#podman}
+    files=$(at_most 65536 "$(ulimit -Hn)") processes=$(at_most 32768 "$(ulimit -Hu)") runtime=${engine#podman}
     echo "[containers]"
-    echo "default_ulimits = [\"nofile=${files/unlimited/65536}:${files/unlimited/65536}\"," \
-        "\"nproc=${processes/unlimited/32768}:${processes/unlimited/32768}\"]"
+    echo "default_ulimits = [\"nofile=$files:$files\"," \
+        "\"nproc=$processes:$processes\"]"
     echo "[engine]"
     echo 'events_logger = "file"'
     [[ -z $runtime ]] || echo "runtime = \"${runtime# --runtime }\""
@@ -42,10 +44,15 @@ if [[ $engine == podman* && -z ${DOCKER_HOST:-} ]]; then
     export DOCKER_HOST=unix://$service/socket
 fi
 
-began=$(date +%s)
+began=$(date -Iseconds)
 "$bin/kusciajob" run examples/psi/job.json --runtime container --data-dir "$directory/data" \
     --domains-dir "$directory/domains" --app-image-dir examples/psi/appimages
 "$bin/python" examples/psi/verify.py "$directory/domains"
-echo "what the engine has run:"
-$engine events --since "$began" --until "$(date +%s)" --filter event=start \
-    --format '{{.Actor.Attributes.name}}' | sort -u
+echo "what the engine has run, each in the network of its task:"
+if [[ $engine == podman* ]]; then until=--stream=false; else until=--until=$(date -Iseconds); fi
+$engine events --since "$began" "$until" --filter event=start | "$bin/python" -c '
+import re, sys
+for line in sys.stdin:
+    told = dict(re.findall(r"([\w/.-]+)=([^,)]*)", line))
+    if "kusciajob/domain" in told:
+        print("  {name}  {kusciajob/domain}  {image}  memory {kusciajob/memory}  network {kusciajob/group}".format_map(told))'

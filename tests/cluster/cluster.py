@@ -1,9 +1,11 @@
 """The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
 
+import json
 import os
 import signal
 import subprocess
-from collections.abc import Collection
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -55,9 +57,14 @@ class FoundList(Struct):
 class Cluster:
     """A cluster, and what tests may do to it. `is_ours`: nodes can be killed and the API server stopped."""
 
-    def __init__(self, kubeconfig: Path, directory: Path | None = None) -> None:
+    def __init__(self, kubeconfig: Path, directory: Path | None = None, *, api_flags: str = "") -> None:
         self.kubeconfig = kubeconfig
         self._directory = directory
+        self._options = {
+            **LAB_OPTIONS,
+            "API_FLAGS": f"{LAB_OPTIONS['API_FLAGS']} {api_flags}",
+            "PYTHON": sys.executable,
+        }
 
     @property
     def is_ours(self) -> bool:
@@ -65,7 +72,7 @@ class Cluster:
 
     def run(self, script: str, *words: str) -> None:
         """Run one of the lab's scripts."""
-        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **LAB_OPTIONS})
+        subprocess.run([LAB / script, str(self._directory), *words], check=True, env={**os.environ, **self._options})
 
     def start(self) -> None:
         """Start the lab with two nodes, and give them the image of the tests."""
@@ -77,6 +84,10 @@ class Cluster:
         self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
             self.start_node(node)
+
+    def give_image(self, name: str, archive: Path) -> None:
+        """Give the nodes an image that an engine has saved."""
+        self.run("image.sh", name, "--archive", str(archive))
 
     def start_control_plane(self) -> None:
         """Start what does not run of it."""
@@ -94,6 +105,15 @@ class Cluster:
     def crash_node(self, number: str) -> None:
         """As if its machine had lost power."""
         self.run("node-down.sh", number, "--crash")
+
+    def add_simulated_nodes(self, number: int) -> None:
+        """Nodes that pretend to run pods; what is there stays."""
+        self.run("simulated-up.sh", str(number))
+
+    def ask_etcd(self, requests: Sequence[tuple[str, Mapping[str, Any]]]) -> None:
+        """Paths and bodies of its JSON gateway, past the API server."""
+        lines = "".join(f"{path} {json.dumps(body)}\n" for path, body in requests)
+        subprocess.run([LAB / "etcd.sh", str(self._directory)], check=True, input=lines, text=True, capture_output=True)
 
     def stop(self) -> None:
         self.run("down.sh", "--purge")

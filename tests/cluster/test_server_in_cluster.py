@@ -92,7 +92,10 @@ class Place:
         return state
 
     def may(self, verb: str, kind: str, namespace: str) -> bool:
-        asked = self.try_to("kubectl", "auth", "can-i", verb, kind, "--as", ACCOUNT, "-n", namespace)
+        kind, _, part = kind.partition("/")
+        asked = self.try_to(
+            "kubectl", "auth", "can-i", verb, kind, f"--subresource={part}", "--as", ACCOUNT, "-n", namespace
+        )
         return asked.stdout.strip() == "yes"
 
     def wait_ready(self) -> None:
@@ -128,7 +131,7 @@ def give_image(cluster: Cluster, directory: Path) -> None:
     engine = subprocess.run([ROOT / "scripts" / "container_engine.sh"], capture_output=True, text=True, check=True)
     archive = directory / "server.tar"
     subprocess.run([*engine.stdout.split(), "save", "--output", archive, SERVER_IMAGE], check=True)
-    cluster.run("image.sh", SERVER_IMAGE, "--archive", str(archive))
+    cluster.give_image(SERVER_IMAGE, archive)
     archive.unlink()
 
 

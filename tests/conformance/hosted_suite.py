@@ -7,7 +7,7 @@ import pytest
 from kusciajob.contracts import PartyKey
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from tests.conformance.runtime_suite import FOR_EVER, output, run, said, started
-from tests.support.runtime_lab import HostedLab, KillingEngine, placed, task_of
+from tests.support.runtime_lab import DawdlingEngine, HostedLab, KillingEngine, placed, task_of
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -106,6 +106,13 @@ async def test_ended_workloads_are_removed_and_their_output_stays(lab: HostedLab
     await lab.gone(parties[0].key)
     assert not await lab.leftovers()
     assert await output(runtime, parties[0].key) == b"kept\n"
+
+
+async def test_a_server_that_stops_at_once_removes_what_has_ended(lab: HostedLab) -> None:
+    runtime = await lab.open(engine=DawdlingEngine(lab.connect()))
+    await run(runtime, task_of(lab, ["echo a", "echo b"]))
+    await runtime.close()
+    assert not await lab.leftovers()
 
 
 async def test_two_stores_on_one_engine_never_touch_each_others(lab: HostedLab) -> None:

@@ -16,7 +16,7 @@ from tests.support.secured import secured_server
 
 
 async def health(*options: object, **environment: str) -> Finished:
-    return await asyncio.to_thread(kusciajob, "health", *options, **environment)
+    return await asyncio.to_thread(lambda: kusciajob("health", *options, server=None, **environment))
 
 
 class Ailing(health_pb2_grpc.HealthServiceServicer):

@@ -13,7 +13,7 @@ from kusciajob.model.appimage import AppImage, ConfigVolumeMount, Container, Dep
 from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
-from kusciajob.runtime.hosted.engine import Engine
+from kusciajob.runtime.hosted.engine import Engine, Ref
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtimes import AnyRuntime
 from kusciajob.server import SystemClock
@@ -80,6 +80,21 @@ class KillingEngine:
             await asyncio.Event().wait()  # the server does nothing any more
 
         return call
+
+
+class DawdlingEngine:
+    """An engine that takes a while to remove anything."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    async def remove(self, ref: Ref) -> None:
+        for _ in range(100):
+            await asyncio.sleep(0)
+        await self._engine.remove(ref)
 
 
 class HostedLab:

@@ -25,11 +25,9 @@ class _Cluster:
         return kind()
 
     @asynccontextmanager
-    async def stream(
-        self, _path: str, *, read_seconds: float, timeoutSeconds: str, **_query: str
-    ) -> AsyncIterator[Any]:  # noqa: N803
+    async def stream(self, _path: str, *, read_seconds: float, **query: str) -> AsyncIterator[Any]:
         assert read_seconds == QUIET
-        self.asked.append(float(timeoutSeconds))
+        self.asked.append(float(query["timeoutSeconds"]))
         self.was_asked.set()
         await asyncio.Event().wait()
         yield

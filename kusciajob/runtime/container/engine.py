@@ -7,7 +7,7 @@ started that has never run. What an earlier server has asked for may still be un
 import asyncio
 import math
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from aiodocker.exceptions import DockerError
@@ -33,7 +33,7 @@ from kusciajob.runtime.container.traits import Traits, read_traits
 from kusciajob.runtime.container.volumes import Volumes
 from kusciajob.runtime.container.watch import RECONNECT_SECONDS, Watch
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, OutputIncomplete, Ref, Sighting, Workload
 
 SETTLE_SECONDS = 2.0
 """How long a container must be seen as created before it is started where a start may be under way already."""
@@ -239,12 +239,21 @@ class ContainerEngine:
         found = await self._containers(ref)
         if not found:
             return
-        async for piece in logs.follow(self._connection, [each.id for each in found if not each.is_created], since):
+        was_over = self._are_over(found)
+        ids = [each.id for each in found if not each.is_created]
+        async for piece in logs.read(self._connection, ids, since, follows=not was_over):
             yield piece
-        ordered = self._watch.ordered if self._watch else ()
-        if not states.are_over(await self._containers(ref), ordered):
+        if was_over:
+            return
+        if not self._are_over(await self._containers(ref)):
             # It was started again: its output goes on.
             raise EngineUnavailable("the output of a container that was started again is read from where it was")
+        if (await self._known_traits()).is_podman:
+            # Podman 4 drops lines from a log that it follows once the container has ended.
+            raise OutputIncomplete
+
+    def _are_over(self, found: Sequence[Seen]) -> bool:
+        return states.are_over(found, self._watch.ordered if self._watch else ())
 
     async def owned(self) -> Collection[int]:
         filters = labels.filters(self._owner)

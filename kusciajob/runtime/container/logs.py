@@ -18,28 +18,28 @@ QUEUED_PIECES = 256
 _STREAMS = {1: OutputStream.STDOUT, 2: OutputStream.STDERR}
 
 
-async def follow(
-    connection: Connection, containers: Sequence[str], since: Mapping[OutputStream, str]
+async def read(
+    connection: Connection, containers: Sequence[str], since: Mapping[OutputStream, str], *, follows: bool
 ) -> AsyncIterator[LogPiece]:
-    """The output of all the containers until they stop. Raises EngineUnavailable.
+    """The output of all the containers so far; if it `follows`, until they stop. Raises EngineUnavailable.
 
     Of several containers the pieces come as they are read; after a broken connection, pieces of one that are older
     than what is known of the other are not told again.
     """
     if len(containers) == 1:
-        async for piece in _follow_one(connection, containers[0], since):
+        async for piece in _read_one(connection, containers[0], since, follows=follows):
             yield piece
         return
     pieces: asyncio.Queue[LogPiece | None] = asyncio.Queue(QUEUED_PIECES)
 
-    async def read(container: str) -> None:
+    async def pump(container: str) -> None:
         try:
-            async for piece in _follow_one(connection, container, since):
+            async for piece in _read_one(connection, container, since, follows=follows):
                 await pieces.put(piece)
         finally:
             await pieces.put(None)
 
-    readers = [asyncio.create_task(read(container), name=f"log of {container}") for container in containers]
+    readers = [asyncio.create_task(pump(container), name=f"log of {container}") for container in containers]
     try:
         ended = 0
         while ended < len(readers):
@@ -54,12 +54,12 @@ async def follow(
         await asyncio.gather(*readers, return_exceptions=True)
 
 
-async def _follow_one(
-    connection: Connection, container: str, since: Mapping[OutputStream, str]
+async def _read_one(
+    connection: Connection, container: str, since: Mapping[OutputStream, str], *, follows: bool
 ) -> AsyncIterator[LogPiece]:
     first = min((nanoseconds(since.get(stream, "")) for stream in OutputStream), default=0)
     params = {
-        "follow": "1",
+        "follow": "1" if follows else "0",
         "stdout": "1",
         "stderr": "1",
         "timestamps": "1",

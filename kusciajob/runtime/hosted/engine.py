@@ -18,6 +18,10 @@ class EngineUnavailable(Exception):
     """The engine cannot be reached, or cannot answer now; the text says why. Whoever asked may ask again."""
 
 
+class OutputIncomplete(Exception):
+    """What was told of a workload's output may lack pieces. All of it is told again from where the call began."""
+
+
 class Limits(Struct, frozen=True):
     """Kubernetes quantities, such as "500m" and "4Gi"; "" is no limit."""
 
@@ -164,7 +168,8 @@ class Engine(Protocol):
         """Its output until it ends; where the engine does not tell the streams apart, all is stdout.
 
         `since` has for each stream the time of the last piece that is known: what is older is left out, what has just
-        that time is told again. It ends silently if the workload is gone. Raises EngineUnavailable.
+        that time is told again. It ends silently if the workload is gone. Raises EngineUnavailable, and
+        OutputIncomplete when it is to be called again with the same `since`.
         """
 
     async def owned(self) -> Collection[int]:

@@ -121,22 +121,27 @@ class KeptRun:
         *,
         limit_bytes: int | None,
     ) -> dict[OutputStream, Position]:
-        """Keep more output, and return how far it is kept then. Raises OSError."""
+        """Keep more output from those positions on, and return how far it is kept then. Raises OSError.
+
+        What was written beyond a position is overwritten; a file never gets shorter, so that its readers go on.
+        """
         positions = dict(positions)
         for stream in OutputStream:
             own = [piece for piece in pieces if piece.stream is stream]
             if not own:
                 continue
             file = self._output(stream)
-            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            with os.fdopen(descriptor, "ab") as output:
+            known = positions.get(stream, Position())
+            descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with os.fdopen(descriptor, "wb") as output:
+                output.seek(known.size)
                 output.writelines(piece.data for piece in own)
+                size = output.tell()
             if limit_bytes is not None:
                 free_oldest(str(file), limit_bytes)
-            known = positions.get(stream, Position())
             last = own[-1].time
             alike = sum(piece.time == last for piece in own) + (known.pieces if known.time == last else 0)
-            positions[stream] = Position(file.stat().st_size, last, alike)
+            positions[stream] = Position(min(size, file.stat().st_size), last, alike)
         _write(self.directory / POSITION, _Positions(positions), is_durable=False)
         return positions
 

@@ -10,7 +10,7 @@ from time import strptime
 
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.file_work import FileWork
-from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, Ref
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, OutputIncomplete, Ref
 from kusciajob.runtime.hosted.kept import KeptRun, Position
 
 logger = logging.getLogger(__name__)
@@ -63,8 +63,11 @@ class OutputCollector:
         except OSError as error:
             self._complain(error)
         while True:
+            began = self._positions
             try:
                 await self._collect()
+            except OutputIncomplete:
+                self._positions = began  # what comes again is written over what came
             except EngineUnavailable:
                 await self._pause()
             else:

@@ -16,7 +16,7 @@ open_lab() {
     id=kl$(printf %s "$lab" | md5sum | cut -c1-6)
     hub=$id-hub
     hub_address=10.77.0.1         # exists inside the lab's namespaces only
-    port=${KUBELAB_PORT:-21500}   # the API server's on 127.0.0.1; the four after it are taken, too
+    port=${KUBELAB_PORT:-21500}   # the API server's on 127.0.0.1; the five after it are taken, too
 }
 
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
