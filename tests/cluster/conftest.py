@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster.cluster import Cluster, ClusterLab, cache_directory
+pytest.register_assert_rewrite("tests.conformance")
+
+from tests.cluster.cluster import Cluster, ClusterLab, cache_directory  # noqa: E402
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import pytest
 from kusciajob.contracts import OutputStream, PartyKey
 from kusciajob.runtime.hosted.engine import EngineUnavailable, Ref
 from kusciajob.runtime.kubernetes.api import ApiError, NotFound
-from kusciajob.runtime.kubernetes.logs import PART_BYTES, SPLIT, UNSPLIT, LineReader, Logs
+from kusciajob.runtime.kubernetes.logs import PART_BYTES, REFUSALS, SPLIT, UNSPLIT, LineReader, Logs
 
 REF = Ref("kj-1", "kj", PartyKey(1, 0, 0, 0), 0, "alice")
 STDOUT = OutputStream.STDOUT
@@ -112,7 +112,11 @@ async def test_what_has_the_time_since_when_is_told_again_and_nothing_older() ->
 
 async def test_output_that_is_gone_ends_silently() -> None:
     assert await read(Api([NotFound(404, "", "gone")]), over_after=9) == []
-    assert await read(Api([ApiError(400, "", "waiting to start")]), over_after=0) == []
+    assert await read(Api([ApiError(400, "", "waiting to start")] * REFUSALS), over_after=0) == []
+
+
+async def test_a_node_that_is_a_moment_behind_loses_no_output() -> None:
+    assert await read(Api([ApiError(400, "", "not available"), at(1, "a")]), over_after=0) == [b"a\n"]
 
 
 async def test_a_server_that_is_away_is_told() -> None:
@@ -121,12 +125,18 @@ async def test_a_server_that_is_away_is_told() -> None:
 
 
 async def test_streams_are_asked_for_where_the_cluster_tells_them_apart() -> None:
+    over = asyncio.Event()
+
     async def sources(*answers: bytes | Exception, minor: str = "37") -> object:
-        return await Logs(Api(answers, minor=minor)).sources("/pods/a", "main")  # type: ignore[arg-type]
+        return await Logs(Api(answers, minor=minor)).sources("/pods/a", "main", over)  # type: ignore[arg-type]
 
     assert await sources(b"") == SPLIT
     assert await sources(ApiError(422, "Invalid", "stream: Forbidden: may not be specified")) == UNSPLIT
     assert await sources(b"", minor="31+") == UNSPLIT
+    with pytest.raises(EngineUnavailable):  # what was mixed once could not be told apart later
+        await sources(ApiError(400, "", "waiting to start"))
+    over.set()
+    assert await sources(ApiError(400, "", "waiting to start")) == UNSPLIT
 
 
 async def test_only_so_many_outputs_are_followed_at_once() -> None:

@@ -165,7 +165,7 @@ class KubernetesEngine:
                 path, container.name, ref, source, since=since.get(source.stream, ""), over=tracked.over
             )
             for container in tracked.pod.spec.containers
-            for source in await granted(self._logs.sources(path, container.name))
+            for source in await granted(self._logs.sources(path, container.name, tracked.over))
         ]
         async for piece in merged(sources) if len(sources) > 1 else sources[0]:
             yield piece

@@ -22,6 +22,8 @@ GLANCE_SECONDS = 5.0
 GLANCES_PER_SECOND = 20
 """How often the others are read: each every few seconds, or as often as that rate allows; in any case when they end."""
 PAUSE_SECONDS = 0.2
+REFUSALS = 3
+"""So often the output of a pod that has ended may be refused: its node may be a moment behind."""
 READ_SECONDS = 300.0
 """A program may write nothing for long: its connection is made anew then."""
 FIRST_SPLIT_MINOR = 32
@@ -103,10 +105,11 @@ class Logs:
         self._streams: tuple[Source, ...] = ()
         """What can be asked for; empty until that is known."""
 
-    async def sources(self, path: str, container: str) -> tuple["Source", ...]:
+    async def sources(self, path: str, container: str, over: asyncio.Event) -> tuple["Source", ...]:
         """What to read of a container: both streams, where the cluster tells them apart. It is asked once.
 
         That is a feature gate (PodLogsQuerySplitStreams). Earlier clusters ignore that they are asked for one stream.
+        Raises EngineUnavailable while the container does not let it be known.
         """
         if not self._streams:
             version = await self._api.get("/version", _Version)
@@ -116,13 +119,12 @@ class Logs:
                     query = {"container": container, "limitBytes": "1", "stream": "Stdout"}
                     async with self._api.stream(f"{path}/log", read_seconds=READ_SECONDS, **query):
                         self._streams = SPLIT
-                except NotFound:
-                    self._streams = ()
-                    return UNSPLIT
                 except ApiError as error:
-                    if "stream" not in str(error):  # the container has not begun: it says nothing about streams
+                    if "stream" not in str(error):
                         self._streams = ()
-                        return UNSPLIT
+                        if over.is_set() or isinstance(error, NotFound):
+                            return UNSPLIT  # it never ran, or is gone
+                        raise EngineUnavailable(f"the output of {container} cannot be read yet: {error}") from None
         return self._streams
 
     async def of_container(
@@ -139,6 +141,7 @@ class Logs:
     async def _all(
         self, path: str, container: str, ref: Ref, source: "Source", *, place: "_Place", over: asyncio.Event
     ) -> AsyncIterator[LogPiece]:
+        refusals = 0
         while True:
             was_over = over.is_set()
             try:
@@ -147,9 +150,12 @@ class Logs:
             except NotFound:
                 return
             except ApiError as error:
-                if was_over:
+                refusals += was_over
+                if refusals == REFUSALS:
                     logger.info("no output of %s: %s", ref.name, error)  # it never ran
                     return
+                await asyncio.sleep(PAUSE_SECONDS)
+                continue
             if was_over:
                 return
             with suppress(TimeoutError):
