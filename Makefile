@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -113,6 +113,9 @@ bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minute
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
 	$(BIN)/python -m benchmarks --full
+
+bench-kubernetes: $(VENV)/.ready ## measure the Kubernetes runtime on a cluster that is started here; writes benchmarks/kubernetes.json
+	$(BIN)/python -m benchmarks.kubernetes
 
 fmt: $(VENV)/.ready ## format and mend what lint can mend
 	$(BIN)/ruff check --fix .

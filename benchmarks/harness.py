@@ -6,6 +6,7 @@ in the scheduling class of the server. A rate is the server's own as long as the
 for nine tenths of a round, a note says so.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -48,8 +49,14 @@ class Target(Struct, frozen=True):
         return self.limit / found if self.is_upper else found / self.limit
 
     def text(self, unit: str) -> str:
+        if self.limit == math.inf:
+            return ""
         sign = "<=" if self.is_upper else ">="
         return f"{sign} {self.limit:g} {unit}" if self.of == "value" else f"ratio {sign} {self.limit:g}"
+
+
+NO_TARGET = Target("value", math.inf, is_upper=True)
+"""For figures that are for the reader."""
 
 
 def ratio_at_least(limit: float) -> Target:

@@ -39,7 +39,7 @@ def print_table(results: Sequence[Result], *, machine: str) -> None:
             "" if result.ratio is None else f"{result.ratio:.2f}",
             result.target,
             f"{result.spread:.0%}",
-            "[green]met[/]" if result.met else "[red]missed[/]",
+            _verdict(result),
         )
     console = Console()
     console.width = max(console.width, COLUMNS)
@@ -77,6 +77,12 @@ def _bar(result: Result, *, y: int) -> str:
         f'fill="{"#2a9d58" if result.met else "#d1495b"}"/>\n'
         f'<text x="{NAME_PIXELS + width + 6}" y="{middle:g}">{min(result.reached, MOST_SHOWN):.2f}{more}</text>\n'
     )
+
+
+def _verdict(result: Result) -> str:
+    if not result.target:
+        return ""
+    return "[green]met[/]" if result.met else "[red]missed[/]"
 
 
 def _number(value: float) -> str:

@@ -2,8 +2,10 @@
 
 import base64
 import json
+import sqlite3
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import Program, Workload, WorkloadPort
 from kusciajob.runtime.hosted.workloads import ref_of
 from kusciajob.runtime.kubernetes import objects
+from kusciajob.store.sqlite.sql import identity
 from tests.cluster.cluster import IMAGE, NAMESPACE, Cluster
 from tests.cluster.lab.simulated_nodes import SIMULATED
 
@@ -44,6 +47,12 @@ def settings_of(cluster: Cluster, directory: Path, *, is_simulated: bool) -> dic
         "app_image_dir": directory / "images",
         "max_running_parties": 0,
     }
+
+
+def store_id_of(data_dir: Path) -> str:
+    """The id of the store of a server that does not run."""
+    with closing(sqlite3.connect(data_dir / "jobs.db")) as connection:
+        return identity(connection)
 
 
 def write_image(directory: Path, name: str, command: Sequence[str]) -> None:

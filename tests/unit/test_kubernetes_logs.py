@@ -27,6 +27,18 @@ class Api:
         self._answers = list(answers)
         self._minor = minor
         self.queries: list[dict[str, str]] = []
+        self._over = asyncio.Event()
+        self._over_after = 0
+
+    def over_after(self, requests: int) -> asyncio.Event:
+        """What tells that the pod has ended: as soon as so many requests were made."""
+        self._over_after = requests
+        self._note()
+        return self._over
+
+    def _note(self) -> None:
+        if len(self.queries) >= self._over_after:
+            self._over.set()
 
     async def get(self, path: str, kind: Any) -> Any:
         return kind(minor=self._minor)
@@ -34,6 +46,7 @@ class Api:
     @asynccontextmanager
     async def stream(self, path: str, *, read_seconds: float, **query: str) -> AsyncIterator[AsyncIterator[bytes]]:
         self.queries.append(query)
+        self._note()
         answer = self._answers.pop(0)
         if isinstance(answer, ApiError | NotFound):
             raise answer
@@ -50,9 +63,7 @@ class Api:
 async def read(api: Api, *, over_after: int, since: str = "") -> list[bytes]:
     """All pieces; the pod has ended once that many requests were made."""
     logs = Logs(api)  # type: ignore[arg-type]
-    pieces = logs.of_container(
-        "/pods/a", "main", REF, UNSPLIT[0], since=since, is_over=lambda: len(api.queries) >= over_after
-    )
+    pieces = logs.of_container("/pods/a", "main", REF, UNSPLIT[0], since=since, over=api.over_after(over_after))
     return [piece.data async for piece in pieces]
 
 
@@ -121,6 +132,6 @@ async def test_streams_are_asked_for_where_the_cluster_tells_them_apart() -> Non
 async def test_only_so_many_outputs_are_followed_at_once() -> None:
     api = Api([at(1, "a"), at(1, "a") + at(2, "b"), at(2, "b")])
     logs = Logs(api, max_followed=0, glance_seconds=0)  # type: ignore[arg-type]
-    pieces = logs.of_container("/pods/a", "main", REF, UNSPLIT[0], since="", is_over=lambda: len(api.queries) >= 2)
+    pieces = logs.of_container("/pods/a", "main", REF, UNSPLIT[0], since="", over=api.over_after(2))
     assert [piece.data async for piece in pieces] == [b"a\n", b"b\n"]
     assert not any("follow" in query for query in api.queries)

@@ -5,9 +5,8 @@ import logging
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from kusciajob.contracts import (
@@ -31,6 +30,7 @@ from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Re
 from kusciajob.runtime.hosted.kept import End, KeptRun, KeptRuns, Note
 from kusciajob.runtime.hosted.output import OutputCollector, drained
 from kusciajob.runtime.hosted.results import judge
+from kusciajob.runtime.hosted.runs import Found, Gang, HostedParty, Run
 from kusciajob.telemetry.story import of_party
 
 logger = logging.getLogger(__name__)
@@ -79,10 +79,10 @@ class HostedRuntime:
         self._output_limit_bytes = output_limit_bytes
         self._policy = policy
         self._file_work = FileWork()
-        self._parties: dict[PartyKey, _Party] = {}
+        self._parties: dict[PartyKey, HostedParty] = {}
         self._seen: dict[str, Sighting] = {}
         """The last sighting of each workload that exists, by its name."""
-        self._gangs: dict[tuple[int, int, int], _Gang] = {}
+        self._gangs: dict[tuple[int, int, int], Gang] = {}
         self._chores: set[asyncio.Task[None]] = set()
         self._removals: set[asyncio.Task[None]] = set()
         """The chores that remove what has ended."""
@@ -116,7 +116,7 @@ class HostedRuntime:
         for each in found:
             if each.note:
                 self._gang(party).complete()
-                own.runs[each.ref.replica] = self._take_up(_Run(each))
+                own.runs[each.ref.replica] = self._take_up(Run(each))
         # All directories are made before anything is noted.
         own.is_noted = bool(found) and all(each.note for each in found)
 
@@ -138,14 +138,14 @@ class HostedRuntime:
             own.is_stopped = True
             raise
 
-    async def _create(self, party: PartySpec, own: "_Party") -> None:
+    async def _create(self, party: PartySpec, own: HostedParty) -> None:
         """Create the workloads of all replicas; none runs yet. What an earlier server has released stays as it is."""
         await self._insist(self._engine.seen_all, own, party.key)
         planned, warning = await self._file_work.do(partial(self._plan, party))
         for workload in planned:
             replica = workload.ref.replica
             if replica not in own.runs:
-                own.runs[replica] = _Run(await self._file_work.do(partial(self._make_directory, workload.ref)))
+                own.runs[replica] = Run(await self._file_work.do(partial(self._make_directory, workload.ref)))
             run = own.runs[replica]
             if run.note is None:
                 run.ref = replace(
@@ -172,15 +172,15 @@ class HostedRuntime:
         made = [make(replica) for replica in range(deploy.replicas)]
         return [workload for workload, _ in made], made[0][1]
 
-    def _make_directory(self, ref: Ref) -> "_Found":
+    def _make_directory(self, ref: Ref) -> Found:
         kept = self._kept.of(ref.key, ref.replica)
         try:
             kept.make()
         except OSError as error:
             raise StartFailed(f"the party's directory cannot be written: {error.strerror}") from None
-        return _Found(ref, kept)
+        return Found(ref, kept)
 
-    def _find(self, key: PartyKey, domain_id: str = "") -> list["_Found"]:
+    def _find(self, key: PartyKey, domain_id: str = "") -> list[Found]:
         """The runs of a party of which a directory is left."""
         found = []
         for replica in self._kept.replicas(key):
@@ -188,7 +188,7 @@ class HostedRuntime:
             note = kept.noted()
             domain_id = note.domain_id if note else domain_id
             ref = workloads.ref_of(self._store_id, key, replica, domain_id)
-            found.append(_Found(replace(ref, uid=note.uid) if note else ref, kept, note, kept.ended()))
+            found.append(Found(replace(ref, uid=note.uid) if note else ref, kept, note, kept.ended()))
         return found
 
     async def _join(self, party: PartySpec) -> None:
@@ -199,7 +199,7 @@ class HostedRuntime:
         gang.join(party.key)
         await gang.is_complete.wait()
 
-    async def _note(self, own: "_Party") -> None:
+    async def _note(self, own: HostedParty) -> None:
         """Note durably that the runs may begin from now on."""
         for run in own.runs.values():
             if run.note is None:
@@ -211,7 +211,7 @@ class HostedRuntime:
                 self._take_up(run)
         own.is_noted = True
 
-    def _take_up(self, run: "_Run") -> "_Run":
+    def _take_up(self, run: Run) -> Run:
         """From now on what the engine sees of the run counts. One that an earlier server has noted may be gone."""
         run.is_followed = True
         if run.end is not None:
@@ -231,7 +231,7 @@ class HostedRuntime:
         self._forget(key)
         return result
 
-    async def _first_failure(self, own: "_Party") -> ExitResult:
+    async def _first_failure(self, own: HostedParty) -> ExitResult:
         """The result of all replicas: success of all, or the first failure, which ends the others."""
         waits = {asyncio.create_task(run.ended()): replica for replica, run in own.runs.items()}
         try:
@@ -254,17 +254,17 @@ class HostedRuntime:
         if own.creating is not None:
             await asyncio.gather(own.creating, return_exceptions=True)
         for found in await self._file_work.do(partial(self._find, key)):
-            own.runs.setdefault(found.ref.replica, _Run(found))
+            own.runs.setdefault(found.ref.replica, Run(found))
         await self._end_all(own)
         self._forget(key)
 
-    async def _end_all(self, own: "_Party") -> None:
+    async def _end_all(self, own: HostedParty) -> None:
         """End all replicas. If some fail, it raises the first error once all others are done."""
         for failure in await asyncio.gather(*map(self._end, own.runs.values()), return_exceptions=True):
             if failure is not None:
                 raise failure
 
-    async def _end(self, run: "_Run") -> None:
+    async def _end(self, run: Run) -> None:
         """Return when nothing of the run is left running, and its output is kept."""
         if run.is_ended:
             return
@@ -327,7 +327,7 @@ class HostedRuntime:
         if run is not None and run.is_followed:
             self._apply(run, sighting)
 
-    def _apply(self, run: "_Run", sighting: Sighting) -> None:
+    def _apply(self, run: Run, sighting: Sighting) -> None:
         if sighting.ref.uid and run.ref.uid and sighting.ref.uid != run.ref.uid:
             return  # another one that has its name
         run.node = sighting.node or run.node
@@ -339,7 +339,7 @@ class HostedRuntime:
             run.is_finishing = True
             self._do(self._finish(run, sighting), name=f"end of {run.ref.name}")
 
-    def _collector(self, run: "_Run") -> OutputCollector:
+    def _collector(self, run: Run) -> OutputCollector:
         return OutputCollector(
             self._engine,
             run.ref,
@@ -349,12 +349,17 @@ class HostedRuntime:
             limit_bytes=self._output_limit_bytes,
         )
 
-    async def _finish(self, run: "_Run", sighting: Sighting) -> None:
+    async def _finish(self, run: Run, sighting: Sighting) -> None:
         """Keep the rest of its output, note how it ended, tell it, and remove the workload."""
-        if run.collecting is not None:
-            await drained(run.collecting, is_gone=sighting.phase is Phase.GONE)
-        result = await self._file_work.do(partial(judge, sighting, run.kept))
-        await self._keep_end(run.kept, End(result, run.node))
+        try:
+            if run.collecting is not None:
+                await drained(run.collecting, is_gone=sighting.phase is Phase.GONE)
+            result = await self._file_work.do(partial(judge, sighting, run.kept))
+            await self._keep_end(run.kept, End(result, run.node))
+        except Exception as error:  # whoever waits for the end must not wait for ever
+            text = f"the runtime failed ({type(error).__name__})"
+            run.finish(ExitResult(succeeded=False, message=text, is_fault=True, detail=str(error)))
+            raise
         removal = self._do(self._remove(run.ref), name=f"removal of {run.ref.name}")
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
@@ -391,7 +396,7 @@ class HostedRuntime:
             if sighting.phase is Phase.ENDED and await self._file_work.do(kept.ended) is not None:
                 await self._remove(ref)
 
-    async def _insist(self, ask: Callable[[], Awaitable[T]], own: "_Party", key: PartyKey) -> T:
+    async def _insist(self, ask: Callable[[], Awaitable[T]], own: HostedParty, key: PartyKey) -> T:
         """Ask the engine until it answers, and tell meanwhile why the party waits. StartFailed once it is stopped."""
         while True:
             if own.is_stopped:
@@ -431,12 +436,12 @@ class HostedRuntime:
         if not task.cancelled() and (error := task.exception()):
             logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
-    def _party(self, key: PartyKey) -> "_Party":
-        return self._parties.setdefault(key, _Party())
+    def _party(self, key: PartyKey) -> HostedParty:
+        return self._parties.setdefault(key, HostedParty())
 
-    def _gang(self, party: PartySpec) -> "_Gang":
+    def _gang(self, party: PartySpec) -> Gang:
         place = (party.key.job, party.key.task, party.key.attempt)
-        return self._gangs.setdefault(place, _Gang(len(party.task.parties)))
+        return self._gangs.setdefault(place, Gang(len(party.task.parties)))
 
     def _forget(self, key: PartyKey) -> None:
         """Nothing of the party runs."""
@@ -444,67 +449,3 @@ class HostedRuntime:
         place = (key.job, key.task, key.attempt)
         if not any((known.job, known.task, known.attempt) == place for known in self._parties):
             self._gangs.pop(place, None)
-
-
-class _Found(NamedTuple):
-    """What the disk tells of a run."""
-
-    ref: Ref
-    kept: KeptRun
-    note: Note | None = None
-    end: End | None = None
-
-
-class _Run:
-    """One replica of a party in the server's memory."""
-
-    def __init__(self, found: _Found) -> None:
-        self.ref, self.kept, self.note, self.end = found
-        self.is_of_earlier_server = self.note is not None
-        self.is_followed = False
-        """Whether what the engine sees of it counts."""
-        self.is_finishing = False
-        self.node: Node | None = None
-        self.has_begun = asyncio.Event()
-        self.collecting: asyncio.Task[None] | None = None
-        self._result: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
-
-    @property
-    def is_ended(self) -> bool:
-        return self._result.done()
-
-    async def ended(self) -> ExitResult:
-        return await asyncio.shield(self._result)
-
-    def finish(self, result: ExitResult) -> None:
-        self.has_begun.set()
-        if not self._result.done():
-            self._result.set_result(result)
-
-
-class _Party(Struct):
-    """What is kept of a party until its end is told."""
-
-    runs: dict[int, _Run] = {}
-    """By their replicas."""
-    creating: asyncio.Task[None] | None = None
-    is_noted: bool = False
-    """Whether each run may have begun."""
-    is_stopped: bool = False
-
-
-class _Gang:
-    """The parties of one attempt of a task, which begin together."""
-
-    def __init__(self, size: int) -> None:
-        self._size = size
-        self._created: set[PartyKey] = set()
-        self.is_complete = asyncio.Event()
-
-    def join(self, key: PartyKey) -> None:
-        self._created.add(key)
-        if len(self._created) == self._size:
-            self.complete()
-
-    def complete(self) -> None:
-        self.is_complete.set()

@@ -39,16 +39,14 @@ class Tracked:
         """What was told of it last while it is being set up."""
         self.told: Sighting | None = None
         self.is_lost = False
+        self.over = asyncio.Event()
+        """Set once nothing more will be heard of what runs in it."""
         self.is_being_ended = False
         self.doom: asyncio.TimerHandle | None = None
 
-    @property
-    def is_over(self) -> bool:
-        """Whether nothing more will be heard of what runs in it."""
-        return self.is_lost or self.pod.is_terminal
-
     def release(self) -> None:
         """It is gone: nothing more is done about it."""
+        self.over.set()
         if self.doom is not None:
             self.doom.cancel()
 
@@ -171,6 +169,8 @@ class PodBoard:
             before = None
         tracked = before or Tracked(pod, ref)
         tracked.pod = pod
+        if pod.is_terminal:
+            tracked.over.set()
         self._tracked[ref.name] = tracked
         self._places[ref.name] = Place(pod.metadata.namespace, ref.task)
         if pod.metadata.deletion_timestamp and not pod.is_terminal and tracked.doom is None:
@@ -199,6 +199,7 @@ class PodBoard:
         if tracked.pod.is_terminal:
             return
         tracked.is_lost = True
+        tracked.over.set()
         self._tell(tracked, pods.lost(tracked.pod, tracked.ref))
 
     def _hear(self, event: Event) -> None:

@@ -133,7 +133,7 @@ class KubernetesEngine:
 
     async def _has_ended(self, path: str, pod: Pod) -> bool:
         if tracked := self._board.get(pod.metadata.name, pod.metadata.uid):
-            return tracked.is_over
+            return tracked.over.is_set()
         # Gone, or the watch has not brought it yet.
         try:
             found = await granted(self._api.get(path, Pod), NotFound)
@@ -149,7 +149,7 @@ class KubernetesEngine:
             return
         tracked = self._board.get(ref.name)
         # A node that does not answer would keep the object for ever.
-        grace = 0 if tracked is None or tracked.is_over else None
+        grace = 0 if tracked is None or tracked.over.is_set() else None
         await granted(self._api.delete(path, uid=ref.uid, grace_seconds=grace))
         if self._board.get(ref.name) is None:
             self._board.leave(ref.name)
@@ -160,15 +160,9 @@ class KubernetesEngine:
         tracked = self._board.get(ref.name)
         if path is None or tracked is None:
             return
-        uid = tracked.pod.metadata.uid
-
-        def is_over() -> bool:
-            now = self._board.get(ref.name, uid)
-            return now is None or now.is_over
-
         sources = [
             self._logs.of_container(
-                path, container.name, ref, source, since=since.get(source.stream, ""), is_over=is_over
+                path, container.name, ref, source, since=since.get(source.stream, ""), over=tracked.over
             )
             for container in tracked.pod.spec.containers
             for source in await granted(self._logs.sources(path, container.name))
@@ -193,7 +187,7 @@ class KubernetesEngine:
             for pod in left:
                 own = pod.metadata
                 tracked = self._board.get(own.name, own.uid)
-                is_over = pod.is_terminal or (tracked is not None and tracked.is_over)
+                is_over = pod.is_terminal or (tracked is not None and tracked.over.is_set())
                 if is_over or not own.deletion_timestamp:
                     path = f"/api/v1/namespaces/{own.namespace}/pods/{own.name}"
                     await granted(self._delete(path, pod, grace_seconds) if not is_over else self._forget(path, pod))

@@ -2,8 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -16,10 +16,11 @@ from kusciajob.runtime.kubernetes.api import Api, ApiError, NotFound
 logger = logging.getLogger(__name__)
 
 PART_BYTES = 64 * 1024
-MAX_FOLLOWED = 200
-"""So many outputs are followed at once, each with a connection of its own."""
+MAX_FOLLOWED = 400
+"""So many streams of output are followed at once, each with a connection of its own."""
 GLANCE_SECONDS = 5.0
-"""How often the output of all others is read."""
+GLANCES_PER_SECOND = 20
+"""How often the others are read: each every few seconds, or as often as that rate allows; in any case when they end."""
 PAUSE_SECONDS = 0.2
 READ_SECONDS = 300.0
 """A program may write nothing for long: its connection is made anew then."""
@@ -98,6 +99,7 @@ class Logs:
         self._api = api
         self._turns = asyncio.Semaphore(max_followed)
         self._glance_seconds = glance_seconds
+        self._reading = 0
         self._streams: tuple[Source, ...] = ()
         """What can be asked for; empty until that is known."""
 
@@ -124,12 +126,21 @@ class Logs:
         return self._streams
 
     async def of_container(
-        self, path: str, container: str, ref: Ref, source: "Source", *, since: str, is_over: Callable[[], bool]
+        self, path: str, container: str, ref: Ref, source: "Source", *, since: str, over: asyncio.Event
     ) -> AsyncIterator[LogPiece]:
-        """The output of one container until `is_over`, and then what is left of it. Raises EngineUnavailable."""
-        place = _Place(since)
+        """The output of one container until it is `over`, and then what is left of it. Raises EngineUnavailable."""
+        self._reading += 1
+        try:
+            async for piece in self._all(path, container, ref, source, place=_Place(since), over=over):
+                yield piece
+        finally:
+            self._reading -= 1
+
+    async def _all(
+        self, path: str, container: str, ref: Ref, source: "Source", *, place: "_Place", over: asyncio.Event
+    ) -> AsyncIterator[LogPiece]:
         while True:
-            was_over = is_over()
+            was_over = over.is_set()
             try:
                 async for piece in self._read(path, container, source, place, is_last=was_over):
                     yield piece
@@ -141,7 +152,14 @@ class Logs:
                     return
             if was_over:
                 return
-            await asyncio.sleep(PAUSE_SECONDS if not self._turns.locked() else self._glance_seconds)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(over.wait(), self._pause_seconds())
+
+    def _pause_seconds(self) -> float:
+        """Until an output is read again: those that cannot be followed share a rate of requests."""
+        if not self._turns.locked():
+            return PAUSE_SECONDS
+        return max(self._glance_seconds, self._reading / GLANCES_PER_SECOND)
 
     async def _read(
         self, path: str, container: str, source: "Source", place: "_Place", *, is_last: bool

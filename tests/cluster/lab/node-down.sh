@@ -11,7 +11,7 @@ stop "$node-containerd" KILL
 members() {
     find /sys/fs/cgroup -path "*/$id-$node*" -name cgroup.procs -exec cat {} + 2> /dev/null | sort -un
     for pid in /proc/[0-9]*; do
-        tr '\0' ' ' < "$pid/cmdline" 2> /dev/null | grep -q "^$bin/containerd-shim-runc-v2 .*/run/$space/" && echo "${pid#/proc/}"
+        { tr '\0' ' ' < "$pid/cmdline"; } 2> /dev/null | grep -q "^$bin/containerd-shim-runc-v2 .*/run/$space/" && echo "${pid#/proc/}"
     done
     true
 }
