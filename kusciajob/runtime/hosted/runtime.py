@@ -39,6 +39,8 @@ T = TypeVar("T")
 
 RETRY_SECONDS = 1.0
 """How long after a try the engine is asked again that could not be reached."""
+REMOVALS_AT_ONCE = 4
+"""Jobs that are removed at once: thousands may be, and parties that start shall not wait for the engine behind them."""
 UNKNOWN_NODE = Node("", "")
 
 
@@ -78,6 +80,9 @@ class HostedRuntime:
         self._policy = policy
         self._file_work = FileWork()
         self._parties: dict[PartyKey, _Party] = {}
+        self._going: dict[int, set[str]] = {}
+        """By their jobs, the names of the workloads that are seen and have not ended."""
+        self._removals = asyncio.Semaphore(REMOVALS_AT_ONCE)
         self._seen: dict[str, Sighting] = {}
         """The last sighting of each workload that exists, by its name."""
         self._gangs: dict[tuple[int, int, int], _Gang] = {}
@@ -284,10 +289,14 @@ class HostedRuntime:
     async def stop_job(self, job: int) -> None:
         for key in [key for key in self._parties if key.job == job]:
             await self.stop(key)
-        await self._engine.remove_job(job, self._stop_grace_seconds)
+        await self._seen_all()
+        # What has ended is removed later: others may wait for this.
+        if job in self._going:
+            await self._engine.remove_job(job, self._stop_grace_seconds)
 
     async def remove(self, job: int) -> None:
-        await self._engine.remove_job(job, self._stop_grace_seconds)
+        async with self._removals:
+            await self._engine.remove_job(job, self._stop_grace_seconds)
         await asyncio.to_thread(self._kept.remove, job)
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
@@ -308,6 +317,7 @@ class HostedRuntime:
     def _see(self, sighting: Sighting) -> None:
         """Note what the engine sees."""
         name = sighting.ref.name
+        self._note_going(sighting)
         if sighting.phase is Phase.GONE:
             self._seen.pop(name, None)
         else:
@@ -320,6 +330,15 @@ class HostedRuntime:
             self._on_waiting(sighting.ref.key, sighting.text)
         if run is not None and run.is_followed:
             self._apply(run, sighting)
+
+    def _note_going(self, sighting: Sighting) -> None:
+        job = sighting.ref.key.job
+        if sighting.phase not in (Phase.ENDED, Phase.GONE):
+            self._going.setdefault(job, set()).add(sighting.ref.name)
+        elif job in self._going:
+            self._going[job].discard(sighting.ref.name)
+            if not self._going[job]:
+                del self._going[job]
 
     def _apply(self, run: "_Run", sighting: Sighting) -> None:
         if sighting.ref.uid and run.ref.uid and sighting.ref.uid != run.ref.uid:
