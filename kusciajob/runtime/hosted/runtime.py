@@ -347,7 +347,9 @@ class HostedRuntime:
         if sighting.phase in (Phase.RUNNING, Phase.ENDED):
             run.has_begun.set()
             if run.collecting is None:
-                run.collecting = self._do(self._collector(run).run(), name=f"output of {run.ref.name}")
+                collector = self._collector(run)
+                run.output_failed = collector.failed
+                run.collecting = self._do(collector.run(), name=f"output of {run.ref.name}")
         if sighting.phase in (Phase.ENDED, Phase.GONE) and not run.is_finishing:
             run.is_finishing = True
             self._do(self._finish(run, sighting), name=f"end of {run.ref.name}")
@@ -365,7 +367,7 @@ class HostedRuntime:
     async def _finish(self, run: "_Run", sighting: Sighting) -> None:
         """Keep the rest of its output, note how it ended, tell it, and remove the workload."""
         if run.collecting is not None:
-            await drained(run.collecting, is_gone=sighting.phase is Phase.GONE)
+            await drained(run.collecting, run.output_failed, is_gone=sighting.phase is Phase.GONE)
         result = await self._file_work.do(partial(judge, sighting, run.kept))
         await self._keep_end(run.kept, End(result, run.node))
         run.finish(result)
@@ -478,6 +480,7 @@ class _Run:
         self.node: Node | None = None
         self.has_begun = asyncio.Event()
         self.collecting: asyncio.Task[None] | None = None
+        self.output_failed = asyncio.Event()
         self._result: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
 
     @property
