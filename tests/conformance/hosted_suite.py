@@ -29,6 +29,18 @@ async def test_a_server_killed_at_any_step_of_a_start_leads_to_one_run(lab: Host
     assert await output(second, parties[0].key) == b"begun\n"
 
 
+async def test_what_has_ended_of_a_deleted_job_keeps_nobody_waiting(lab: HostedLab) -> None:
+    """Thousands may be left of it: nothing of the job runs any more before all of it is removed."""
+    first = await lab.open(engine=KillingEngine(lab.connect(), "remove", "before"))
+    parties = await started(first, task_of(lab, ["exit 0"]))
+    await first.wait(parties[0].key)
+    await lab.kill(first)
+    killing = KillingEngine(lab.connect(), "remove_job", "before")
+    second = await lab.open(engine=killing)
+    await second.stop_job(parties[0].key.job)
+    assert not killing.is_killed.is_set()
+
+
 async def test_a_signal_is_told_by_its_name(lab: HostedLab) -> None:
     """The first program of a container cannot be killed from inside: its shell tells the signal."""
     runtime = await lab.open()

@@ -18,7 +18,9 @@ logger = logging.getLogger(__name__)
 MAX_PENDING_BYTES = 1 << 20
 """So much may wait to be written; then nothing more is read."""
 DRAIN_SECONDS = 30.0
-"""How long the end of a workload waits for the rest of its output."""
+"""How long the end of a workload waits for the rest of its output once the engine fails to bring it."""
+LONGEST_DRAIN_SECONDS = 600.0
+"""The same of an engine that does not fail: where thousands end at once, each waits for its turn."""
 GONE_DRAIN_SECONDS = 2.0
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
@@ -55,6 +57,8 @@ class OutputCollector:
         self._limit_bytes = limit_bytes
         self._positions: dict[OutputStream, Position] = {}
         self._has_complained = False
+        self.failed = asyncio.Event()
+        """Set when the engine could not be asked, until it is asked again."""
 
     async def run(self) -> None:
         """Return once all output is kept."""
@@ -64,11 +68,13 @@ class OutputCollector:
             self._complain(error)
         while True:
             began = self._positions
+            self.failed.clear()
             try:
                 await self._collect()
             except OutputIncomplete:
                 self._positions = began  # what comes again is written over what came
             except EngineUnavailable:
+                self.failed.set()
                 await self._pause()
             else:
                 return
@@ -132,9 +138,15 @@ class OutputCollector:
         self._has_complained = True
 
 
-async def drained(collecting: "asyncio.Task[None]", *, is_gone: bool) -> None:
+async def drained(collecting: "asyncio.Task[None]", failed: asyncio.Event, *, is_gone: bool) -> None:
     """Wait until all output is kept, but not for ever: an engine may fail just then."""
-    await asyncio.wait({collecting}, timeout=GONE_DRAIN_SECONDS if is_gone else DRAIN_SECONDS)
+    if not is_gone:
+        failing = asyncio.create_task(failed.wait(), name="failure of an output")
+        await asyncio.wait({collecting, failing}, timeout=LONGEST_DRAIN_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+        failing.cancel()
+        await asyncio.gather(failing, return_exceptions=True)
+    if failed.is_set() or is_gone:
+        await asyncio.wait({collecting}, timeout=GONE_DRAIN_SECONDS if is_gone else DRAIN_SECONDS)
     if not collecting.done():
         logger.warning("%s: the rest of it did not come in time", collecting.get_name())
         collecting.cancel()

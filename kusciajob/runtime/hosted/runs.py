@@ -31,6 +31,8 @@ class Run:
         self.node: Node | None = None
         self.has_begun = asyncio.Event()
         self.collecting: asyncio.Task[None] | None = None
+        self.output_failed = asyncio.Event()
+        """Set while its output cannot be had."""
         self._result: asyncio.Future[ExitResult] = asyncio.get_running_loop().create_future()
 
     @property

@@ -41,6 +41,8 @@ RETRY_SECONDS = 1.0
 """How long after a try the engine is asked again that could not be reached."""
 REMOVAL_SECONDS = 5.0
 """How long a server that stops goes on removing what has ended."""
+JOBS_REMOVED_AT_ONCE = 4
+"""Thousands may be to remove, and parties that start shall not wait for the engine behind them."""
 UNKNOWN_NODE = Node("", "")
 
 
@@ -80,6 +82,9 @@ class HostedRuntime:
         self._policy = policy
         self._file_work = FileWork()
         self._parties: dict[PartyKey, HostedParty] = {}
+        self._going: dict[int, set[str]] = {}
+        """By their jobs, the names of the workloads that are seen and have not ended."""
+        self._removing_jobs = asyncio.Semaphore(JOBS_REMOVED_AT_ONCE)
         self._seen: dict[str, Sighting] = {}
         """The last sighting of each workload that exists, by its name."""
         self._gangs: dict[tuple[int, int, int], Gang] = {}
@@ -288,10 +293,14 @@ class HostedRuntime:
     async def stop_job(self, job: int) -> None:
         for key in [key for key in self._parties if key.job == job]:
             await self.stop(key)
-        await self._engine.remove_job(job, self._stop_grace_seconds)
+        await self._seen_all()
+        # What has ended is removed later: others may wait for this.
+        if job in self._going:
+            await self._engine.remove_job(job, self._stop_grace_seconds)
 
     async def remove(self, job: int) -> None:
-        await self._engine.remove_job(job, self._stop_grace_seconds)
+        async with self._removing_jobs:
+            await self._engine.remove_job(job, self._stop_grace_seconds)
         await asyncio.to_thread(self._kept.remove, job)
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
@@ -314,6 +323,7 @@ class HostedRuntime:
     def _see(self, sighting: Sighting) -> None:
         """Note what the engine sees."""
         name = sighting.ref.name
+        self._note_going(sighting)
         if sighting.phase is Phase.GONE:
             self._seen.pop(name, None)
         else:
@@ -327,6 +337,15 @@ class HostedRuntime:
         if run is not None and run.is_followed:
             self._apply(run, sighting)
 
+    def _note_going(self, sighting: Sighting) -> None:
+        job = sighting.ref.key.job
+        if sighting.phase not in (Phase.ENDED, Phase.GONE):
+            self._going.setdefault(job, set()).add(sighting.ref.name)
+        elif job in self._going:
+            self._going[job].discard(sighting.ref.name)
+            if not self._going[job]:
+                del self._going[job]
+
     def _apply(self, run: Run, sighting: Sighting) -> None:
         if sighting.ref.uid and run.ref.uid and sighting.ref.uid != run.ref.uid:
             return  # another one that has its name
@@ -334,7 +353,9 @@ class HostedRuntime:
         if sighting.phase in (Phase.RUNNING, Phase.ENDED):
             run.has_begun.set()
             if run.collecting is None:
-                run.collecting = self._do(self._collector(run).run(), name=f"output of {run.ref.name}")
+                collector = self._collector(run)
+                run.output_failed = collector.failed
+                run.collecting = self._do(collector.run(), name=f"output of {run.ref.name}")
         if sighting.phase in (Phase.ENDED, Phase.GONE) and not run.is_finishing:
             run.is_finishing = True
             self._do(self._finish(run, sighting), name=f"end of {run.ref.name}")
@@ -353,7 +374,7 @@ class HostedRuntime:
         """Keep the rest of its output, note how it ended, tell it, and remove the workload."""
         try:
             if run.collecting is not None:
-                await drained(run.collecting, is_gone=sighting.phase is Phase.GONE)
+                await drained(run.collecting, run.output_failed, is_gone=sighting.phase is Phase.GONE)
             result = await self._file_work.do(partial(judge, sighting, run.kept))
             await self._keep_end(run.kept, End(result, run.node))
         except Exception as error:  # whoever waits for the end must not wait for ever

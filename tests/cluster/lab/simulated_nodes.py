@@ -31,6 +31,8 @@ PODS_PER_NODE = 1000
 HEARTBEAT_SECONDS = 2.0
 RETRY_SECONDS = 0.5
 LINE = "simulated"
+LINE_TIME = "2026-01-01T00:00:00.000000001Z "
+"""Always the same, as is that of a line which is read twice."""
 LEASES = "/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases"
 _SLEEP = re.compile(r"\bsleep (\d+(?:\.\d+)?)")
 
@@ -198,7 +200,7 @@ class Nodes:
         answer = web.StreamResponse()
         await answer.prepare(request)
         if request.query.get("stream", "Stdout") != "Stderr":
-            time = f"{_now()[:-1]}.000000001Z " if "timestamps" in request.query else ""
+            time = LINE_TIME if "timestamps" in request.query else ""
             await answer.write(f"{time}{LINE}\n".encode())
         over = self._ended.get((request.match_info["namespace"], request.match_info["pod"]))
         if over is not None and "follow" in request.query:
