@@ -1,10 +1,13 @@
 """What the states of a workload's containers mean together, and what an engine is asked to make."""
 
+import io
+import tarfile
+
 import pytest
 from msgspec.structs import replace
 
 from kusciajob.contracts import Node, PartyKey, StartFailed
-from kusciajob.runtime.container import bodies, states
+from kusciajob.runtime.container import bodies, files, states
 from kusciajob.runtime.container.labels import Place
 from kusciajob.runtime.container.quantities import NANO, whole
 from kusciajob.runtime.container.states import Seen
@@ -111,3 +114,13 @@ def test_what_is_not_stated_is_the_images_own() -> None:
 def test_a_memory_limit_that_no_engine_takes_is_refused() -> None:
     with pytest.raises(StartFailed, match="memory limit 1Mi: engines need at least 6Mi"):
         made(Program("main", "image", limits=Limits(memory="1Mi")))
+
+
+def test_an_archive_of_files_ends_with_its_last_block() -> None:
+    """Podman stops reading there, and fails where more is sent."""
+    packed = files.pack(["/etc/app"], {"/etc/app/config": b"{}"}, {"/key": b"secret"}, files.User(7, 8))
+    assert len(packed) == (1 + 2 + 2 + files.END_BLOCKS) * tarfile.BLOCKSIZE
+    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+        key = archive.getmember("key")
+        assert (key.uid, key.gid, key.mode) == (7, 8, 0o400)
+        assert archive.getmember("etc/app/config").mode == 0o444

@@ -42,6 +42,8 @@ STOP_SECONDS = 60.0
 START_PAUSES_SECONDS = (1.0, 3.0)
 """How long a start that failed is waited with: networks are made by programs that can fail while others do the same."""
 _FOR_GOOD = ("no such file", "not found", "permission denied", "exec format error", "unable to find user")
+MAX_MAKING = 4
+"""So many workloads are made at once: those that came first begin before the last ones are made."""
 LOG_FACTOR = 4
 """The engine keeps so many times the output that the server keeps: Podman drops what it has when its log is full."""
 MIB = 1 << 20
@@ -88,6 +90,7 @@ class ContainerEngine:
         self._watching: asyncio.Task[None] | None = None
         self._users: dict[tuple[str, str], User] = {}
         """By the image's id and what it says of its user."""
+        self._making = asyncio.Semaphore(MAX_MAKING)
         self._fresh: dict[str, tuple[str, ...]] = {}
         """By their workload's uid, containers that this server has made, and has not asked to start yet."""
         self._failing = asyncio.Event()
@@ -110,6 +113,10 @@ class ContainerEngine:
     async def create(self, workload: Workload) -> str:
         traits = await self._known_traits()
         images = [await self._images.get(program.image) for program in workload.programs]
+        async with self._making:
+            return await self._create(workload, images, traits)
+
+    async def _create(self, workload: Workload, images: Sequence[Image], traits: Traits) -> str:
         users = [await self._user_of(workload, image) for image in images]
         shared = labels.of_group(workload.owner, workload.ref.key, workload.ref.task)
         gateway = await self._networks.ensure(workload.ref.task, shared)

@@ -13,13 +13,15 @@ from msgspec import Struct
 
 from kusciajob.contracts import StartFailed
 from kusciajob.runtime.container.connection import NOT_FOUND, Connection, refusal
-from kusciajob.runtime.hosted.engine import Program
+from kusciajob.runtime.hosted.engine import EngineUnavailable, Program
 
 MAX_BYTES = 16 * 1024 * 1024
 """Of all files of one program."""
 MAX_PASSWD_BYTES = 1 << 20
 LEAST_FIELDS = 4
 """Of a line of /etc/group; one of /etc/passwd has more."""
+END_BLOCKS = 2
+SERVER_ERROR = 500
 ROOT = 0
 
 
@@ -96,6 +98,8 @@ class Files:
             async with self._connection.asking() as docker:
                 await docker.containers.container(container).put_archive("/", packed)
         except DockerError as error:
+            if error.status >= SERVER_ERROR:
+                raise EngineUnavailable(f"its files are not put into its container yet: {refusal(error)}") from None
             raise StartFailed(f"its files cannot be put into its container: {refusal(error)}") from None
 
     async def _missing(self, container: str, image: str, paths: Iterable[str]) -> list[str]:
@@ -126,7 +130,10 @@ class Files:
 def pack(
     directories: Iterable[str], files: Mapping[str, bytes], secret_files: Mapping[str, bytes], user: User
 ) -> bytes:
-    """The archive of these files."""
+    """The archive of these files.
+
+    It has nothing after its end, where tar pads: Podman fails where it is still being sent what its reader has left.
+    """
     packed = io.BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for directory in directories:
@@ -139,7 +146,8 @@ def pack(
             entry = _entry(path, 0o400, len(content))
             entry.uid, entry.gid = user.uid, user.gid
             archive.addfile(entry, io.BytesIO(content))
-    return packed.getvalue()
+        end = archive.offset + END_BLOCKS * tarfile.BLOCKSIZE
+    return packed.getvalue()[:end]
 
 
 def _entry(path: str, mode: int, size: int = 0) -> tarfile.TarInfo:
