@@ -27,6 +27,7 @@ _METAVARS = {
     "kube_context": "NAME",
     "kube_config": "FILE",
     "namespace": "NAME",
+    "otlp_endpoint": "URL",
     "allowed_origins": "ORIGIN,...",
 }
 _METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")

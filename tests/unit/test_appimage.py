@@ -62,6 +62,7 @@ def test_secretflow_document() -> None:
                         Port("inference", protocol="HTTP", scope="Local"),
                     ),
                     config_volume_mounts=(ConfigVolumeMount("/work/kuscia/task-config.conf", "task-config.conf"),),
+                    is_privileged=True,
                 ),
             ),
         ),

@@ -184,7 +184,7 @@ def test_an_invalid_document_is_refused_by_its_name(tmp_path: Path) -> None:
     assert catalog.names() == ("good",)
     assert why_unknown(catalog, "broken") == (
         'AppImage "broken" is refused: two.yaml: container "main" has neither command nor args: '
-        "one of them must say what to run"
+        "one of them must say what to run, or spec.image must name an image that does"
     )
 
     (tmp_path / "two.yaml").write_text(document("broken"))

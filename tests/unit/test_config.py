@@ -105,6 +105,6 @@ def test_every_setting_is_described_with_flag_variable_default_and_choices() -> 
     assert list(described) == list(Settings.__struct_fields__)
     runtime = described["runtime"]
     assert (runtime.flag, runtime.variable) == ("--runtime", "KUSCIAJOB_RUNTIME")
-    assert (runtime.default, runtime.choices) == ("process", ("process", "simulated"))
+    assert (runtime.default, runtime.choices) == ("process", ("process", "container", "kubernetes", "simulated"))
     assert described["stop_grace_seconds"].flag == "--stop-grace-seconds"
     assert [name for name, setting in described.items() if not setting.description] == []
