@@ -8,6 +8,7 @@ import asyncio
 import math
 import os
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from aiodocker.exceptions import DockerError
@@ -105,7 +106,11 @@ class ContainerEngine:
         self._watching = asyncio.create_task(self._watch_all(sight), name="watch of the container engine")
 
     async def seen_all(self) -> None:
-        await self._has_listed.wait()
+        while not self._has_listed.is_set():
+            if self._failing.is_set():
+                await read_traits(self._connection)  # it says why the engine cannot be reached
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._has_listed.wait(), RECONNECT_SECONDS)
 
     def host_of(self, name: str, domain: DomainSettings) -> str:
         return name
