@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -25,6 +26,7 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_send_message_length", -1),
 )
 _ADDRESS = r"([\w.:\[\]-]+)"
+_TAKEN = "is the port taken?"
 _READY = re.compile(f"serving gRPC on {_ADDRESS}")
 _HTTP = re.compile(f"serving HTTP on {_ADDRESS}")  # logged before gRPC
 
@@ -71,7 +73,19 @@ class RunningServer:
         return self._process is not None and self._process.returncode is None
 
     async def start(self) -> None:
-        """Start a process and return once it serves; AssertionError with its log when it ends instead."""
+        """Start a process and return once it serves; AssertionError with its log when it ends instead.
+
+        One that is started again asks for the port it had. A client of another test may have that for a while.
+        """
+        deadline = time.monotonic() + (PATIENCE_SECONDS if self._process else 0)
+        while True:
+            try:
+                return await self._start()
+            except AssertionError as error:
+                if _TAKEN not in str(error) or time.monotonic() > deadline:
+                    raise
+
+    async def _start(self) -> None:
         ports = {
             "grpc_port": self.address.rpartition(":")[2],
             "http_port": self.http_address.rpartition(":")[2],
