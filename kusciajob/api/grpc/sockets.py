@@ -2,6 +2,7 @@
 
 import os
 import socket
+import stat
 import struct
 
 from msgspec import Struct
@@ -59,16 +60,17 @@ def _look_at(descriptor: int, port: int) -> Connection | None:
 
 
 def _duplicate(descriptor: int) -> socket.socket | None:
-    """It stays what it is, whatever becomes of the original."""
+    """It stays what it is, whatever becomes of the original; None if that is no socket.
+
+    A file is never duplicated: closing any descriptor of a file drops all locks that this process has on it, and
+    without SQLite's the next program that opens and closes the database would remove the log that we write.
+    """
     try:
-        duplicate = os.dup(descriptor)
+        if not stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+            return None
+        return socket.socket(fileno=os.dup(descriptor))
     except OSError:
-        return None
-    try:
-        return socket.socket(fileno=duplicate)
-    except OSError:  # no socket
-        os.close(duplicate)
-        return None
+        return None  # if it has become a file just now, its duplicate stays open, for the same reason
 
 
 def _ends_of(connection: socket.socket, port: int) -> tuple[str, int] | None:
