@@ -198,8 +198,14 @@ def _load(path: Path, stamp: Stamp, *, runs_images: bool) -> _File:
                 continue
             images.append(from_document(document))
             if fields := without_effect(document, runs_images=runs_images):
-                _log.warning(
-                    "AppImage %s (%s): these fields have no effect here: %s", images[-1].name, _name(path), fields
+                # What only this runtime leaves out is no mistake in the file.
+                level = logging.WARNING if without_effect(document, runs_images=True) else logging.INFO
+                _log.log(
+                    level,
+                    "AppImage %s (%s): these fields have no effect here: %s",
+                    images[-1].name,
+                    _name(path),
+                    fields,
                 )
         except InvalidAppImage as error:
             _log.warning("AppImage file %s: %s is refused: %s", path, place, error)

@@ -226,7 +226,7 @@ async def test_values_are_read_again_when_the_file_has_changed(server: RunningSe
         assert "ak=changed-since " in await output(server, "conf-key", "conf-key-changed")
         file.write_text("alice: [broken")
         assert "ak=changed-since " in await output(server, "conf-key", "conf-key-broken")
-        await server.logged("values of domains stay as they were: domains file")
+        await server.logged("settings of domains stay as they were: domains file")
     finally:
         file.write_text(DOMAINS)
 
