@@ -29,7 +29,6 @@ POSITION = "position.json"
 MAX_BYTES = 64 * 1024
 T = TypeVar("T", bound=Struct)
 _RUN = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")
-_ATTEMPT = re.compile(r"([0-9]{1,9})\.([0-9]{1,9})")
 
 
 class Note(Struct, frozen=True):
@@ -162,25 +161,17 @@ class KeptRuns:
 
     def replicas(self, key: PartyKey) -> list[int]:
         """The replicas of a party that have directories, in their order."""
-        return sorted(replica for known, replica, _ in self.of_job(key.job) if known == key)
-
-    def of_job(self, job: int) -> Iterator[tuple[PartyKey, int, KeptRun]]:
-        """All runs of a job, each with its party and replica."""
-        for attempt in _entries(self._directory / str(job)):
-            if not (place := _ATTEMPT.fullmatch(attempt.name)):
-                continue
-            for run in _entries(attempt):
-                if found := _RUN.fullmatch(run.name):
-                    key = PartyKey(job, int(place[1]), int(place[2]), int(found[1]))
-                    yield key, int(found[2] or 0), KeptRun(run)
+        return sorted(replica for party, replica, _ in self._of_attempt(key) if party == key.party)
 
     def has_begun(self, key: PartyKey) -> bool:
         """Whether any party of its task's attempt may have begun."""
-        attempt = (key.job, key.task, key.attempt)
-        return any(
-            (known.job, known.task, known.attempt) == attempt and run.noted() is not None
-            for known, _, run in self.of_job(key.job)
-        )
+        return any(run.noted() is not None for _, _, run in self._of_attempt(key))
+
+    def _of_attempt(self, key: PartyKey) -> Iterator[tuple[int, int, KeptRun]]:
+        """All runs of the attempt that the party belongs to, each with its party and replica."""
+        for entry in _entries(self.of(key).directory.parent):
+            if found := _RUN.fullmatch(entry.name):
+                yield int(found[1]), int(found[2] or 0), KeptRun(entry)
 
     def jobs(self) -> set[int]:
         """The numbers of the jobs that have directories."""

@@ -3,10 +3,9 @@
 import asyncio
 import logging
 import re
-from calendar import timegm
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import datetime
 from functools import partial
-from time import strptime
 
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.file_work import FileWork
@@ -29,10 +28,7 @@ def nanoseconds(time: str) -> int:
     """An RFC 3339 time as nanoseconds since the epoch; 0 for what is none."""
     if not (found := _TIME.fullmatch(time)):
         return 0
-    seconds = timegm(strptime(found[1], "%Y-%m-%dT%H:%M:%S"))
-    if found[3] != "Z":
-        hours, minutes = map(int, found[3][1:].split(":"))
-        seconds -= (hours * 60 + minutes) * (60 if found[3][0] == "+" else -60)
+    seconds = int(datetime.fromisoformat(found[1] + found[3]).timestamp())
     return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 

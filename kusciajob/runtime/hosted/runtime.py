@@ -31,6 +31,7 @@ from kusciajob.runtime.hosted.kept import End, KeptRun, KeptRuns, Note
 from kusciajob.runtime.hosted.output import OutputCollector, drained
 from kusciajob.runtime.hosted.results import judge
 from kusciajob.runtime.hosted.runs import Found, Gang, HostedParty, Run
+from kusciajob.runtime.rendering import ports_of
 from kusciajob.telemetry.story import of_party
 
 logger = logging.getLogger(__name__)
@@ -163,7 +164,7 @@ class HostedRuntime:
     def _plan(self, party: PartySpec) -> tuple[list[Workload], str]:
         """The workloads of a party's replicas, and a warning or ""."""
         deploy = workloads.template_of(party)
-        if len(party.endpoints[party.key.party]) != len(self._endpoints(party)):
+        if len(party.endpoints[party.key.party]) != len(ports_of(deploy)) * deploy.replicas:
             raise StartFailed("its AppImage was changed while the party was being started: restart the job")
         make = partial(
             workloads.workload_of,

@@ -1,7 +1,7 @@
 """What a pod tells: whether it waits and why, runs, or how it has ended. Pure functions of what the cluster says."""
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 
 from msgspec import Struct, field
@@ -147,9 +147,7 @@ class Event(_Camel, frozen=True):
 
 def sighting_of(pod: Pod, ref: Ref, event: str = "") -> Sighting:
     """What is seen of a pod that is there. `event`: what was told of it last that counts while it is being set up."""
-    if pod.is_terminal:
-        return _ended(pod, ref)
-    if is_exhausted(pod):
+    if pod.is_terminal or is_exhausted(pod):
         return _ended(pod, ref)
     if pod.status.phase == "Running":
         return Sighting(ref, Phase.RUNNING, node=pod.node, restarts=_restarts(pod))
@@ -331,11 +329,7 @@ def _ended_at(pod: Pod) -> float | None:
 
 
 def _restarts(pod: Pod) -> int:
-    return max(_counts(pod), default=0)
-
-
-def _counts(pod: Pod) -> Iterable[int]:
-    return (status.restart_count for status in pod.status.container_statuses)
+    return max((status.restart_count for status in pod.status.container_statuses), default=0)
 
 
 def _max_restarts(pod: Pod) -> int:
