@@ -9,12 +9,12 @@ from aiodocker.exceptions import DockerError
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.container.connection import CONFLICT, Connection, is_gone, refusal
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece
+from kusciajob.runtime.hosted.merging import merged
 from kusciajob.runtime.hosted.output import nanoseconds
 
 HEADER_BYTES = 8
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 """Engines cut lines at 16 KiB."""
-QUEUED_PIECES = 256
 _STREAMS = {1: OutputStream.STDOUT, 2: OutputStream.STDERR}
 
 
@@ -26,36 +26,9 @@ async def read(
     Of several containers the pieces come as they are read; after a broken connection, pieces of one that are older
     than what is known of the other are not told again.
     """
-    if len(containers) == 1:
-        async for piece in _read_one(connection, containers[0], since, follows=follows):
-            yield piece
-        return
-    pieces: asyncio.Queue[LogPiece | EngineUnavailable | None] = asyncio.Queue(QUEUED_PIECES)
-
-    async def pump(container: str) -> None:
-        try:
-            async for piece in _read_one(connection, container, since, follows=follows):
-                await pieces.put(piece)
-        except EngineUnavailable as error:
-            await pieces.put(error)
-        else:
-            await pieces.put(None)
-
-    readers = [asyncio.create_task(pump(container), name=f"log of {container}") for container in containers]
-    try:
-        ended = 0
-        while ended < len(readers):
-            got = await pieces.get()
-            if isinstance(got, EngineUnavailable):
-                raise got
-            if got is None:
-                ended += 1
-            else:
-                yield got
-    finally:
-        for reader in readers:
-            reader.cancel()
-        await asyncio.gather(*readers, return_exceptions=True)
+    sources = [_read_one(connection, container, since, follows=follows) for container in containers]
+    async for piece in merged(sources):
+        yield piece
 
 
 async def _read_one(

@@ -1,9 +1,7 @@
 """What the states of a workload's containers mean together."""
 
-import re
 import time
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 from msgspec import Struct
@@ -12,13 +10,13 @@ from kusciajob.contracts import Node
 from kusciajob.runtime.container.labels import Place, place_of
 from kusciajob.runtime.exit_texts import SIGNALLED
 from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting
+from kusciajob.runtime.hosted.output import nanoseconds
 
 CREATED = "created"
 KILLED = SIGNALLED + 9
 RESTART_SECONDS = 60.0
 """An engine starts a failed container again within this time, or not at all."""
 _NEVER = "0001-01-01"
-_TIME = re.compile(r"(.*?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)")
 
 
 class Seen(Struct, frozen=True):
@@ -84,13 +82,7 @@ def _is_final(container: Seen, ordered: Collection[str], now: float) -> bool:
 
 def seconds_of(time: str) -> float | None:
     """An RFC 3339 time as seconds since the epoch; None for the one that means never."""
-    if time.startswith(_NEVER) or not (found := _TIME.fullmatch(time)):
-        return None
-    try:
-        whole = datetime.fromisoformat(found[1] + ("+00:00" if found[3] == "Z" else found[3]))
-    except ValueError:
-        return None
-    return whole.timestamp() + float(f"0.{found[2] or 0}")
+    return None if time.startswith(_NEVER) else nanoseconds(time) / 10**9 or None
 
 
 class Verdict(Struct, frozen=True):

@@ -28,7 +28,10 @@ def nanoseconds(time: str) -> int:
     """An RFC 3339 time as nanoseconds since the epoch; 0 for what is none."""
     if not (found := _TIME.fullmatch(time)):
         return 0
-    seconds = int(datetime.fromisoformat(found[1] + found[3]).timestamp())
+    try:
+        seconds = int(datetime.fromisoformat(found[1] + found[3]).timestamp())
+    except ValueError:
+        return 0
     return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 

@@ -12,10 +12,11 @@ from kusciajob.contracts import OutputStream, StartFailed
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.merging import merged
 from kusciajob.runtime.kubernetes import credentials, objects, pods
 from kusciajob.runtime.kubernetes.api import Api, ApiError, Conflict, NotFound, granted
 from kusciajob.runtime.kubernetes.board import LOOK_SECONDS, LOST_SECONDS, Place, PodBoard, Tracked
-from kusciajob.runtime.kubernetes.logs import Logs, merged
+from kusciajob.runtime.kubernetes.logs import Logs
 from kusciajob.runtime.kubernetes.making import Maker, Named
 from kusciajob.runtime.kubernetes.pods import Pod
 from kusciajob.runtime.kubernetes.watch import USUAL, Timing
@@ -167,7 +168,7 @@ class KubernetesEngine:
             for container in tracked.pod.spec.containers
             for source in await granted(self._logs.sources(path, container.name, tracked.over))
         ]
-        async for piece in merged(sources) if len(sources) > 1 else sources[0]:
+        async for piece in merged(sources):
             yield piece
 
     async def owned(self) -> Collection[int]:

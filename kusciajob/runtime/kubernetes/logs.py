@@ -221,33 +221,3 @@ class _Place:
         elif at == self._at:
             self._alike += 1
         return True
-
-
-async def merged(sources: list[AsyncIterator[LogPiece]]) -> AsyncIterator[LogPiece]:
-    """The pieces of all, as they come."""
-    queue: asyncio.Queue[LogPiece | BaseException | None] = asyncio.Queue(maxsize=100)
-
-    async def pump(source: AsyncIterator[LogPiece]) -> None:
-        try:
-            async for piece in source:
-                await queue.put(piece)
-        except EngineUnavailable as error:
-            await queue.put(error)
-        else:
-            await queue.put(None)
-
-    pumps = [asyncio.create_task(pump(source), name="output of a container") for source in sources]
-    left = len(pumps)
-    try:
-        while left:
-            item = await queue.get()
-            if isinstance(item, BaseException):
-                raise item
-            if item is None:
-                left -= 1
-            else:
-                yield item
-    finally:
-        for task in pumps:
-            task.cancel()
-        await asyncio.gather(*pumps, return_exceptions=True)

@@ -2,12 +2,12 @@
 
 import re
 from collections.abc import Iterator
-from datetime import datetime
 
 from msgspec import Struct, field
 
 from kusciajob.contracts import Node
 from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting
+from kusciajob.runtime.hosted.output import nanoseconds
 from kusciajob.runtime.kubernetes import objects
 from kusciajob.runtime.kubernetes.watch import Metadata
 
@@ -338,7 +338,4 @@ def _max_restarts(pod: Pod) -> int:
 
 
 def _seconds(time: str) -> float:
-    try:
-        return datetime.fromisoformat(time).timestamp()
-    except ValueError:
-        return 0.0
+    return nanoseconds(time) / 10**9
