@@ -9,7 +9,9 @@ from typing import Protocol
 from msgspec import Struct
 
 from kusciajob.model.appimage import AppImage
+from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Endpoint, Job, JobEvent, JobSummary, TaskState
 
 
@@ -45,6 +47,19 @@ class Census(Struct, frozen=True):
     parties: Mapping[str, int]
 
 
+class JobPage(Struct, frozen=True):
+    """Part of a list of jobs. `through` is the number up to which the list has been looked through, in its direction.
+
+    `is_last`: nothing follows. The page shows its jobs, and that no others are among them, at one moment: that of
+    `revision`.
+    """
+
+    jobs: tuple[JobSummary, ...]
+    through: int
+    revision: int
+    is_last: bool
+
+
 class JobStore(Protocol):
     """Jobs and the gap-free log of their changes, always committed together: committing is publishing.
 
@@ -70,7 +85,7 @@ class JobStore(Protocol):
     async def census(self) -> Census:
         """Count jobs and parties, all at one moment. It reads every job, off the event loop."""
 
-    async def create(self, job: Job) -> Job:
+    async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
         """Store a new job and return it with its number and revision. Raises JobExists, TaskExists."""
 
     async def get(self, job_id: str) -> Job:
@@ -85,20 +100,66 @@ class JobStore(Protocol):
         A damaged job has a status that says so.
         """
 
+    async def select(self, chosen: JobFilter, *, limit: int, after: int = 0, newest_first: bool = False) -> JobPage:
+        """Up to `limit` jobs that pass, with a number above `after` (newest first: below it; 0 is the newest).
+
+        The work for a page is bounded, whatever the filter and however many jobs there are: a page can be short, or
+        empty, and yet not the last. A damaged job passes a filter that wants nothing of its status.
+        """
+
+    async def history(self, number: int, *, after: int, limit: int) -> Sequence[tuple[int, HistoryEntry]]:
+        """What happened to the job of that number, oldest first: each entry with its position, all above `after`."""
+
+    async def attempts(self, number: int) -> Sequence[Attempt]:
+        """The attempts of the job's tasks that are over and kept, in the order of their ends."""
+
+    async def note(self, entry: AuditEntry) -> None:
+        """Commit what a call that changes no job wants to be known of."""
+
+    async def audit(
+        self,
+        *,
+        limit: int,
+        before: int = 0,
+        caller: str = "",
+        subject: str = "",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Sequence[AuditEntry]:
+        """Entries with an id below `before` (0: from the newest on), newest first; of times from `since` to `until`."""
+
+    async def forget_audit(self, *, before: float, keep: int) -> None:
+        """Drop audit entries of earlier times, and the oldest beyond so many; 0 means no limit of that kind."""
+
+    async def expired(self, now: float, limit: int) -> list[JobSummary]:
+        """Jobs whose time to live is over."""
+
+    async def overdue(self, now: float, limit: int) -> list[JobSummary]:
+        """Jobs beyond their deadline that are not ended, and on which the scheduler does not work."""
+
+    async def app_images(self) -> Mapping[str, bytes]:
+        """The stored AppImages by name, each as it was given to `put_app_image`."""
+
+    async def put_app_image(self, name: str, definition: bytes | None, *, notes: Notes = NO_NOTES) -> None:
+        """Store an AppImage, in place of an earlier one; None removes it."""
+
     async def unfinished(self) -> list[Job]:
         """All jobs that are not finished, oldest first; a damaged one is left out."""
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         """The numbers that no stored job has. The number of a job that was lost, not deleted, is not returned."""
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         """Commit a change and return the job with its new revision. A `fault` adds an ERROR event after it.
 
         Raises StaleJob if the stored revision is not `job.revision`, and JobNotFound.
         """
 
-    async def delete(self, job: Job | JobSummary) -> int:
-        """Remove the job and return the revision of its DELETED event. Raises JobNotFound, StaleJob."""
+    async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
+        """Remove the job and return the revision of its DELETED event. Raises JobNotFound, StaleJob.
+
+        Its history and attempts go with it; the notes' audit entry stays.
+        """
 
     async def size(self) -> int:
         """How many jobs are stored."""
@@ -161,8 +222,17 @@ class WatchStream(Protocol):
 class EventHub(Protocol):
     """Tails the log once, for all watchers. There is no publish(): a commit publishes."""
 
-    def subscribe(self, *, after: int | None = None) -> AbstractAsyncContextManager[WatchStream]:
-        """Watch what follows a revision. With None: first every existing job as ADDED, then what follows."""
+    @property
+    def head(self) -> int:
+        """The newest revision that streams can read."""
+
+    def subscribe(
+        self, *, after: int | None = None, chosen: JobFilter | None = None
+    ) -> AbstractAsyncContextManager[WatchStream]:
+        """Watch what follows a revision. With None: first every existing job as ADDED, then what follows.
+
+        With a filter the stream has only events of jobs that pass it before or after the change.
+        """
 
 
 class HubClosed(Exception):
@@ -347,8 +417,19 @@ class OutputPiece(Struct, frozen=True):
     data: bytes
 
 
+class Arrival(Struct, frozen=True, gc=False):
+    """At `at` (seconds since the epoch) a program had written so many bytes to its streams."""
+
+    at: float
+    stdout: int
+    stderr: int
+
+
 class OutputSource(Protocol):
     """The output of programs. It is kept until their job is deleted."""
+
+    async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
+        """When output arrived, as far as it is known, in order; it may be coarse. Empty where it is not known."""
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """The output from a byte offset on; without data if there is none (yet).

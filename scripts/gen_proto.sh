@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Compiles proto/ into kusciajob/_gen, with Kuscia's import root moved below that package.
+# Compiles proto/ into kusciajob/_gen, with the import roots of its two parts moved below that package.
 #   scripts/gen_proto.sh           replaces kusciajob/_gen
 #   scripts/gen_proto.sh --check   changes nothing; exit 1 and the names of the files when kusciajob/_gen is out of date
 # PYTHON chooses the interpreter, which has grpcio-tools and mypy-protobuf installed.
@@ -11,20 +11,22 @@ python="${PYTHON:-python3}"
 committed="$root/kusciajob/_gen"
 
 compile_into() {
-    local out="$1" plugin protos
+    local out="$1" plugin protos googleapis
     plugin="$("$python" -c 'import sysconfig; print(sysconfig.get_path("scripts"))')/protoc-gen-mypy_grpc"
+    googleapis="$("$python" -c 'import google.api, pathlib; print(pathlib.Path(list(google.api.__path__)[0]).parent.parent)')"
     mapfile -t protos < <(find "$root/proto" -name '*.proto' -printf '%P\n' | sort)
 
     # only_async: stubs and servicers are typed for grpc.aio, the only flavour this project uses.
-    "$python" -m grpc_tools.protoc --proto_path="$root/proto" --plugin="protoc-gen-mypy_grpc=$plugin" \
+    "$python" -m grpc_tools.protoc --proto_path="$root/proto" --proto_path="$googleapis" \
+        --plugin="protoc-gen-mypy_grpc=$plugin" \
         --python_out="$out" --pyi_out="$out" --grpc_python_out="$out" --mypy_grpc_out="quiet,only_async:$out" \
         "${protos[@]}"
 
     # Imports, and the module name messages carry (pickle looks classes up by it). The file names in the descriptors
     # stay Kuscia's: that is what lets other stubs of the same files load into the same process.
     find "$out" -name '*.py*' -exec sed -i -E \
-        -e 's/^from kuscia\./from kusciajob._gen.kuscia./' \
-        -e "s/'(kuscia\.[a-z0-9_.]+_pb2)', _globals/'kusciajob._gen.\1', _globals/" {} +
+        -e 's/^from (kuscia|kusciajob)\.([a-z0-9_.]+ )/from kusciajob._gen.\1.\2/' \
+        -e "s/'((kuscia|kusciajob)\.[a-z0-9_.]+_pb2)', _globals/'kusciajob._gen.\1', _globals/" {} +
 
     # protoc writes a bare Mapping into every constructor, which mypy --strict refuses.
     find "$out" -name '*_pb2.pyi' -exec sed -i '1i # mypy: disallow-any-generics=False' {} +

@@ -24,6 +24,14 @@ MAX_CUSTOM_VALUE_CHARACTERS = 63
 DEFAULT_TASK_TIMEOUT_SECONDS = 300
 DEFAULT_RESERVED_SECONDS = 30
 DEFAULT_REALLOCATION_SECONDS = 30
+MAX_ATTEMPTS = 100
+DEFAULT_FIRST_BACKOFF_SECONDS = 10.0
+DEFAULT_MAX_BACKOFF_SECONDS = 300.0
+DEFAULT_BACKOFF_FACTOR = 2.0
+MAX_BACKOFF_FACTOR = 10.0
+MAX_EXIT_CODES = 64
+MAX_EXIT_CODE = 255
+MAX_SECONDS = 10 * 366 * 86_400
 
 SCHEDULE_MODE_HEADER = "schedule_mode"
 """The custom header of a CreateJobRequest that asks for a ScheduleMode: Kuscia's API has no field for it."""
@@ -46,6 +54,12 @@ _NAME_RULE = (
     f"it must be a DNS subdomain name (RFC 1123) of 1 to {MAX_NAME_CHARACTERS} characters: lower-case letters, digits, "
     '"-" and ".", every dot-separated label beginning and ending with a letter or digit, e.g. "psi-2024.run1"'
 )
+
+
+def check_seconds(field: str, seconds: float) -> None:
+    """Raise InvalidJob unless that is a time span that can be waited for."""
+    if not 0 < seconds <= MAX_SECONDS:
+        raise InvalidJob(f"{field} of {seconds:g} s is out of range: above 0, at most {MAX_SECONDS} s (10 years)")
 
 
 def invalid_identity(field: str, value: str) -> InvalidJob:
@@ -122,6 +136,41 @@ class ScheduleConfig(Struct, frozen=True, gc=False, omit_defaults=True):
                 force_setattr(self, field, default)
 
 
+class Retry(Struct, frozen=True, gc=False, omit_defaults=True):
+    """When a failed task runs again by itself. `max_attempts` counts the first run; back-offs are in seconds.
+
+    `exit_codes`: only where a party ended with one of them; empty means whatever the failure.
+    """
+
+    max_attempts: int
+    first_backoff_seconds: float = DEFAULT_FIRST_BACKOFF_SECONDS
+    max_backoff_seconds: float = DEFAULT_MAX_BACKOFF_SECONDS
+    factor: float = DEFAULT_BACKOFF_FACTOR
+    exit_codes: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 2 <= self.max_attempts <= MAX_ATTEMPTS:
+            raise InvalidJob(
+                f"retry.max_attempts {self.max_attempts} is out of range: 2 to {MAX_ATTEMPTS}, the first run included"
+            )
+        check_seconds("retry.first_backoff", self.first_backoff_seconds)
+        check_seconds("retry.max_backoff", self.max_backoff_seconds)
+        if not 1 <= self.factor <= MAX_BACKOFF_FACTOR:
+            raise InvalidJob(f"retry.factor {self.factor:g} is out of range: 1 to {MAX_BACKOFF_FACTOR:g}")
+        if len(self.exit_codes) > MAX_EXIT_CODES:
+            raise InvalidJob(f"retry.exit_codes has {len(self.exit_codes)} entries: at most {MAX_EXIT_CODES}")
+        for code in self.exit_codes:
+            if not 1 <= code <= MAX_EXIT_CODE:
+                raise InvalidJob(
+                    f"retry.exit_codes has {code}: an exit code of a failure is 1 to {MAX_EXIT_CODE} "
+                    "(128 plus its number for a signal)"
+                )
+
+    def backoff_seconds(self, tries: int) -> float:
+        """How long to wait after so many tries, at least 1."""
+        return min(self.first_backoff_seconds * self.factor ** (tries - 1), self.max_backoff_seconds)
+
+
 class Task(Struct, frozen=True, gc=False, omit_defaults=True):
     """One program, run by every party at the same time."""
 
@@ -134,6 +183,9 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
     priority: int = 0
     schedule_config: ScheduleConfig | None = None
     tolerable: bool = False
+    retry: Retry | None = None
+    run_timeout_seconds: float | None = None
+    """How long one attempt may run."""
 
     def __post_init__(self) -> None:
         if not self.alias:
@@ -145,6 +197,8 @@ class Task(Struct, frozen=True, gc=False, omit_defaults=True):
         self._drop_repeats()
         if self.task_id:
             check_name(f"task {shown(self.alias)}: task_id", self.task_id)
+        if self.run_timeout_seconds is not None:
+            check_seconds(f"task {shown(self.alias)}: run_timeout", self.run_timeout_seconds)
 
     def _drop_repeats(self) -> None:
         """Keep the first of equal parties or dependencies: clients do send repeated ones."""
@@ -171,6 +225,18 @@ class ScheduleMode(StrEnum):
     """Everything that runs is stopped and nothing more is started."""
 
 
+class Traits(Struct, frozen=True, gc=False, omit_defaults=True):
+    """What never changes of a job and lists and filters want to know of its specification."""
+
+    app_images: tuple[str, ...] = ()
+    """Of its tasks, in order of first appearance."""
+    custom_fields: dict[str, str] = {}
+    labels: dict[str, str] = {}
+
+
+NO_TRAITS = Traits()
+
+
 class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     """A whole job: a graph of tasks. Equal specs are the same request."""
 
@@ -180,6 +246,11 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     max_parallelism: int = 1
     custom_fields: dict[str, str] = {}
     schedule_mode: ScheduleMode = ScheduleMode.BEST_EFFORT
+    deadline_seconds: float | None = None
+    """The job is stopped so long after its creation, or after its last restart."""
+    ttl_seconds: float | None = None
+    """The job is deleted so long after its end."""
+    labels: dict[str, str] = {}
 
     def __post_init__(self) -> None:
         check_name("job_id", self.job_id)
@@ -194,6 +265,9 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
         self._check_task_names()
         graph.check([(task.alias, task.dependencies) for task in self.tasks])
         self._check_custom_fields()
+        for field, seconds in (("deadline", self.deadline_seconds), ("ttl", self.ttl_seconds)):
+            if seconds is not None:
+                check_seconds(field, seconds)
 
     def _check_task_names(self) -> None:
         aliases: set[str] = set()
@@ -224,6 +298,12 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
     def domains(self) -> tuple[str, ...]:
         """The domains of all parties, in order of first appearance."""
         return tuple(dict.fromkeys(party.domain_id for task in self.tasks for party in task.parties))
+
+    @property
+    def traits(self) -> Traits:
+        """See Traits; it shares the specification's dictionaries."""
+        images = tuple(dict.fromkeys([task.app_image for task in self.tasks]))
+        return Traits(images, self.custom_fields, self.labels)
 
 
 def task_ids(spec: JobSpec, suffixes: Sequence[str]) -> tuple[str, ...]:

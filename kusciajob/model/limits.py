@@ -3,15 +3,20 @@
 The values of the model do not check them, because jobs stored by earlier versions may be larger and must stay readable.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import MAX_IDENTITY_CHARACTERS, MAX_NAME_CHARACTERS, JobSpec, Party, Task, invalid_identity
-from kusciajob.model.text import shown
+from kusciajob.model.text import CONTROL, shown
 
 MAX_PARTIES = 128
 MAX_BANDWIDTH_LIMITS = 128
 MAX_CUSTOM_FIELDS = 128
+MAX_LABELS = 128
+MAX_LABEL_KEY_CHARACTERS = 253
+MAX_LABEL_VALUE_CHARACTERS = 4096
+MAX_LABELS_CHARACTERS = 16 << 10
+"""Of all keys and values: they are told with every row of a list."""
 MAX_STATUS_BYTES = 1 << 20
 """The most that the status of a job takes on the wire."""
 MAX_NAMES_BYTES = 768 << 10
@@ -35,6 +40,8 @@ def check(spec: JobSpec) -> None:
     """Raise InvalidJob, which names the place, when a name is too long or not printable, or a list is too long."""
     _check_identity("initiator", spec.initiator)
     check_count("custom_fields", len(spec.custom_fields), MAX_CUSTOM_FIELDS)
+    if spec.labels:
+        _check_labels(spec.labels)
     size = 0
     for index, task in enumerate(spec.tasks):
         if len(task.alias) > MAX_NAME_CHARACTERS or len(task.app_image) > MAX_NAME_CHARACTERS:
@@ -85,6 +92,23 @@ def _bytes(text: str) -> int:
 def _check_identity(field: str, value: str) -> None:
     if len(value) > MAX_IDENTITY_CHARACTERS or not value.isprintable():
         raise invalid_identity(field, value)
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    check_count("labels", len(labels), MAX_LABELS)
+    for key, value in labels.items():
+        if not 0 < len(key) <= MAX_LABEL_KEY_CHARACTERS or CONTROL.search(key):
+            raise InvalidJob(
+                f"labels key {shown(key)} is not valid: 1 to {MAX_LABEL_KEY_CHARACTERS} characters, "
+                "no control characters"
+            )
+        if len(value) > MAX_LABEL_VALUE_CHARACTERS:
+            raise InvalidJob(
+                f"labels[{shown(key)}] has {len(value)} characters: at most {MAX_LABEL_VALUE_CHARACTERS} are possible"
+            )
+    total = sum(len(key) + len(value) for key, value in labels.items())
+    if total > MAX_LABELS_CHARACTERS:
+        raise InvalidJob(f"labels have {total:,} characters: at most {MAX_LABELS_CHARACTERS:,} are possible")
 
 
 def _check_length(field: str, value: str) -> None:

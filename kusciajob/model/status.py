@@ -9,7 +9,7 @@ from typing import Any, Generic, Literal, TypeVar
 from msgspec import Struct
 from msgspec.structs import force_setattr
 
-from kusciajob.model.job import JobSpec
+from kusciajob.model.job import NO_TRAITS, JobSpec, Traits
 from kusciajob.model.text import cut
 
 MAX_REASON_CHARACTERS = 4096
@@ -126,10 +126,18 @@ class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=
     endpoints: tuple[Endpoint, ...] = ()
     detail: str = ""
     """More of the message, for the master and the party's own domain only; see `failures`."""
+    started_at: float | None = None
+    ended_at: float | None = None
+    exit_code: int | None = None
+    """128 plus the signal's number where a signal ended it; None while it runs or where it is not known."""
 
 
 class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
-    """The status of one task. `attempt` counts its starts; `progress` runs from 0 to 1."""
+    """The status of one task. `attempt` counts its starts; `progress` runs from 0 to 1.
+
+    `tries` counts the starts since the job was created or restarted: retries are limited by it. `retry_at` is when a
+    Pending task that has failed may start again.
+    """
 
     task_id: str
     alias: str
@@ -140,6 +148,8 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
     attempt: int = 0
     progress: float = 0.0
     tolerable: bool = False
+    tries: int = 0
+    retry_at: float | None = None
 
     @property
     def state(self) -> TaskState:
@@ -273,6 +283,7 @@ class Job(Struct, frozen=True, gc=False):
             number=self.number,
             revision=self.revision,
             status=self.status,
+            traits=self.spec.traits,
         )
 
 
@@ -284,6 +295,7 @@ class JobSummary(Struct, frozen=True, gc=False):
     number: int
     revision: int
     status: JobStatus
+    traits: Traits = NO_TRAITS
 
     def index_of(self, task_id: str) -> int:
         """The index of one of its tasks. Raises StopIteration if it has no such task."""
@@ -304,8 +316,13 @@ class EventType(StrEnum):
 
 
 class JobEvent(Struct, frozen=True, gc=False):
-    """One entry of the log; revisions have no gaps. `job` is the job after the change (DELETED: its last status)."""
+    """One entry of the log; revisions have no gaps. `job` is the job after the change (DELETED: its last status).
+
+    `before` is the phase before the change where it was another; None where it stays, and of a new job. With it, a
+    filter finds out whether a job enters or leaves without knowing what came before.
+    """
 
     revision: int
     type: EventType
     job: JobSummary
+    before: JobPhase | None = None
