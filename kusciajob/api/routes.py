@@ -48,6 +48,8 @@ def _call(file: FileDescriptor, name: str) -> MethodDescriptor:
 _JOB, _LOG, _HEALTH = job_pb2.DESCRIPTOR, log_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR
 
 WATCH = Route("/api/v1/job/watch", _call(_JOB, "WatchJob"))
+WATCHES = frozenset({WATCH.name, "WatchJobs"})
+"""The calls whose streams the limit of watch streams counts."""
 QUERY_LOG = Route("/api/v1/log/task/query", _call(_LOG, "QueryLog"))
 ROUTES = (
     Route("/api/v1/job/create", _call(_JOB, "CreateJob"), is_change=True),

@@ -100,7 +100,8 @@ class HttpGateway:
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
         began = time.perf_counter()
-        known = begin(request.headers.get(REQUEST_ID), request.headers.get(TRACEPARENT))
+        headers, peer = request.headers, request.remote or ""
+        known = begin(headers.get(REQUEST_ID), headers.get(TRACEPARENT), peer=peer)
         response = await self._answer(request, began)
         if not response.prepared:  # else it is a stream, which has it
             response.headers[REQUEST_ID] = known.id
