@@ -1,6 +1,17 @@
 """What can go wrong with a job, in the terms of the model; every message names the value and what would be right."""
 
+from collections.abc import Sequence
+
+from msgspec import Struct
+
 from kusciajob.model.text import listed, shown
+
+
+class Problem(Struct, frozen=True):
+    """What is wrong with one field of a request, such as `tasks[2].dependencies[0]`."""
+
+    field: str
+    text: str
 
 
 class JobError(Exception):
@@ -8,7 +19,11 @@ class JobError(Exception):
 
 
 class InvalidJob(JobError):
-    """A request or job specification breaks a rule of the contract."""
+    """A request or job specification breaks a rule of the contract. `problems` has each one whose field is known."""
+
+    def __init__(self, text: str, *, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
 
 
 class InvalidAppImage(JobError):
