@@ -79,6 +79,13 @@ class JobStore(Protocol):
     def health(self) -> StoreHealth:
         """The state of the store, for metrics. It raises nothing and costs nothing."""
 
+    @property
+    def phases_told_after(self) -> int:
+        """Events above this revision tell the phase before the change.
+
+        Earlier ones were written by an earlier version, and a filtered watch cannot resume among them.
+        """
+
     async def probe(self) -> None:
         """Commit without a change. Returns once a commit is possible."""
 

@@ -11,6 +11,7 @@ from typing import Self
 
 from kusciajob import users
 from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
@@ -163,7 +164,18 @@ class Server:
         grpc_gate, http_gate = open_gates(limits, metrics)
         server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
-        calls = build_calls(service, output)
+        calls = build_calls(
+            service,
+            output,
+            ServerCalls(
+                runtime=settings.runtime,
+                limits=limits_in_force(
+                    settings, connections=connections.in_all, connections_per_peer=connections.per_peer
+                ),
+                clock=clock,
+                head=store.head,
+            ),
+        )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
             calls,

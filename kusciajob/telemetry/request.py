@@ -20,23 +20,24 @@ _MAX_TRACEPARENT_CHARACTERS = 256
 
 
 class Request(Struct, frozen=True, gc=False):
-    """A call. `traceparent` is empty if the call has none, or none that can be read."""
+    """A call. `traceparent` is empty if the call has none, or none that can be read; `peer` is the client's address."""
 
     id: str
     traceparent: str = ""
+    peer: str = ""
 
 
 _NONE = Request("")
 _present: ContextVar[Request] = ContextVar("request", default=_NONE)
 
 
-def begin(given_id: str | None = None, traceparent: str | None = None) -> Request:
+def begin(given_id: str | None = None, traceparent: str | None = None, *, peer: str = "") -> Request:
     """Note id and trace of the call that this asyncio task serves from now on.
 
     The given id counts if it has 1 to 128 visible ASCII characters; else a new one is made.
     """
     known_id = given_id if given_id and _ID.fullmatch(given_id) else secrets.token_hex(_GENERATED_BYTES)
-    request = Request(known_id, _read_traceparent(traceparent) if traceparent else "")
+    request = Request(known_id, _read_traceparent(traceparent) if traceparent else "", peer)
     _present.set(request)
     return request
 

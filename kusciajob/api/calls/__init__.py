@@ -10,28 +10,32 @@ from msgspec import Struct
 from kusciajob.api.calls.health import HealthCalls
 from kusciajob.api.calls.job import JobCalls
 from kusciajob.api.calls.log import LogCalls
+from kusciajob.api.calls.v1 import PACKAGE, Told, V1Calls
 from kusciajob.contracts import Published
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 
 UnaryCall: TypeAlias = Callable[[Any, Caller], Awaitable[Any]]
 """Of a request and a caller; what it returns is the response, or a EncodedResponse."""
-StreamCall: TypeAlias = Callable[..., AsyncGenerator[Sequence[Published | Message], None]]
+StreamCall: TypeAlias = Callable[..., AsyncGenerator[Sequence[Published | Message | Told], None]]
 """Of a request and a caller. Its first batch comes when the stream is in place, and is empty."""
 
 
 class Calls(Struct, frozen=True):
-    """Each service's, under its name in the proto files."""
+    """Each service's of Kuscia's, under its name in the proto files, and those of kusciajob.v1."""
 
     JobService: JobCalls
     LogService: LogCalls
     HealthService: HealthCalls
+    v1: V1Calls = V1Calls()
 
     def of(self, method: MethodDescriptor) -> Any:
-        """The UnaryCall or, where the answer is a stream, the StreamCall."""
+        """The UnaryCall or, where the answer is a stream, the StreamCall; None where nothing serves the method."""
+        if method.containing_service.file.package == PACKAGE:
+            return self.v1.of(method)
         return getattr(getattr(self, method.containing_service.name), method.name)
 
 
-def build_calls(service: JobService, output: TaskOutput) -> Calls:
-    """Build the calls once for both edges, which so share their caches."""
-    return Calls(JobCalls(service), LogCalls(output), HealthCalls())
+def build_calls(service: JobService, output: TaskOutput, *v1: object) -> Calls:
+    """Build the calls once for both edges, which so share their caches. `v1`: the parts of V1Calls."""
+    return Calls(JobCalls(service), LogCalls(output), HealthCalls(), V1Calls(*v1))

@@ -4,6 +4,7 @@ from typing import Any, TypeAlias
 
 import grpc.aio
 
+from kusciajob.api.gate import host_of
 from kusciajob.telemetry import request
 from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT
 
@@ -23,7 +24,8 @@ async def begin(context: Context, *, is_stream: bool = False) -> None:
         if name in (REQUEST_ID, TRACEPARENT) and isinstance(value, str):
             known[name] = value
     given_id = known.get(REQUEST_ID)
-    metadata = ((REQUEST_ID, request.begin(given_id, known.get(TRACEPARENT)).id),)
+    begun = request.begin(given_id, known.get(TRACEPARENT), peer=host_of(context.peer()))
+    metadata = ((REQUEST_ID, begun.id),)
     if given_id is not None and not is_stream:
         await context.send_initial_metadata(metadata)
     else:

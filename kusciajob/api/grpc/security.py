@@ -8,14 +8,18 @@ from typing import Any, NoReturn, TypeAlias
 
 import grpc
 import grpc.aio
+from google.rpc import code_pb2
 
 from kusciajob.api.gate import host_of
 from kusciajob.api.grpc import requests
+from kusciajob.api.grpc.endings import End, end_with, is_rich
 from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.security.tls import ServerTls
 from kusciajob.usecases.jobs import Caller
+from kusciajob.wire import rich_status
+from kusciajob.wire.status import Code
 
 logger = logging.getLogger(__name__)
 
@@ -43,18 +47,21 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
         try:
             domain = self._guard.identify(_token_in(handler_call_details.invocation_metadata))
         except Unauthenticated as error:
-            return _refusal(str(error), self._guard.delays)
+            return _refusal(handler_call_details.method, str(error), self._guard.delays)
         _present_caller.set(Caller(domain))  # each call is served by a task of its own
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
         if handler.response_streaming:
-            return self._held(handler, domain, _token_in(handler_call_details.invocation_metadata))
-        return self._looked_at(handler) if self._guard.has_lost_authority else handler
+            return self._held(handler, domain, handler_call_details)
+        if not self._guard.has_lost_authority:
+            return handler
+        return self._looked_at(handler, handler_call_details.method)
 
-    def _held(self, handler: Any, domain: str, token: str | bytes | None) -> Any:
+    def _held(self, handler: Any, domain: str, details: Any) -> Any:
         """Streams that end when their token or authority is withdrawn."""
         serve = handler.stream_stream if handler.request_streaming else handler.unary_stream
+        token = _token_in(details.invocation_metadata)
 
         async def stream(request: Any, context: Context) -> None:
             try:
@@ -68,14 +75,14 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
             except Unauthenticated as error:
                 await requests.begin(context, is_stream=True)
                 logger.warning("ended a gRPC stream to %s: %s", context.peer(), error)
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+                await context.abort(*_end_of(details.method, str(error)))
 
         make = (
             grpc.stream_stream_rpc_method_handler if handler.request_streaming else grpc.unary_stream_rpc_method_handler
         )
         return make(stream, handler.request_deserializer, handler.response_serializer)
 
-    def _looked_at(self, handler: Any) -> Any:
+    def _looked_at(self, handler: Any, method: str) -> Any:
         """Calls whose certificate is checked again: their connection may be older than the authorities in force."""
         serve = handler.stream_unary if handler.request_streaming else handler.unary_unary
 
@@ -85,7 +92,7 @@ class TokenCheck(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # gener
             except Unauthenticated as error:
                 await requests.begin(context)
                 logger.warning("refused a gRPC call from %s: %s", context.peer(), error)
-                await context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
+                await context.abort(*_end_of(method, str(error)))
             return await serve(request, context)
 
         make = (
@@ -128,14 +135,22 @@ def _token_in(metadata: Iterable[tuple[str, str | bytes]]) -> str | bytes | None
     return next((value for key, value in metadata if key == TOKEN_METADATA), None)
 
 
-def _refusal(text: str, delays: FailureDelays) -> Any:
+def _end_of(method: str, text: str) -> End:
+    """The end of a call of somebody unknown."""
+    if not is_rich(method):
+        return grpc.StatusCode.UNAUTHENTICATED, text, ()
+    told = rich_status.status(code_pb2.UNAUTHENTICATED, text, reason="UNAUTHENTICATED", kuscia_code=Code.NOT_ALLOWED)
+    return end_with(told)
+
+
+def _refusal(method: str, text: str, delays: FailureDelays) -> Any:
     """Serves a call of any kind: a handler of streams is called before anything of the request is read."""
 
     async def refuse(_: object, context: Context) -> NoReturn:
         await requests.begin(context, is_stream=True)
         await delays.hold(host_of(context.peer()))
         logger.warning("refused a gRPC call from %s: %s", context.peer(), text)
-        await context.abort(grpc.StatusCode.UNAUTHENTICATED, text)
+        await context.abort(*_end_of(method, text))
         raise AssertionError("abort raises")
 
     return grpc.stream_stream_rpc_method_handler(refuse)

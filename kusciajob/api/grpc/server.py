@@ -15,13 +15,14 @@ from kusciajob.api.grpc.reflection import serve_reflection
 from kusciajob.api.grpc.security import TokenCheck, caller_of, server_credentials
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.http.connections import ConnectionLimits
+from kusciajob.api.routes import V1_SERVICES
 from kusciajob.security.guard import Guard
 from kusciajob.usecases.jobs import MASTER, Caller
 
 JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
 HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
-SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE)
+SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE, *V1_SERVICES)
 STOP_GRACE_SECONDS = 5.0
 HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""

@@ -1,0 +1,59 @@
+"""The calls of kusciajob.v1. Each part has one coroutine, or generator of batches, per RPC, of its name.
+
+They raise the errors of the model: the edges make statuses of them, by wire/rich_status. A part may have some RPCs of a
+service only; one that no part has is not served.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, Protocol
+
+from google.protobuf.descriptor import MethodDescriptor
+
+from kusciajob.wire.status import Code
+
+PACKAGE = "kusciajob.v1"
+FAILED: Mapping[str, Code] = MappingProxyType(
+    {
+        "ListJobs": Code.QUERY_FAILED,
+        "GetJob": Code.QUERY_FAILED,
+        "ListJobHistory": Code.QUERY_FAILED,
+        "ListAuditEntries": Code.QUERY_FAILED,
+        "ValidateJob": Code.CREATE_FAILED,
+        "SubmitJob": Code.CREATE_FAILED,
+        "WatchJobs": Code.QUERY_FAILED,
+        "ReadTaskLog": Code.QUERY_LOG_FAILED,
+    }
+)
+"""Kuscia's code for what fails in a call; UNEXPECTED in others."""
+
+
+class Told(Protocol):
+    """A message of a stream whose forms are made once for all that are sent it."""
+
+    revision: int
+    """Where a stream can go on after it; 0 where it cannot."""
+    event: str
+    """What server-sent events call it, such as `added`."""
+
+    def SerializeToString(self) -> bytes:
+        """The message."""
+
+    def to_json(self) -> bytes:
+        """The message in JSON, without a line end."""
+
+
+class V1Calls:
+    """All parts as one."""
+
+    def __init__(self, *parts: object) -> None:
+        self._parts = parts
+
+    def of(self, method: MethodDescriptor) -> Any:
+        """What serves the RPC: of a request and a caller, as UnaryCall or StreamCall; None where nothing does."""
+        return next((getattr(part, method.name) for part in self._parts if hasattr(part, method.name)), None)
+
+
+def failed_code(method: MethodDescriptor) -> Code:
+    """Kuscia's code for what fails in that call."""
+    return FAILED.get(method.name, Code.UNEXPECTED)
