@@ -52,6 +52,17 @@ def fill_job(data: pb.QueryJobResponseData, job: Job) -> None:
     data.status.MergeFromString(encode_status(job.status))
 
 
+def fill_request(request: pb.CreateJobRequest, spec: JobSpec, task_ids: Sequence[str]) -> None:
+    """Write a specification into an empty request, but its schedule mode, with these ids of its tasks."""
+    request.job_id = spec.job_id
+    request.initiator = spec.initiator
+    request.max_parallelism = spec.max_parallelism
+    request.custom_fields.update(spec.custom_fields)
+    for task, task_id in zip(spec.tasks, task_ids, strict=True):
+        message = request.tasks.add(tolerable=task.tolerable)
+        _fill_task(message, task, task_id)
+
+
 def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
     rules.require(_of_schedule_mode(request))
     return ScheduleMode(_schedule_mode(request))
@@ -164,7 +175,7 @@ def _decode_limit(limit: pb.BandwidthLimit) -> BandwidthLimit:
     return BandwidthLimit(limit.destination_id, limit.limit_kbps)
 
 
-def _fill_task(message: pb.TaskConfig, task: Task, task_id: str) -> None:
+def _fill_task(message: pb.TaskConfig | pb.Task, task: Task, task_id: str) -> None:
     message.app_image = task.app_image
     message.parties.extend(map(_encode_party, task.parties))
     message.alias = task.alias
