@@ -1,1 +1,1 @@
-"""The messages of kusciajob.v1, from and to the values of the model."""
+"""Messages of kusciajob.v1 from values of the model, and back."""

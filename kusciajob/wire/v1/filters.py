@@ -1,116 +1,149 @@
-"""Which jobs a request wants, as a filter of the model. Every value that cannot be is refused by its name."""
+"""The filters of ListJobs and WatchJobs, which have the same fields."""
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from typing import TypeAlias
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
-from kusciajob.model import limits, rules
 from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.rules import MAX_NAME_CHARACTERS
-from kusciajob.model.selection import JobFilter
+from kusciajob.model.selection import ANY, JobFilter
 from kusciajob.model.status import JobState
 from kusciajob.model.text import CONTROL, shown
-from kusciajob.wire.v1 import times
 
-MAX_STATES = 64
-MAX_PAIRS = 32
 MAX_JOB_IDS = 1000
+MAX_PAIRS = 128
+MAX_FILTER_CHARACTERS = 64 << 10
+"""Of all texts of a filter: each open watch keeps its own."""
 _PREFIX = re.compile(r"[a-z0-9][-.a-z0-9]*")
-_RANGES = (("created_after", "created_before"), ("ended_after", "ended_before"))
-_STATES = frozenset(map(str, JobState))
+
+_Request: TypeAlias = pb.ListJobsRequest | pb.WatchJobsRequest
 
 
-def decode_filter(request: pb.ListJobsRequest | pb.WatchJobsRequest) -> JobFilter:
-    """The filter of a request, for every caller. Raises InvalidJob with all problems; its text is that of the first."""
-    job_ids = request.job_ids if isinstance(request, pb.WatchJobsRequest) else ()
-    refuse([*_of_filter(request), *_of_job_ids(job_ids)])
-    return JobFilter(
-        states=frozenset(map(JobState, request.states)),
+def decode_filter(request: _Request, *, visible_to: str) -> JobFilter:
+    """The filter of a request on behalf of a domain; "" is the master. Raises InvalidJob with every problem."""
+    problems: list[Problem] = []
+    job_ids = frozenset(request.job_ids) if isinstance(request, pb.WatchJobsRequest) else ANY
+    if len(job_ids) > MAX_JOB_IDS:
+        problems.append(_problem("job_ids", f"has {len(job_ids):,} entries: at most {MAX_JOB_IDS:,} are possible"))
+    if "" in job_ids:
+        problems.append(_problem("job_ids", "has an empty entry: each must name a job"))
+    chosen = JobFilter(
+        states=_states(request.states, problems),
         initiator=request.initiator,
         party=request.party,
-        job_ids=frozenset(job_ids),
+        job_ids=job_ids,
         job_id_prefix=request.job_id_prefix,
         app_image=request.app_image,
-        custom_fields=_pairs(request.custom_fields),
-        labels=_pairs(request.labels),
-        created_after=_time(request, "created_after"),
-        created_before=_time(request, "created_before"),
-        ended_after=_time(request, "ended_after"),
-        ended_before=_time(request, "ended_before"),
+        custom_fields=_pairs("custom_fields", request.custom_fields, problems),
+        labels=_pairs("labels", request.labels, problems),
+        created_after=_time(request, "created_after", problems),
+        created_before=_time(request, "created_before", problems),
+        ended_after=_time(request, "ended_after", problems),
+        ended_before=_time(request, "ended_before", problems),
+        visible_to=visible_to,
     )
-
-
-def refuse(problems: Sequence[Problem]) -> None:
-    """Raise InvalidJob with all of the problems, if there are any."""
+    problems += _of_names(chosen)
+    problems += _of_ranges(chosen)
+    size = sum(map(len, _texts(chosen)))
+    if size > MAX_FILTER_CHARACTERS:
+        problems.append(
+            Problem("", f"the filter has {size:,} characters: at most {MAX_FILTER_CHARACTERS:,} are possible")
+        )
     if problems:
-        raise InvalidJob(problems[0].text, problems=problems)
+        raise InvalidJob("; ".join(problem.text for problem in problems[:10]), problems=problems)
+    return chosen
 
 
-def of_range(
-    request: pb.ListJobsRequest | pb.WatchJobsRequest | pb.ListAuditEntriesRequest, *names: str
-) -> Iterator[Problem]:
-    """A range of times that cannot be, or in which nothing can be."""
-    given = [name for name in names if request.HasField(name)]
-    problems = [problem for name in given for problem in times.of_time(name, getattr(request, name))]
-    yield from problems
-    if len(given) == len(names) and not problems:
-        since, until = (times.seconds_of(getattr(request, name)) for name in names)
-        if since >= until:
-            yield Problem(names[1], f"{names[1]} is not after {names[0]}: nothing is between them")
+def decode_audit_range(request: pb.ListAuditEntriesRequest) -> tuple[float | None, float | None]:
+    """From when on and until when calls are wanted. Raises InvalidJob with every problem."""
+    problems: list[Problem] = []
+    since, until = _time(request, "after", problems), _time(request, "before", problems)
+    problems += _of_range("after", since, "before", until)
+    if problems:
+        raise InvalidJob("; ".join(problem.text for problem in problems), problems=problems)
+    return since, until
 
 
-def _of_filter(request: pb.ListJobsRequest | pb.WatchJobsRequest) -> Iterator[Problem]:
-    yield from limits.of_count("states", len(request.states), MAX_STATES)
-    for index, state in enumerate(request.states[:MAX_STATES]):
-        if state not in _STATES:
-            yield Problem(f"states[{index}]", f"states[{index}] {shown(state)} is not one of {', '.join(JobState)}")
+def _states(names: Iterable[str], problems: list[Problem]) -> frozenset[JobState]:
+    states = set()
+    for index, name in enumerate(names):
+        try:
+            states.add(JobState(name))
+        except ValueError:
+            problems.append(_problem(f"states[{index}]", f"{shown(name)} is not one of {', '.join(JobState)}"))
+            if index > len(JobState):
+                break
+    return frozenset(states)
+
+
+def _pairs(field: str, texts: Iterable[str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
+    """Sorted, so that equal filters are equal."""
+    pairs = set()
+    values: dict[str, str] = {}
+    for index, text in enumerate(texts):
+        if index == MAX_PAIRS:
+            problems.append(_problem(field, f"has too many entries: at most {MAX_PAIRS} are possible"))
+            break
+        key, equals, value = text.partition("=")
+        if key and equals:
+            if values.setdefault(key, value) != value:
+                problems.append(_problem(f"{field}[{index}]", f"wants two values of {shown(key)}: no job has both"))
+            pairs.add((key, value))
+        else:
+            problems.append(_problem(f"{field}[{index}]", f"{shown(text)} is not of the form key=value"))
+    return tuple(sorted(pairs))
+
+
+def _of_names(chosen: JobFilter) -> Iterator[Problem]:
     for field in ("initiator", "party", "app_image"):
-        value: str = getattr(request, field)
+        value: str = getattr(chosen, field)
         if len(value) > MAX_NAME_CHARACTERS or CONTROL.search(value):
-            yield Problem(
-                field,
-                f"{field} {shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters",
+            yield _problem(
+                field, f"{shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
             )
-    prefix = request.job_id_prefix
+    prefix = chosen.job_id_prefix
     if prefix and (len(prefix) > MAX_NAME_CHARACTERS or not _PREFIX.fullmatch(prefix)):
-        yield Problem(
+        yield _problem(
             "job_id_prefix",
-            f"job_id_prefix {shown(prefix)} is not valid: at most {MAX_NAME_CHARACTERS} lower-case letters, digits, "
+            f"{shown(prefix)} begins no job id: at most {MAX_NAME_CHARACTERS} lower-case letters, digits, "
             '"-" and ".", beginning with a letter or digit',
         )
-    for field in ("custom_fields", "labels"):
-        yield from _of_pairs(field, getattr(request, field))
-    for names in _RANGES:
-        yield from of_range(request, *names)
 
 
-def _of_pairs(field: str, pairs: Sequence[str]) -> Iterator[Problem]:
-    yield from limits.of_count(field, len(pairs), MAX_PAIRS)
-    values: dict[str, str] = {}
-    for index, pair in enumerate(pairs[:MAX_PAIRS]):
-        key, equals, value = pair.partition("=")
-        if not (key and equals):
-            yield Problem(f"{field}[{index}]", f"{field}[{index}] {shown(pair)} is not valid: key=value")
-        elif values.setdefault(key, value) != value:
-            text = f"{field}[{index}] wants another value of {shown(key)} than an entry before: no job has both"
-            yield Problem(f"{field}[{index}]", text)
+def _of_ranges(chosen: JobFilter) -> Iterator[Problem]:
+    for since, until in (("created_after", "created_before"), ("ended_after", "ended_before")):
+        yield from _of_range(since, getattr(chosen, since), until, getattr(chosen, until))
 
 
-def _of_job_ids(job_ids: Sequence[str]) -> Iterator[Problem]:
-    yield from limits.of_count("job_ids", len(job_ids), MAX_JOB_IDS)
-    for index, job_id in enumerate(job_ids[:MAX_JOB_IDS]):
-        yield from rules.of_name(f"job_ids[{index}]", job_id)
+def _of_range(since: str, first: float | None, until: str, end: float | None) -> Iterator[Problem]:
+    """A range of times in which nothing can be."""
+    if first is not None and end is not None and first >= end:
+        yield _problem(until, f"is not after {since}: no time is between them")
 
 
-def _pairs(pairs: Iterable[str]) -> tuple[tuple[str, str], ...]:
-    split = (pair.partition("=") for pair in pairs)
-    return tuple(sorted({(key, value) for key, _, value in split}))
-
-
-def _time(request: pb.ListJobsRequest | pb.WatchJobsRequest, name: str) -> float | None:
-    if not request.HasField(name):
+def _time(message: Message, field: str, problems: list[Problem]) -> float | None:
+    """The seconds of a Timestamp field; None if it is unset. What is no time is added to the problems."""
+    if not message.HasField(field):
         return None
-    message: Timestamp = getattr(request, name)
-    return times.seconds_of(message)
+    stamp: Timestamp = getattr(message, field)
+    try:
+        stamp.ToJsonString()  # checks the range
+    except ValueError as error:
+        problems.append(_problem(field, f"is not a time: {error}"))
+        return None
+    return stamp.seconds + stamp.nanos / 1e9
+
+
+def _texts(chosen: JobFilter) -> Iterable[str]:
+    yield from chosen.job_ids
+    yield from (chosen.initiator, chosen.party, chosen.job_id_prefix, chosen.app_image)
+    for pair in chosen.custom_fields + chosen.labels:
+        yield from pair
+
+
+def _problem(field: str, text: str) -> Problem:
+    return Problem(field, f"{field} {text}")

@@ -7,7 +7,6 @@ page, so that a forged token leads to another place of the caller's own list and
 import hashlib
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as NotBase64
-from collections.abc import Iterable
 from typing import Annotated
 
 import msgspec
@@ -61,11 +60,6 @@ class PageScope:
                 "the page before"
             )
         return known.position
-
-
-def canonical(values: Iterable[str]) -> tuple[str, ...]:
-    """A set in one order, so that it has one digest."""
-    return tuple(sorted(values))
 
 
 def page_size(asked: int) -> int:

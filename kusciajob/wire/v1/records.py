@@ -2,14 +2,15 @@
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.history import AuditEntry, HistoryEntry, HistoryEvent
-from kusciajob.wire.v1.times import set_time
+from kusciajob.wire.v1.summaries import timestamp
 
 
 def encode_history(entry: HistoryEntry) -> pb.JobHistoryEntry:
     """The message, with its detail if it has one."""
     # The end of a job is told with its state.
     texts = (entry.state if entry.event is HistoryEvent.ENDED else "", entry.reason, entry.detail)
-    message = pb.JobHistoryEntry(
+    return pb.JobHistoryEntry(
+        time=timestamp(entry.at),
         revision=entry.revision,
         event=entry.event,
         caller=entry.caller,
@@ -22,13 +23,12 @@ def encode_history(entry: HistoryEntry) -> pb.JobHistoryEntry:
         exit_code=entry.exit_code,
         progress=entry.progress,
     )
-    set_time(message.time, entry.at)
-    return message
 
 
 def encode_audit(entry: AuditEntry) -> pb.AuditEntry:
-    message = pb.AuditEntry(
+    return pb.AuditEntry(
         id=entry.id,
+        time=timestamp(entry.at),
         caller=entry.caller,
         peer=entry.peer,
         method=entry.method,
@@ -36,5 +36,3 @@ def encode_audit(entry: AuditEntry) -> pb.AuditEntry:
         code=entry.code,
         reason=entry.reason,
     )
-    set_time(message.time, entry.at)
-    return message

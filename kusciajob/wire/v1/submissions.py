@@ -23,7 +23,7 @@ from kusciajob.model.job import (
 from kusciajob.model.rules import MAX_TASKS
 from kusciajob.model.text import bare, first
 from kusciajob.wire import codec
-from kusciajob.wire.v1.times import of_duration, seconds_of, set_duration
+from kusciajob.wire.v1.durations import of_duration, seconds_of, set_duration
 
 MAX_PROBLEMS = 1000
 """So many are told of one request."""

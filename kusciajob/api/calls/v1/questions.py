@@ -2,16 +2,17 @@
 
 from typing import Protocol
 
+from msgspec.structs import astuple
+
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.questions import Questions
-from kusciajob.wire.v1 import times
-from kusciajob.wire.v1.filters import decode_filter, of_range, refuse
-from kusciajob.wire.v1.jobs import encode_job
-from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, canonical, page_size
+from kusciajob.wire.v1.accounts import encode_account
+from kusciajob.wire.v1.filters import decode_audit_range, decode_filter
+from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
 from kusciajob.wire.v1.records import encode_audit, encode_history
 from kusciajob.wire.v1.submissions import decode_submission
-from kusciajob.wire.v1.summaries import encode_summary
+from kusciajob.wire.v1.summaries import encode_job
 
 
 class QuestionCalls:
@@ -22,9 +23,8 @@ class QuestionCalls:
         self._questions = questions
 
     async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
-        chosen, limit = decode_filter(request), page_size(request.page_size)
-        sets = canonical(chosen.states), canonical(chosen.job_ids)
-        scope = PageScope("ListJobs", caller.domain, request.oldest_first, sets, _rest_of(chosen, "states", "job_ids"))
+        chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
+        scope = PageScope("ListJobs", request.oldest_first, *map(_in_order, astuple(chosen)))
         page = await self._questions.list(
             chosen,
             caller,
@@ -35,7 +35,7 @@ class QuestionCalls:
         response = pb.ListJobsResponse(revision=page.revision)
         room, last = _Room(), 0
         for job in page.jobs:
-            message = encode_summary(job)
+            message = encode_job(job)
             if not room.has(message):
                 response.next_page_token = scope.token(last)
                 return response
@@ -47,7 +47,7 @@ class QuestionCalls:
 
     async def GetJob(self, request: pb.GetJobRequest, caller: Caller) -> pb.GetJobResponse:
         account = await self._questions.job(request.job_id, caller)
-        return pb.GetJobResponse(job=encode_job(account.job, account.attempts))
+        return pb.GetJobResponse(job=encode_account(account.job, account.attempts))
 
     async def ListJobHistory(self, request: pb.ListJobHistoryRequest, caller: Caller) -> pb.ListJobHistoryResponse:
         limit = page_size(request.page_size)
@@ -71,9 +71,7 @@ class QuestionCalls:
         self, request: pb.ListAuditEntriesRequest, caller: Caller
     ) -> pb.ListAuditEntriesResponse:
         limit = page_size(request.page_size)
-        refuse(list(of_range(request, "after", "before")))
-        since = times.seconds_of(request.after) if request.HasField("after") else None
-        until = times.seconds_of(request.before) if request.HasField("before") else None
+        since, until = decode_audit_range(request)
         scope = PageScope("ListAuditEntries", caller.domain, request.caller, request.job_id, since, until)
         entries = await self._questions.audit(
             caller,
@@ -96,7 +94,7 @@ class QuestionCalls:
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
         job_id = await self._service.create(decode_submission(request), caller)
-        return pb.SubmitJobResponse(job=encode_summary(await self._questions.summary(job_id, caller)))
+        return pb.SubmitJobResponse(job=encode_job(await self._questions.summary(job_id, caller)))
 
 
 class _Sized(Protocol):
@@ -116,6 +114,6 @@ class _Room:
         return self._left > 0
 
 
-def _rest_of(chosen: object, *names: str) -> list[tuple[str, object]]:
-    fields: tuple[str, ...] = chosen.__struct_fields__  # type: ignore[attr-defined]
-    return [(name, getattr(chosen, name)) for name in fields if name not in names]
+def _in_order(value: object) -> object:
+    """Of a set, its members in one order, so that equal filters have equal tokens."""
+    return sorted(value) if isinstance(value, frozenset) else value

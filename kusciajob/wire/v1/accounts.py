@@ -9,8 +9,7 @@ from kusciajob.model.history import Attempt
 from kusciajob.model.status import Job, PartyStatus, TaskState, TaskStatus
 from kusciajob.wire.job_status import encode_status, wire_state
 from kusciajob.wire.v1.submissions import encode_submission
-from kusciajob.wire.v1.summaries import encode_summary
-from kusciajob.wire.v1.times import set_time
+from kusciajob.wire.v1.summaries import encode_job, timestamp
 
 _SIGNALLED = 128
 _LAST_NAMED = 31
@@ -18,11 +17,11 @@ _LAST_NAMED = 31
 _FIRST_REAL_TIME = 34
 
 
-def encode_job(job: Job, earlier: Sequence[Attempt]) -> pb.Job:
+def encode_account(job: Job, earlier: Sequence[Attempt]) -> pb.Job:
     """The message, with all details that the values have. `earlier`: the attempts that are over and kept."""
     status = failures.told(job.status) if job.status.has_details else job.status
     message = pb.Job(
-        summary=encode_summary(job.summary),
+        summary=encode_job(job.summary),
         request=encode_submission(job.spec, [task.task_id for task in status.tasks]),
         waiting=waiting.reason(status),
         stage=status.stage.kind,
@@ -41,8 +40,8 @@ def encode_job(job: Job, earlier: Sequence[Attempt]) -> pb.Job:
             err_msg=task.message,
             progress=task.progress,
             attempt=task.attempt,
+            retry_time=timestamp(task.retry_at),
         )
-        set_time(own.retry_time, task.retry_at)
         own.attempts.extend(_attempts(task, [attempt for attempt in earlier if attempt.task == index]))
     return message
 
@@ -50,18 +49,24 @@ def encode_job(job: Job, earlier: Sequence[Attempt]) -> pb.Job:
 def _attempts(task: TaskStatus, over: Sequence[Attempt]) -> Iterable[pb.Attempt]:
     """Those that are over, then the present one: the task's status is that of its last attempt until it starts anew."""
     for attempt in over:
-        message = pb.Attempt(number=attempt.number, state=wire_state(attempt.state), err_msg=attempt.message)
-        set_time(message.start_time, attempt.started_at)
-        set_time(message.end_time, attempt.ended_at)
-        message.parties.extend(map(_party, attempt.parties))
-        yield message
+        yield pb.Attempt(
+            number=attempt.number,
+            state=wire_state(attempt.state),
+            start_time=timestamp(attempt.started_at),
+            end_time=timestamp(attempt.ended_at),
+            err_msg=attempt.message,
+            parties=map(_party, attempt.parties),
+        )
     is_told = any(attempt.number == task.attempt for attempt in over)
     if task.attempt and not is_told and task.state is not TaskState.PENDING:
-        message = pb.Attempt(number=task.attempt, state=wire_state(task.state), err_msg=task.message)
-        set_time(message.start_time, task.phase.started_at)
-        set_time(message.end_time, task.phase.ended_at)
-        message.parties.extend(map(_party, task.parties))
-        yield message
+        yield pb.Attempt(
+            number=task.attempt,
+            state=wire_state(task.state),
+            start_time=timestamp(task.phase.started_at),
+            end_time=timestamp(task.phase.ended_at),
+            err_msg=task.message,
+            parties=map(_party, task.parties),
+        )
 
 
 def _party(party: PartyStatus) -> pb.PartyAttempt:
@@ -69,12 +74,12 @@ def _party(party: PartyStatus) -> pb.PartyAttempt:
         domain_id=party.domain_id,
         role=party.role,
         state=wire_state(party.state),
+        start_time=timestamp(party.started_at),
+        end_time=timestamp(party.ended_at),
         exit_code=party.exit_code,
         signal=signal_name(party.exit_code),
         err_msg=party.message,
     )
-    set_time(message.start_time, party.started_at)
-    set_time(message.end_time, party.ended_at)
     for endpoint in party.endpoints:
         if endpoint.scope != "Local":
             message.endpoints.add(port_name=endpoint.port_name, scope=endpoint.scope, endpoint=endpoint.address)
