@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import grpc
 import grpc.aio
@@ -94,7 +95,7 @@ async def test_a_stream_ends_with_its_error_after_what_was_sent(client: Client) 
         (StoreFailed("disk"), "UNAVAILABLE"),
     ):
         client.part.end = error
-        call = client._channel.unary_stream(f"{SERVICE}/WatchJobs", bytes, bytes)(b"", timeout=PATIENCE_SECONDS)
+        call: Any = client._channel.unary_stream(f"{SERVICE}/WatchJobs", bytes, bytes)(b"", timeout=PATIENCE_SECONDS)
         assert [pb.WatchJobsResponse.FromString(await call.read()).revision for _ in range(2)] == [7, 8]
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await call.read()
@@ -112,7 +113,8 @@ async def test_headers_come_before_any_message_and_errors_keep_the_id_of_the_req
     client.part.refusal = JobNotFound("a")
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await client._channel.unary_unary(f"{SERVICE}/GetJob", bytes, bytes)(b"")
-    assert dict(caught.value.trailing_metadata() or ())["x-request-id"]
+    metadata: Any = caught.value.trailing_metadata()
+    assert dict(metadata)["x-request-id"]
 
 
 async def test_what_no_part_serves_is_unimplemented(client: Client) -> None:

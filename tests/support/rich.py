@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import grpc.aio
 from google.rpc import error_details_pb2, status_pb2
@@ -23,8 +24,8 @@ class Refusal(Struct, frozen=True):
 
 def refusal_of(error: grpc.aio.AioRpcError) -> Refusal:
     """What is in a call's status and its details, which must agree."""
-    packed = dict(error.trailing_metadata() or ())[DETAILS]
-    told = status_pb2.Status.FromString(packed if isinstance(packed, bytes) else packed.encode())
+    metadata: Any = error.trailing_metadata()
+    told = status_pb2.Status.FromString(dict(metadata)[DETAILS])
     code, text = error.code(), error.details() or ""
     assert (told.code, told.message) == (code.value[0], text)
     info, request = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()

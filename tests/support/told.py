@@ -10,13 +10,12 @@ import aiohttp
 import grpc.aio
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
-from kusciajob.api.calls import build_calls
+from kusciajob.api.calls import Calls, build_calls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.telemetry.metrics import Metrics
-from kusciajob.usecases.jobs import Caller, JobService
-from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.jobs import Caller
 from kusciajob.wire.json import to_json
 
 HOST = "127.0.0.1"
@@ -92,13 +91,19 @@ class Part:
             self.open_streams -= 1
 
 
+def _calls(part: Part) -> Calls:
+    """The part alone: nothing else is asked."""
+    nothing = cast(Any, None)
+    return build_calls(nothing, nothing, part, app_images=nothing)
+
+
 class Edges:
     """The edge of HTTP before a part."""
 
     def __init__(self, limits: Limits, max_message_bytes: int) -> None:
         self.part = Part()
         self.metrics = Metrics()
-        calls = build_calls(cast(JobService, None), cast(TaskOutput, None), self.part)
+        calls = _calls(self.part)
         gate = open_gates(limits, self.metrics)[1]
         self.http = HttpGateway(calls, gate=gate, read_metrics=self._read_metrics, max_message_bytes=max_message_bytes)
         self.http_port = 0
@@ -135,7 +140,7 @@ async def told_edges(*, limits: Limits | None = None, max_message_bytes: int = 1
 async def told_grpc() -> AsyncIterator[tuple[Part, grpc.aio.Channel]]:
     """The edge of gRPC before a part, with a client. A process can have one event loop with such a server only."""
     part = Part()
-    calls = build_calls(cast(JobService, None), cast(TaskOutput, None), part)
+    calls = _calls(part)
     server = GrpcServer(calls, gate=open_gates(Limits(), Metrics())[0], max_message_bytes=1 << 20)
     port = await server.start(f"{HOST}:0")
     try:
