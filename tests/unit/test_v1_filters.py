@@ -74,5 +74,5 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_filter_is_bounded() -> None:
     assert problems_of(pb.WatchJobsRequest(job_ids=map(str, range(MAX_JOB_IDS + 1)))) == ["job_ids"]
     assert problems_of(pb.ListJobsRequest(labels=[f"{index}=" for index in range(MAX_PAIRS + 1)])) == ["labels"]
-    assert problems_of(pb.ListJobsRequest(job_id_prefix="x" * (MAX_FILTER_CHARACTERS + 1))) == [""]
+    assert problems_of(pb.ListJobsRequest(labels=["x=" + "y" * MAX_FILTER_CHARACTERS])) == [""]
     assert len(problems_of(pb.ListJobsRequest(states=["Gone"] * 1000))) < 20
