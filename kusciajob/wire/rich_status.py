@@ -14,6 +14,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from kusciajob.contracts import HubClosed
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
+    AppImageExists,
+    AppImageNotFound,
     InvalidAppImage,
     InvalidJob,
     InvalidTransition,
@@ -28,6 +30,7 @@ from kusciajob.model.errors import (
     StoreFailed,
     TaskExists,
     TaskNotFound,
+    TooManyAppImages,
     TooManyJobs,
     UnknownAppImage,
     UnknownRole,
@@ -48,6 +51,9 @@ _CAUSES: tuple[tuple[type[Exception], code_pb2.Code, str], ...] = (
     (InvalidJob, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (InvalidAppImage, code_pb2.INVALID_ARGUMENT, "INVALID_APP_IMAGE"),
     (UnknownAppImage, code_pb2.INVALID_ARGUMENT, "UNKNOWN_APP_IMAGE"),
+    (AppImageNotFound, code_pb2.NOT_FOUND, "APP_IMAGE_NOT_FOUND"),
+    (AppImageExists, code_pb2.ALREADY_EXISTS, "APP_IMAGE_EXISTS"),
+    (TooManyAppImages, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_APP_IMAGES"),
     (UnknownRole, code_pb2.INVALID_ARGUMENT, "UNKNOWN_ROLE"),
     (NotAllowed, code_pb2.PERMISSION_DENIED, "NOT_ALLOWED"),
     (JobNotFound, code_pb2.NOT_FOUND, "JOB_NOT_FOUND"),
