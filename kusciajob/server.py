@@ -11,6 +11,7 @@ from typing import Self
 
 from kusciajob import users
 from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
@@ -38,6 +39,7 @@ from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.retention import Retention
 from kusciajob.users import UserError
 
@@ -175,6 +177,7 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            QuestionCalls(service, Questions(store=store, jobs=service)),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB

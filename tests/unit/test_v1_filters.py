@@ -33,7 +33,7 @@ def test_every_field_is_read() -> None:
         labels=["team="],
         created_after=Timestamp(seconds=1, nanos=500_000_000),
         created_before=Timestamp(seconds=2),
-        ended_after=Timestamp(seconds=3),
+        ended_after=Timestamp(seconds=-3),
         ended_before=Timestamp(),
         job_ids=["y", "x"],
     )
@@ -48,7 +48,7 @@ def test_every_field_is_read() -> None:
         labels=(("team", ""),),
         created_after=1.5,
         created_before=2.0,
-        ended_after=3.0,
+        ended_after=-3.0,
         ended_before=0.0,
         visible_to="carol",
     )
