@@ -11,8 +11,8 @@ from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from kusciajob.api.calls import build_calls
-from kusciajob.api.calls.v1 import PACKAGE
 from kusciajob.api.calls.job import MAX_WATCH_SECONDS
+from kusciajob.api.calls.v1 import PACKAGE
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.handlers import generic_handler
 from kusciajob.api.grpc.server import SERVICES
