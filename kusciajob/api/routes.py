@@ -101,8 +101,11 @@ def annotated(services: Iterable[ServiceDescriptor]) -> Iterator[Route]:
         options: Any = method.GetOptions()
         rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]
         http_method, path = rule.WhichOneof("pattern") or "", rule.get or rule.post
-        if not path or rule.additional_bindings or rule.body != ("*" if rule.post else ""):
-            raise ValueError(f"{method.full_name}: a rule must be one get, or one post with body *, not {http_method}")
+        is_plain = "{" not in _VARIABLE.sub("", path)
+        if not path or not is_plain or rule.additional_bindings or rule.body != ("*" if rule.post else ""):
+            raise ValueError(
+                f"{method.full_name}: a rule must be one get, or one post with body *, and plain variables"
+            )
         yield Route(path, method, (http_method.upper(),), is_change=bool(rule.post))
 
 

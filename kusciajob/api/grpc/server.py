@@ -29,7 +29,8 @@ HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""
 IDLE_MILLISECONDS = 600_000
 """A connection without a call is closed after so long; clients make a new one by themselves."""
-NO_LIMIT = 2**31 - 1
+NO_LIMIT = 2**31 - 2
+"""One more and gRPC ends the process."""
 
 
 class AddressInUse(Exception):
