@@ -1,7 +1,7 @@
 """What is kept beside jobs and their log: history, attempts, audit and AppImages."""
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from msgspec import MsgspecError, Struct
@@ -15,6 +15,7 @@ from kusciajob.model.history import (
     HistoryEntry,
     Notes,
 )
+from kusciajob.model.job import Traits
 from kusciajob.store import kept
 from kusciajob.store.sqlite import rows
 
@@ -24,8 +25,6 @@ _AUDIT = "at, caller, peer, method, subject, code, reason"
 _MOST_ID = (1 << 63) - 1
 
 _encode = Encoder().encode
-_decode_entry = Decoder(HistoryEntry).decode
-_decode_attempt = Decoder(Attempt).decode
 
 T = TypeVar("T", bound=Struct)
 
@@ -99,6 +98,7 @@ def attempts(connection: sqlite3.Connection, number: int, note: rows.Note = rows
 
 def audit(
     connection: sqlite3.Connection,
+    *,
     limit: int,
     before: int,
     caller: str,
@@ -177,20 +177,22 @@ def put_app_image(connection: sqlite3.Connection, name: str, definition: bytes |
         note(connection, notes.audit)
 
 
-def damage_of(connection: sqlite3.Connection) -> Iterable[rows.Damage]:
-    """Every row of these tables that cannot be read."""
+def damaged(connection: sqlite3.Connection) -> Iterator[rows.Damage]:
+    """Every row that cannot be read, of these tables and of the traits of deleted jobs."""
     found: list[rows.Damage] = []
-    for position, data in connection.execute("SELECT id, entry FROM history"):
-        _decoded(HistoryEntry, "history", position, data, found.append)
-    for position, data in connection.execute("SELECT id, attempt FROM attempt"):
-        _decoded(Attempt, "attempt", position, data, found.append)
+    for table, kind in (("history", HistoryEntry), ("attempt", Attempt)):
+        column = "entry" if kind is HistoryEntry else "attempt"
+        for position, data in connection.execute(f"SELECT id, {column} FROM {table}"):  # noqa: S608  # our own texts
+            _decoded(kind, table, position, data, found.append)
     for row in connection.execute(f"SELECT id, {_AUDIT} FROM audit"):  # noqa: S608  # our own text
         if audit_entry(row) is None:
             found.append(rows.Damage("audit", row[0], rows.text_of(row[5]), AUDIT_DAMAGE))
-    return found
+    for revision, data in connection.execute("SELECT revision, traits FROM departed"):
+        _decoded(Traits, "departed", revision, data, found.append)
+    yield from found
 
 
-_DECODERS: dict[type[Struct], Any] = {HistoryEntry: _decode_entry, Attempt: _decode_attempt}
+_DECODERS: dict[type[Struct], Any] = {kind: Decoder(kind).decode for kind in (HistoryEntry, Attempt, Traits)}
 
 
 def _decoded(kind: type[T], table: str, position: int, data: Any, note: rows.Note) -> T | None:

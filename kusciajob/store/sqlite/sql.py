@@ -98,7 +98,7 @@ class Transaction:
         self._created = listing.add(self._connection, number, listed, self._created)
         kept_notes.write(self._connection, number, encoded_notes)
         created = replace(job, number=number, revision=number)
-        self._log(EventType.ADDED, created, job.status, status, job.spec.traits)
+        self._log(EventType.ADDED, created, job.status, status, traits=job.spec.traits)
         return created
 
     def replace(self, job: Job, *, fault: str, notes: Notes = NO_NOTES) -> Job:
@@ -122,7 +122,7 @@ class Transaction:
             listing.update(self._connection, job, phase, stored)
         kept_notes.write(self._connection, job.number, encoded_notes)
         for (kind, status), encoded_status in zip(shown, encoded, strict=True):
-            self._log(kind, job, status, encoded_status, job.spec.traits, before)
+            self._log(kind, job, status, encoded_status, traits=job.spec.traits, before=before)
             before = None
         return replace(job, revision=revision)
 
@@ -152,7 +152,7 @@ class Transaction:
         listing.remove(self._connection, job.number, known)
         kept_notes.remove(self._connection, job.number)
         kept_notes.write(self._connection, job.number, encoded_notes)
-        self._log(EventType.DELETED, job, job.status, status, traits)
+        self._log(EventType.DELETED, job, job.status, status, traits=traits)
         self._connection.execute(
             "INSERT INTO departed (revision, number, traits) VALUES (?, ?, ?)",
             (self._head, job.number, listing.traits_json(traits)),
@@ -205,6 +205,7 @@ class Transaction:
         job: Job | JobSummary,
         status: JobStatus,
         encoded_status: bytes,
+        *,
         traits: Traits,
         before: JobPhase | None = None,
     ) -> None:

@@ -175,8 +175,10 @@ class SqliteStore:
     ) -> Sequence[AuditEntry]:
         if self._closing:
             raise StoreFailed("the job store is closed")
-        read = partial(notes_of.audit, note=self._damage.note)
-        return await asyncio.to_thread(self._read_apart, read, limit, before, caller, subject, since, until)
+        read = partial(
+            notes_of.audit, limit=limit, before=before, caller=caller, subject=subject, since=since, until=until
+        )
+        return await asyncio.to_thread(self._read_apart, read, note=self._damage.note)
 
     async def forget_audit(self, *, before: float, keep: int) -> None:
         step = partial(sql.Transaction.forget_audit, before=before, keep=keep, limit=TRUNCATED_AT_ONCE)
