@@ -79,12 +79,7 @@ class Edge:
         """Stop it in order."""
         self.run(self._stop())
 
-    @property
-    def loop(self) -> asyncio.AbstractEventLoop:
-        """Where the server runs, while something is run."""
-        return self._runner.get_loop()
-
-    def run(self, work: Coroutine[Any, Any, T], *, timeout_seconds: float | None = CALL_SECONDS) -> T:
+    def run(self, work: Coroutine[Any, Any, T], *, timeout_seconds: float = CALL_SECONDS) -> T:
         """The result; TimeoutError is a hang."""
 
         async def bounded() -> T:
