@@ -140,6 +140,8 @@ class Server:
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
             log_bytes=settings.log_retention_mib * MIB,
+            audit_days=settings.audit_days,
+            audit_entries=settings.audit_entries,
             story=story,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
