@@ -424,8 +424,8 @@ class Runtime(Protocol):
 class ProgramPreview(Struct, frozen=True):
     """What one container of a party would execute.
 
-    Of the environment and of config files only names and paths: their values can be secret. What the server supplies
-    at the start, such as ports, stands in the command line as the reference that it is, `$(NAME)`.
+    Of the environment and of config files only names and paths: their values can be secret. A reference to a variable
+    stands in the command line as it is, `$(NAME)`.
     """
 
     name: str

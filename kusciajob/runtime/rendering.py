@@ -62,7 +62,7 @@ def render(
 
     In the environment, the container's variables override `surroundings`, the machine's; `variables`, the server's,
     override both. `place` replaces the AppImage's absolute paths in a text by the paths at which the files are.
-    In a preview the command line keeps its references to what is supplied: that is not known yet, or secret.
+    In a preview the command line keeps its references: what they stand for is not known yet, or can be secret.
     """
     certificates = certificate_files(container, facts)
     supplied = {
@@ -70,12 +70,12 @@ def render(
         **_task_variables(party, deploy, replica),
         **_certificate_variables(certificates, place),
     }
-    given = {} if is_preview else supplied
     declared: dict[str, str] = {}
     for variable in container.env:
         # A variable can refer to those before it.
-        declared[variable.name] = place(expand(variable.value, ChainMap(given, declared)))
-    words = [expand(word, ChainMap(given, declared)) for word in (*container.command, *container.args)]
+        declared[variable.name] = place(expand(variable.value, ChainMap(supplied, declared)))
+    known = {} if is_preview else ChainMap(supplied, declared)
+    words = [expand(word, known) for word in (*container.command, *container.args)]
     env = {**surroundings, **declared, **supplied}
     # The domain's own values override the machine's variables, and nothing else.
     values = {

@@ -103,7 +103,7 @@ class QuestionCalls:
         return encode_verdict(verdict, spec)
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
-        job_id = await self._service.create(decode_submission(request), caller)
+        job_id = await self._service.create(decode_submission(request), caller, method="SubmitJob")
         return pb.SubmitJobResponse(job=encode_job(await self._questions.summary(job_id, caller)))
 
 
