@@ -28,8 +28,6 @@ MAX_APP_IMAGES_BYTES = 32 << 20
 """What they may take as JSON in all: they are kept in memory."""
 LARGE_BYTES = 64 << 10
 """What is larger is read on a thread."""
-MAX_NOTED_CHARACTERS = 1024
-"""Of a name or reason in the audit."""
 
 _CHANGE_FILE = "change or remove that file"
 
