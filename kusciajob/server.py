@@ -11,6 +11,7 @@ from typing import Self
 
 from kusciajob import users
 from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
@@ -35,8 +36,10 @@ from kusciajob.security.progress import open_progress_secrets
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.retention import Retention
 from kusciajob.users import UserError
 
@@ -102,8 +105,7 @@ class Server:
         metrics = Metrics()
         store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images = self._build_runtime(clock, guard, store)
-        self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
+        runtime, images, catalog = await self._build_runtime(clock, guard, store)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(
@@ -175,6 +177,8 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            QuestionCalls(service, Questions(store=store, jobs=service)),
+            app_images=AppImageService(store=store, catalog=catalog, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
@@ -227,14 +231,19 @@ class Server:
         """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    def _build_runtime(self, clock: Clock, guard: Guard | None, store: JobStore) -> tuple[AnyRuntime, ImageSource]:
+    async def _build_runtime(
+        self, clock: Clock, guard: Guard | None, store: JobStore
+    ) -> tuple[AnyRuntime, ImageSource, AppImageCatalog]:
+        """The runtime and what it runs: the AppImages of the API, too, are there before any job is taken up."""
         links = Links(
             clock=clock,
             progress_url=self._progress_url,
             on_progress=self._report_progress,
             on_waiting=self._report_waiting,
         )
-        return build_runtime(self.settings, guard, store, links)
+        runtime, images, catalog = build_runtime(self.settings, guard, store, links)
+        self.app_images = catalog.names() if images is catalog else None
+        return runtime, images, catalog
 
     def _progress_url(self, party: PartySpec) -> str:
         """Where a program reports; "" where it cannot reach this server."""
