@@ -14,6 +14,7 @@ from kusciajob.api.calls import build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
 from kusciajob.api.calls.v1.task_log import TaskLogCalls
+from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
@@ -42,6 +43,7 @@ from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.retention import Retention
+from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
 
 logger = logging.getLogger(__name__)
@@ -139,6 +141,8 @@ class Server:
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
             log_bytes=settings.log_retention_mib * MIB,
+            audit_days=settings.audit_days,
+            audit_entries=settings.audit_entries,
             story=story,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
@@ -179,6 +183,7 @@ class Server:
                 head=store.head,
             ),
             TaskLogCalls(output),
+            WatchCalls(JobWatch(store=store, hub=hub)),
             QuestionCalls(service, Questions(store=store, jobs=service)),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
         )
