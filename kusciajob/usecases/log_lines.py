@@ -122,17 +122,18 @@ class Output:
         return low if wanted == low == start else offset
 
     async def character_with(self, offset: int) -> tuple[int, bool]:
-        """Where the character begins that has this byte, and whether that cannot be told: the byte before was dropped.
+        """Where the character begins that has this byte, and whether that cannot be told: the byte before is not there.
 
         A byte that belongs to none is its own beginning.
         """
         wanted = max(0, offset - MAX_REST_OF_CHARACTER)
         start, data = await self._span(wanted, offset + 1)
-        before, own = data[: max(0, offset - start)], data[max(0, offset - start) :]
+        length = max(0, offset - start)
+        before, own = data[:length], data[length:]
+        if len(before) < length or not before:
+            return offset, offset > 0
         begun = _unfinished(before)
-        if begun and (not own or _follows(own[0])):
-            return offset - begun, False
-        return offset, not before and offset > 0
+        return (offset - begun, False) if begun and (not own or _follows(own[0])) else (offset, False)
 
     async def _span(self, low: int, high: int) -> tuple[int, bytes]:
         """What is left of the output between these offsets, and where that begins."""
@@ -152,7 +153,7 @@ class LineReader:
     """Reads the lines of an output from a place on. It holds one line at most."""
 
     def __init__(self, output: Output, start: int, *, is_cut: bool) -> None:
-        """`is_cut`: what is before the start was dropped, maybe with the beginning of a character."""
+        """`is_cut`: what is before the start is not there, maybe with the beginning of a character."""
         self.stream = output.stream
         self._output = output
         self._next = start

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from unittest.mock import patch
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
@@ -166,6 +166,7 @@ async def test_a_stream_is_told_from_any_place(
 
 
 @PROPERTY
+@example(data=b"a\n\xe2\x82", tail_lines=None, offset=5, piece_bytes=1, line_bytes=4)
 @given(
     data=st.lists(CHUNKS, max_size=12).map(b"".join),
     tail_lines=st.one_of(st.none(), st.integers(0, 5)),
