@@ -249,6 +249,7 @@ class Server:
             on_waiting=self._report_waiting,
         )
         runtime, images, catalog = build_runtime(self.settings, guard, store, links)
+        catalog.restore(await store.app_images())
         self.app_images = catalog.names() if images is catalog else None
         return runtime, images, catalog
 
