@@ -13,6 +13,7 @@ from kusciajob import users
 from kusciajob.api.calls import build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
+from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
@@ -183,6 +184,7 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),
             QuestionCalls(
                 service,
