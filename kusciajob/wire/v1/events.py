@@ -21,7 +21,7 @@ _NAMES = {
     pb.WatchJobsResponse.TYPE_ADDED: "added",
     pb.WatchJobsResponse.TYPE_MODIFIED: "modified",
     pb.WatchJobsResponse.TYPE_DELETED: "deleted",
-    pb.WatchJobsResponse.TYPE_ERROR: "error",
+    pb.WatchJobsResponse.TYPE_ERROR: "fault",  # a browser calls other things an error
     pb.WatchJobsResponse.TYPE_LEFT: "left",
     pb.WatchJobsResponse.TYPE_BOOKMARK: "bookmark",
 }
