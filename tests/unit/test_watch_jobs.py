@@ -162,6 +162,7 @@ async def test_a_domain_is_told_of_its_own_jobs_and_no_details_of_others(place: 
 async def test_the_job_of_an_event_is_encoded_once_for_all_streams(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watching, "BOOKMARK_SECONDS", 0.01)
     encoded: list[int] = []
 
     def encode(job: JobSummary) -> pb.JobSummary:
