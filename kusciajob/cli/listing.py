@@ -11,8 +11,8 @@ from kusciajob.cli import options, tables, terminal, texts
 from kusciajob.cli.durations import Moment
 from kusciajob.cli.pairs import pair_of
 from kusciajob.cli.remote import connected, end_promptly
+from kusciajob.cli.texts import STATES
 from kusciajob.client.connection import Connection
-from kusciajob.model.status import JobState
 
 MAX_PAGE = 1000
 DEFAULT_LIMIT = 100
@@ -22,7 +22,9 @@ _FINAL_TASKS = ("Succeeded", "Failed")
 
 
 @click.command(name="list")
-@click.option("--state", "states", type=click.Choice(list(JobState)), multiple=True, help="Any of those given.")
+@click.option(
+    "--state", "states", type=click.Choice(STATES, case_sensitive=False), multiple=True, help="Any of those given."
+)
 @click.option("--domain", "party", metavar="DOMAIN", default="", help="Where this domain is a party.")
 @click.option("--initiator", metavar="DOMAIN", default="", help="Of this initiator.")
 @click.option("--image", "app_image", metavar="NAME", default="", help="Where a task has this AppImage.")

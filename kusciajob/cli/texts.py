@@ -8,9 +8,11 @@ from itertools import zip_longest
 from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model.status import JobState
 
 _NEW_TASK, _NEW_PARTY = pb.TaskStatus(state="Pending"), pb.PartyStatus(state="Pending")
 UNKNOWN = "-"
+STATES = [state.value for state in JobState]
 FINAL_STATES = frozenset({"Succeeded", "Failed", "Cancelled", "ApprovalReject"})
 _COUNTED_AS = {"Running": "running", "Failed": "failed", "Pending": "waiting", "Succeeded": "done"}
 MIN_DETAIL_CHARACTERS = 16

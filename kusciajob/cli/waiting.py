@@ -10,9 +10,8 @@ from kusciajob.cli import options, terminal
 from kusciajob.cli.durations import Span
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
-from kusciajob.cli.texts import FINAL_STATES
+from kusciajob.cli.texts import FINAL_STATES, STATES
 from kusciajob.client.connection import Connection, Unreachable
-from kusciajob.model.status import JobState
 
 FINISHED = "finished"
 RETRY_SECONDS = 1.0
@@ -23,7 +22,7 @@ RETRY_SECONDS = 1.0
 @click.option(
     "--for",
     "wanted",
-    type=click.Choice([FINISHED, *JobState]),
+    type=click.Choice([FINISHED, *STATES], case_sensitive=False),
     multiple=True,
     default=(FINISHED,),
     show_default=True,

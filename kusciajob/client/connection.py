@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -204,7 +204,8 @@ class Connection:
 def _kuscia_code(error: grpc.aio.AioRpcError) -> int:
     """Kuscia's code in the details of an error of kusciajob.v1; 0 where there is none."""
     status = status_pb2.Status()
-    details = dict(error.trailing_metadata() or ()).get(STATUS_DETAILS)
+    metadata: Any = error.trailing_metadata() or ()
+    details = dict(metadata).get(STATUS_DETAILS)
     if isinstance(details, bytes):
         status.ParseFromString(details)
     for detail in status.details:
