@@ -1,11 +1,20 @@
-"""The table of the HTTP API: which path serves which call. The gateway and the OpenAPI document are made from it."""
+"""The tables of the HTTP API: which path serves which call. The gateway and the OpenAPI document are made from them.
 
-from google.protobuf.descriptor import FileDescriptor, MethodDescriptor
+Kuscia's are written here; those of kusciajob.v1 are the annotations in its proto files.
+"""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from google.api import annotations_pb2, http_pb2
+from google.protobuf.descriptor import FileDescriptor, MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from kusciajob._gen.kusciajob.v1 import app_images_pb2, jobs_pb2, server_pb2
 
 TOKEN_HEADER = "Token"  # noqa: S105  # its name, not its value
 DOMAIN_HEADER = "domain"
@@ -13,7 +22,7 @@ DOMAIN_HEADER = "domain"
 
 
 class Route(Struct, frozen=True):
-    """An RPC and its HTTP path."""
+    """An RPC and its HTTP path, in which `{field}` stands for a field of the request."""
 
     path: str
     call: MethodDescriptor
@@ -25,6 +34,11 @@ class Route(Struct, frozen=True):
     def name(self) -> str:
         """The RPC's name, which is also that of the coroutine that serves it."""
         return str(self.call.name)
+
+    @property
+    def has_body(self) -> bool:
+        """Whether the request is a body, not parameters."""
+        return "POST" in self.http_methods
 
     @property
     def is_stream(self) -> bool:
@@ -66,3 +80,27 @@ ROUTES = (
     Route("/api/v1/log/node/query", _call(_LOG, "QueryPodNode")),
     Route("/healthZ", _call(_HEALTH, "healthZ"), ("POST", "GET")),
 )
+
+_VARIABLE = re.compile(r"\{([a-z0-9_]+)\}")
+
+
+def variables_in(path: str) -> tuple[str, ...]:
+    """The fields for which a path has places."""
+    return tuple(_VARIABLE.findall(path))
+
+
+def annotated(services: Iterable[ServiceDescriptor]) -> Iterator[Route]:
+    """The routes that the google.api.http annotations of the services ask for. Raises ValueError for other kinds."""
+    for method in (method for service in services for method in service.methods):
+        options: Any = method.GetOptions()
+        rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]
+        http_method, path = rule.WhichOneof("pattern") or "", rule.get or rule.post
+        if not path or rule.additional_bindings or rule.body != ("*" if rule.post else ""):
+            raise ValueError(f"{method.full_name}: a rule must be one get, or one post with body *, not {http_method}")
+        yield Route(path, method, (http_method.upper(),), is_change=bool(rule.post))
+
+
+V1_SERVICES: tuple[ServiceDescriptor, ...] = tuple(
+    service for file in (jobs_pb2, app_images_pb2, server_pb2) for service in file.DESCRIPTOR.services_by_name.values()
+)
+V1_ROUTES = tuple(annotated(V1_SERVICES))

@@ -1,11 +1,12 @@
 """Protobuf messages as JSON, after the proto3 mapping and in the form that Kuscia's gateway uses.
 
-Made for messages like Kuscia's: no oneof, no `optional`, no map to messages, none that contains itself.
+Made for messages like Kuscia's and ours: no oneof, none that contains itself.
 Readers and writers are built from a message's descriptor once, on first use.
 
 Where this differs from `google.protobuf.json_format`, with all of its default values printed:
 
-- Written: an unset message is null, not left out; in `Any`, a type that is not known here keeps its bytes as base64.
+- Written: an unset message or `optional` is null, not left out; in `Any`, a type that is not known here keeps its
+  bytes as base64.
 - Refused, though read there: names and numbers of enum values that cannot be (there skipped or wrapped), anything but
   an object for a message (there sometimes an empty one), what is not base64 in bytes, and as numbers true, false,
   "inf", "1_0", digits other than 0 to 9, white space in quotes, and what rounds to infinity.
@@ -27,12 +28,14 @@ __all__ = ["JsonError", "from_json", "from_value", "to_json"]
 
 _Message = TypeVar("_Message", bound=Message)
 
+_STRICT_PACKAGE = "kusciajob.v1"
+
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
 
 def to_json(message: Message) -> bytes:
-    """All fields by their proto names, also those that have their default values; an unset message is null."""
+    """All fields by their proto names, also with their default values; an unset message or `optional` is null."""
     return _encode(writer_of(message.DESCRIPTOR)(message))
 
 
@@ -65,7 +68,10 @@ def _encoding_problem(data: bytes) -> str:
 
 
 def from_json(data: bytes, kind: type[_Message]) -> _Message:
-    """Unknown fields are ignored, null counts as absent, names may be snake_case or camelCase. Raises JsonError."""
+    """Null counts as absent, names may be snake_case or camelCase. Raises JsonError.
+
+    Unknown fields are ignored in Kuscia's requests, whose clients rely on that, and refused in those of kusciajob.v1.
+    """
     try:
         check_json(data)
         value = _decode(data)
@@ -77,4 +83,4 @@ def from_json(data: bytes, kind: type[_Message]) -> _Message:
 
 def from_value(value: object, kind: type[_Message]) -> _Message:
     """Like from_json, for a text that a reader of JSON or YAML has decoded. Raises JsonError."""
-    return kind(**reader_of(kind.DESCRIPTOR)(value))
+    return kind(**reader_of(kind.DESCRIPTOR, is_strict=kind.DESCRIPTOR.file.package == _STRICT_PACKAGE)(value))

@@ -13,7 +13,10 @@ import msgspec
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
 
+from kusciajob.model.text import first
 from kusciajob.wire.json_writer import map_entry
 
 _Convert = Callable[[Any], Any]
@@ -21,6 +24,12 @@ _Convert = Callable[[Any], Any]
 _MAX_SHOWN = 40
 _INTEGER = re.compile(r"-?[0-9]{1,40}")
 _NUMBER = re.compile(r"-?[0-9]{1,400}(\.[0-9]{1,400})?([eE][-+]?[0-9]{1,9})?")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[-+][0-9]{2}:[0-9]{2})"
+)
+_DURATION = re.compile(r"-?[0-9]{1,12}(\.[0-9]{1,9})?s")
+_NAMED = 16
+"""So many of the names are told to who used one that is unknown."""
 _NOT_FINITE = {"NaN": math.nan, "Infinity": math.inf, "-Infinity": -math.inf}
 _INT32, _UINT32 = (-(2**31), 2**31 - 1), (0, 2**32 - 1)
 _INT64, _UINT64 = (-(2**63), 2**63 - 1), (0, 2**64 - 1)
@@ -47,17 +56,22 @@ class JsonError(ValueError):
 
 
 @cache
-def reader_of(descriptor: Descriptor) -> _Convert:
-    if descriptor is AnyMessage.DESCRIPTOR:
-        return _read_any
+def reader_of(descriptor: Descriptor, *, is_strict: bool = False) -> _Convert:
+    """What reads a message of that kind. A strict one refuses names that no field has."""
+    if known := _WELL_KNOWN.get(descriptor.full_name):
+        return known
     fields: dict[str, tuple[str, _Convert]] = {}
     for field in descriptor.fields:
-        fields[field.name] = fields[field.json_name] = (field.name, field_reader(field))
+        fields[field.name] = fields[field.json_name] = (field.name, field_reader(field, is_strict=is_strict))
 
     def read(value: Any) -> dict[str, Any]:
         given: dict[str, Any] = {}
         for name, item in _object(value).items():
-            if item is None or name not in fields:
+            if name not in fields:
+                if is_strict:
+                    raise unknown_field(name, descriptor)
+                continue
+            if item is None:
                 continue
             field, convert = fields[name]
             try:
@@ -71,12 +85,20 @@ def reader_of(descriptor: Descriptor) -> _Convert:
     return read
 
 
-def field_reader(field: FieldDescriptor) -> _Convert:
+def field_reader(field: FieldDescriptor, *, is_strict: bool = False) -> _Convert:
     """What reads the value of a field: a list, a map, a message or a scalar. It raises JsonError."""
     if entry := map_entry(field):
         key, value = entry.fields
-        return _map_reader(_key_reader(key), _read_text if value.type == value.TYPE_STRING else _value_reader(value))
-    return _list_reader(_value_reader(field)) if field.is_repeated else _value_reader(field)
+        read_value = _read_text if value.type == value.TYPE_STRING else _value_reader(value, is_strict=is_strict)
+        return _map_reader(_key_reader(key), read_value)
+    read = _value_reader(field, is_strict=is_strict)
+    return _list_reader(read) if field.is_repeated else read
+
+
+def unknown_field(name: str, descriptor: Descriptor) -> JsonError:
+    """The error for a name that no field of the message has."""
+    names = first([field.name for field in descriptor.fields], _NAMED)
+    return JsonError(f"{described(name)} is unknown here: {f'there is {names}' if names else 'there are no fields'}")
 
 
 def _list_reader(read_item: _Convert) -> _Convert:
@@ -111,9 +133,9 @@ def _key_reader(field: FieldDescriptor) -> _Convert:
     return _read_bool_key if field.type == FieldDescriptor.TYPE_BOOL else _value_reader(field)
 
 
-def _value_reader(field: FieldDescriptor) -> _Convert:
+def _value_reader(field: FieldDescriptor, *, is_strict: bool = False) -> _Convert:
     if field.message_type:
-        return reader_of(field.message_type)
+        return reader_of(field.message_type, is_strict=is_strict)
     if field.enum_type:
         return _enum_reader(field.enum_type)
     if field.cpp_type in _RANGES:
@@ -227,6 +249,36 @@ def _read_any(value: Any) -> AnyMessage:
         return json_format.ParseDict(_object(value), AnyMessage(), ignore_unknown_fields=True)
     except (json_format.ParseError, TypeError, RecursionError) as error:
         raise JsonError(f'expected a message and its "@type": {error}') from None
+
+
+def _read_timestamp(value: Any) -> Timestamp:
+    read = Timestamp()
+    try:
+        if isinstance(value, str) and _TIMESTAMP.fullmatch(value):
+            read.FromJsonString(value)
+            return read
+    except (ValueError, OverflowError):  # there is no such day, or it is not in the years 1 to 9999
+        pass
+    raise JsonError(f'expected a time such as "2026-11-27T10:59:38Z" (RFC 3339), not {described(value)}')
+
+
+def _read_duration(value: Any) -> Duration:
+    read = Duration()
+    try:
+        if isinstance(value, str) and _DURATION.fullmatch(value):
+            read.FromJsonString(value)
+            return read
+    except (ValueError, OverflowError):
+        pass
+    raise JsonError(f'expected a duration in seconds such as "90s" or "0.5s", not {described(value)}')
+
+
+_WELL_KNOWN: Mapping[str, _Convert] = {
+    AnyMessage.DESCRIPTOR.full_name: _read_any,
+    Timestamp.DESCRIPTOR.full_name: _read_timestamp,
+    Duration.DESCRIPTOR.full_name: _read_duration,
+}
+"""Messages that JSON has another form for."""
 
 
 def _object(value: Any) -> dict[str, Any]:

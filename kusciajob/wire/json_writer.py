@@ -3,7 +3,7 @@
 import base64
 import math
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from operator import attrgetter
 from typing import Any
@@ -11,22 +11,24 @@ from typing import Any
 from google.protobuf import json_format
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError
+from google.protobuf.timestamp_pb2 import Timestamp
 
 _Convert = Callable[[Any], Any]
 
 
 @cache
-def writer_of(descriptor: Descriptor) -> Callable[[Any], dict[str, Any]]:
-    if descriptor is AnyMessage.DESCRIPTOR:
-        return _write_any
+def writer_of(descriptor: Descriptor) -> _Convert:
+    if known := _WELL_KNOWN.get(descriptor.full_name):
+        return known
     names = [field.name for field in descriptor.fields]
     read = _attributes(names)
     converted: list[tuple[str, _Convert]] = []
-    messages: list[tuple[str, _Convert]] = []
+    present: list[tuple[str, _Convert]] = []
     for field in descriptor.fields:
-        if field.message_type and not field.is_repeated:
-            messages.append((field.name, writer_of(field.message_type)))
+        if field.has_presence:  # messages, and what is `optional`
+            present.append((field.name, _value_writer(field) or _same))
         elif convert := _field_writer(field):
             converted.append((field.name, convert))
 
@@ -34,7 +36,7 @@ def writer_of(descriptor: Descriptor) -> Callable[[Any], dict[str, Any]]:
         values = dict(zip(names, read(message), strict=True))
         for name, convert in converted:
             values[name] = convert(values[name])
-        for name, convert in messages:
+        for name, convert in present:
             values[name] = convert(values[name]) if message.HasField(name) else None
         return values
 
@@ -111,6 +113,17 @@ def _write_any(message: AnyMessage) -> dict[str, Any]:
         )
     except (TypeError, DecodeError, json_format.Error):
         return {"@type": message.type_url, "value": base64.b64encode(message.value).decode()}
+
+
+def _write_in_json_form(message: Timestamp | Duration) -> str:
+    return message.ToJsonString()
+
+
+_WELL_KNOWN: Mapping[str, _Convert] = {
+    AnyMessage.DESCRIPTOR.full_name: _write_any,
+    Timestamp.DESCRIPTOR.full_name: _write_in_json_form,
+    Duration.DESCRIPTOR.full_name: _write_in_json_form,
+}
 
 
 def map_entry(field: FieldDescriptor) -> Descriptor | None:

@@ -102,7 +102,7 @@ def status_of(error: Exception, failed: Code) -> status_pb2.Status:
         return status(code_pb2.UNAVAILABLE, "the server is stopping: connect again to go on", reason="SERVER_STOPPING")
     kuscia_code, text = code_and_message(error, failed)
     code, reason = next((code, reason) for kind, code, reason in _CAUSES if isinstance(error, kind))
-    problems = error.problems if isinstance(error, InvalidJob) else ()
+    problems = error.problems or (Problem("", text),) if isinstance(error, InvalidJob) else ()
     return status(code, text, reason=reason, kuscia_code=kuscia_code, problems=problems)
 
 
@@ -118,8 +118,8 @@ def status(
     told = status_pb2.Status(code=code, message=text)
     info = error_details_pb2.ErrorInfo(reason=reason, domain=DOMAIN, metadata={CODE_KEY: str(int(kuscia_code))})
     told.details.add().Pack(info)
-    if code == code_pb2.INVALID_ARGUMENT:
-        told.details.add().Pack(_bad_request(problems or (Problem("", text),)))
+    if problems:
+        told.details.add().Pack(_bad_request(problems))
     return told
 
 

@@ -8,20 +8,21 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
-from kusciajob.api.calls import Calls, v1
+from kusciajob.api.calls import Calls
 from kusciajob.api.gate import Gate
 from kusciajob.api.grpc.handlers import Context, generic_handler
 from kusciajob.api.grpc.reflection import serve_reflection
 from kusciajob.api.grpc.security import TokenCheck, caller_of, server_credentials
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.http.connections import ConnectionLimits
+from kusciajob.api.routes import V1_SERVICES
 from kusciajob.security.guard import Guard
 from kusciajob.usecases.jobs import MASTER, Caller
 
 JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
 HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
-SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE, *v1.SERVICES)
+SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE, *V1_SERVICES)
 STOP_GRACE_SECONDS = 5.0
 HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""

@@ -5,9 +5,8 @@ import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import partial
 from http import HTTPStatus
-from typing import TypeAlias, TypeVar
+from typing import TypeVar
 
 from aiohttp import web
 from google.protobuf.message import Message
@@ -30,7 +29,10 @@ from kusciajob.api.http.messages import (
     meet_expectation,
     read_body,
     refusal,
+    rich_refusal,
 )
+from kusciajob.api.http.paths import Handler, find_method
+from kusciajob.api.http.resources import Resources, is_below
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
 from kusciajob.contracts import HubClosed, Published
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
@@ -48,8 +50,8 @@ METRICS_PATH = "/metrics"
 RETRY_SECONDS = 1
 """When a client may try again that was refused for a limit."""
 STOP_GRACE_SECONDS = 2.0
+_READING = ("GET", "HEAD", "OPTIONS")
 
-Handler: TypeAlias = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
 _Message = TypeVar("_Message", bound=Message)
 
 
@@ -80,6 +82,7 @@ class HttpGateway:
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
+        self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
@@ -96,6 +99,7 @@ class HttpGateway:
         """Refuse new calls, let the present ones finish within the grace period; logs are not followed any further."""
         for follower in self._followers:
             follower.cancel()
+        self._resources.stop_following()
         await self._listener.stop()
 
     async def _serve(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -109,7 +113,8 @@ class HttpGateway:
 
     async def _answer(self, request: web.BaseRequest, began: float) -> web.StreamResponse:
         try:
-            check_browser(request, self._browser_rules, is_change=request.path in self._changes)
+            is_change = request.method not in _READING if is_below(request) else request.path in self._changes
+            check_browser(request, self._browser_rules, is_change=is_change)
             caller = await self._authenticate(request)
             handler = self._find(request)
             await meet_expectation(request)
@@ -118,16 +123,16 @@ class HttpGateway:
             headers = {"Retry-After": str(RETRY_SECONDS)}
             if not request.content.at_eof():  # the rest of its body is not read
                 headers["Connection"] = "close"
-            return self._refuse(Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
+            return self._refuse(request, Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
         except Refused as refused:
-            return self._refuse(refused, began)
+            return self._refuse(request, refused, began)
         except Exception as error:  # the client gets a reference to the log only
             code, text = code_and_message(error, Code.UNEXPECTED)
-            return self._refuse(Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
+            return self._refuse(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
 
-    def _refuse(self, refused: Refused, began: float) -> web.Response:
+    def _refuse(self, request: web.BaseRequest, refused: Refused, began: float) -> web.Response:
         self._refused_meter.note(f"HTTP {refused.http_status}", time.perf_counter() - began)
-        return refusal(refused)
+        return rich_refusal(refused) if is_below(request) else refusal(refused)
 
     async def _authenticate(self, request: web.BaseRequest) -> Caller:
         if self._guard is None:
@@ -148,17 +153,15 @@ class HttpGateway:
         return self._guard.hold(caller.domain, _token_in(request), certificate_of(request))
 
     def _find(self, request: web.BaseRequest) -> Handler:
+        if is_below(request):
+            found = self._resources.find(request)
+            if found is None:
+                raise _no_such_path()
+            return found
         methods = self._handlers.get(request.path)
         if methods is None:
-            raise Refused(HTTPStatus.NOT_FOUND, f"there is no such path; {OPENAPI_PATH} tells all of them")
-        # What is sent of an answer to HEAD is its head, by aiohttp.
-        handler = methods.get("GET" if request.method == "HEAD" else request.method)
-        if handler is not None:
-            return handler
-        allowed = ", ".join([*methods, *(["HEAD"] if "GET" in methods else ()), "OPTIONS"])
-        if request.method == "OPTIONS":
-            return partial(_tell_methods, allowed)
-        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, f"{request.path} takes {allowed} only", headers={"Allow": allowed})
+            raise _no_such_path()
+        return find_method(request.path, methods, request.method)
 
     def _handler(self, route: Route) -> Handler:
         if route is WATCH:
@@ -256,8 +259,8 @@ def _token_in(request: web.BaseRequest) -> str | None:
     return bearer if scheme.lower() == "bearer" else None
 
 
-async def _tell_methods(allowed: str, _: web.BaseRequest, __: Caller) -> web.StreamResponse:
-    return web.Response(status=HTTPStatus.NO_CONTENT, headers={"Allow": allowed})
+def _no_such_path() -> Refused:
+    return Refused(HTTPStatus.NOT_FOUND, f"there is no such path; {OPENAPI_PATH} tells all of them")
 
 
 async def _serve_openapi(_: web.BaseRequest, __: Caller) -> web.StreamResponse:

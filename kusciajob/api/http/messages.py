@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import msgspec
 from aiohttp import web
 from google.protobuf.message import DecodeError, Message
+from google.rpc import status_pb2
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
@@ -18,6 +19,7 @@ from kusciajob.api.calls.encoded import EncodedResponse
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.model.text import shown
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
+from kusciajob.wire import rich_status
 from kusciajob.wire.bounds import TooManyElements
 from kusciajob.wire.json import JsonError, from_json, to_json
 from kusciajob.wire.status import Code
@@ -31,6 +33,16 @@ INFLATED_BYTES = 4 << 20
 JSON_TYPE = "application/json; charset=utf-8"
 PROTOBUF_TYPE = "application/x-protobuf"
 _PROTOBUF_TYPES = frozenset({PROTOBUF_TYPE, "application/protobuf", "application/vnd.google.protobuf"})
+
+_REASONS: Mapping[HTTPStatus, str] = {
+    HTTPStatus.UNAUTHORIZED: "UNAUTHENTICATED",
+    HTTPStatus.FORBIDDEN: "NOT_ALLOWED",
+    HTTPStatus.NOT_FOUND: "NO_SUCH_PATH",
+    HTTPStatus.METHOD_NOT_ALLOWED: "METHOD_NOT_ALLOWED",
+    HTTPStatus.TOO_MANY_REQUESTS: "LIMIT_REACHED",
+    HTTPStatus.INTERNAL_SERVER_ERROR: "UNEXPECTED",
+    HTTPStatus.SERVICE_UNAVAILABLE: "SERVER_STOPPING",
+}
 
 _CHARSET = re.compile(r'(?:^|;)\s*charset\s*=\s*"?([^\s";]{0,40})', re.IGNORECASE)
 
@@ -186,6 +198,32 @@ def refusal(refused: Refused) -> web.Response:
         headers={"Content-Type": JSON_TYPE, **refused.headers},
     )
     if refused.headers.get("Connection") == "close":
+        response.force_close()
+    return response
+
+
+def rich_refusal(refused: Refused) -> web.Response:
+    """The same on a path of kusciajob.v1: `{"error": {...}}`."""
+    told = rich_status.status(
+        rich_status.code_of_http(refused.http_status),
+        str(refused),
+        reason=_REASONS.get(refused.http_status, "INVALID_REQUEST"),
+        kuscia_code=refused.code,
+    )
+    return rich_answer(told, refused.http_status, headers=refused.headers)
+
+
+def rich_answer(
+    told: status_pb2.Status, http_status: HTTPStatus | None = None, *, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A status as an answer."""
+    headers = headers or {}
+    response = web.Response(
+        status=http_status or rich_status.HTTP_STATUSES[told.code],
+        body=rich_status.error_json(told, http_status),
+        headers={"Content-Type": JSON_TYPE, **headers},
+    )
+    if headers.get("Connection") == "close":
         response.force_close()
     return response
 

@@ -8,15 +8,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Protocol
 
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
+from google.protobuf.descriptor import MethodDescriptor
 
-from kusciajob._gen.kusciajob.v1 import app_images_pb2, jobs_pb2, server_pb2
 from kusciajob.wire.status import Code
 
 PACKAGE = "kusciajob.v1"
-SERVICES: tuple[ServiceDescriptor, ...] = tuple(
-    service for file in (jobs_pb2, app_images_pb2, server_pb2) for service in file.DESCRIPTOR.services_by_name.values()
-)
 FAILED: Mapping[str, Code] = MappingProxyType(
     {
         "ListJobs": Code.QUERY_FAILED,
