@@ -22,11 +22,12 @@ RETRY_SECONDS = 1.0
 @click.option(
     "--for",
     "wanted",
+    metavar="STATE",
     type=click.Choice([FINISHED, *STATES], case_sensitive=False),
     multiple=True,
     default=(FINISHED,),
     show_default=True,
-    help="Any of those given.",
+    help="Such as Running, or finished; any of those given.",
 )
 @click.option("--timeout", type=Span(), help="Wait no longer; the exit code is 1 then.")
 @options.server
