@@ -86,12 +86,13 @@ UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_onc
 coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (2 minutes of processor time)
 	$(PYTEST) tests/unit tests/conformance $(UNMEASURED) --cov
 
-check: $(VENV)/.ready ## lint, types, import contracts, generated parts, documents, coverage, known holes: changes nothing
+check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts, documents, coverage, known holes: changes nothing
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
+	PYTHON=$(BIN)/python scripts/check_proto.sh
 	$(BIN)/python scripts/gen_docs.py --check
 	$(BIN)/python scripts/audit.py
 	$(MAKE) --no-print-directory coverage

@@ -79,6 +79,13 @@ class JobStore(Protocol):
     def health(self) -> StoreHealth:
         """The state of the store, for metrics. It raises nothing and costs nothing."""
 
+    @property
+    def phases_told_after(self) -> int:
+        """Events above this revision tell the phase before the change.
+
+        Earlier ones were written by an earlier version, and a filtered watch cannot resume among them.
+        """
+
     async def probe(self) -> None:
         """Commit without a change. Returns once a commit is possible."""
 
@@ -429,13 +436,19 @@ class OutputSource(Protocol):
     """The output of programs. It is kept until their job is deleted."""
 
     async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
-        """When output arrived, as far as it is known, in order; it may be coarse. Empty where it is not known."""
+        """When output arrived, as far as it is known, in order; it may be coarse. Empty where it is not known.
+
+        What was written by then may have arrived at any time since the arrival before.
+        """
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """The output from a byte offset on; without data if there is none (yet).
 
         If the oldest output was dropped to keep the limit, it begins at the first byte that is left.
         """
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        """How many bytes were written, with those that were dropped; 0 if there are none (yet)."""
 
     async def replicas(self, key: PartyKey) -> int:
         """How many instances of the party's program were started, at least 1."""

@@ -55,11 +55,14 @@ def ports_of(settings: Settings) -> range:
 
 def build_runtime(
     settings: Settings, guard: Guard | None, store: JobStore, links: Links
-) -> tuple[AnyRuntime, ImageSource]:
-    """Raises RuntimeUnavailable, NoAppImageDirectory, InvalidDomains."""
+) -> tuple[AnyRuntime, ImageSource, AppImageCatalog]:
+    """The runtime, and what it runs. Raises RuntimeUnavailable, NoAppImageDirectory, InvalidDomains.
+
+    The catalogue is that of the API. It is also the source, unless the runtime needs no AppImages.
+    """
     if settings.runtime == "simulated":
         simulated = SimulatedRuntime(clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting)
-        return simulated, AnyImage()
+        return simulated, AnyImage(), AppImageCatalog(settings.app_images)
     domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
     credentials = DomainCredentials(settings.certificates, guard)
 
@@ -72,40 +75,48 @@ def build_runtime(
     )
     output_limit_bytes = settings.output_limit_mib * MIB or None
     if runs_images:
-        return HostedRuntime(
-            open_engine(settings),
-            store_id=store.id,
-            directory=settings.data_dir,
-            clock=links.clock,
-            facts_of=facts_of,
-            settings_of=domains.settings,
-            progress_url=links.progress_url,
-            on_waiting=links.on_waiting,
-            stop_grace_seconds=settings.stop_grace_seconds,
-            output_limit_bytes=output_limit_bytes,
-            policy=Policy(
-                allow_privileged=settings.allow_privileged,
-                strict_templates=settings.strict_templates,
-                max_restarts=settings.max_restarts,
-                restart_pause_seconds=settings.restart_pause_seconds,
-                otlp_endpoint=settings.otlp_endpoint,
+        return (
+            HostedRuntime(
+                open_engine(settings),
+                store_id=store.id,
+                directory=settings.data_dir,
+                clock=links.clock,
+                facts_of=facts_of,
+                settings_of=domains.settings,
+                progress_url=links.progress_url,
+                on_waiting=links.on_waiting,
+                stop_grace_seconds=settings.stop_grace_seconds,
+                output_limit_bytes=output_limit_bytes,
+                policy=Policy(
+                    allow_privileged=settings.allow_privileged,
+                    strict_templates=settings.strict_templates,
+                    max_restarts=settings.max_restarts,
+                    restart_pause_seconds=settings.restart_pause_seconds,
+                    otlp_endpoint=settings.otlp_endpoint,
+                ),
             ),
-        ), images
-    return ProcessRuntime(
-        directory=settings.data_dir,
-        domains=settings.domains,
-        path=settings.path,
-        ports=ports_of(settings),
-        stop_grace_seconds=settings.stop_grace_seconds,
-        progress_url=links.progress_url,
-        output_limit_bytes=output_limit_bytes,
-        users=settings.users,
-        facts_of=facts_of,
-        strict_templates=settings.strict_templates,
-        max_restarts=settings.max_restarts,
-        restart_pause_seconds=settings.restart_pause_seconds,
-        otlp_endpoint=settings.otlp_endpoint,
-    ), images
+            images,
+            images,
+        )
+    return (
+        ProcessRuntime(
+            directory=settings.data_dir,
+            domains=settings.domains,
+            path=settings.path,
+            ports=ports_of(settings),
+            stop_grace_seconds=settings.stop_grace_seconds,
+            progress_url=links.progress_url,
+            output_limit_bytes=output_limit_bytes,
+            users=settings.users,
+            facts_of=facts_of,
+            strict_templates=settings.strict_templates,
+            max_restarts=settings.max_restarts,
+            restart_pause_seconds=settings.restart_pause_seconds,
+            otlp_endpoint=settings.otlp_endpoint,
+        ),
+        images,
+        images,
+    )
 
 
 ENGINES = {

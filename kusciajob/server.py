@@ -35,6 +35,7 @@ from kusciajob.security.progress import open_progress_secrets
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
@@ -102,8 +103,7 @@ class Server:
         metrics = Metrics()
         store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images = self._build_runtime(clock, guard, store)
-        self.app_images = images.names() if isinstance(images, AppImageCatalog) else None
+        runtime, images, catalog = await self._build_runtime(clock, guard, store)
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
         scheduler = self._scheduler = Scheduler(
@@ -175,6 +175,7 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            app_images=AppImageService(store=store, catalog=catalog, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
@@ -227,14 +228,19 @@ class Server:
         """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    def _build_runtime(self, clock: Clock, guard: Guard | None, store: JobStore) -> tuple[AnyRuntime, ImageSource]:
+    async def _build_runtime(
+        self, clock: Clock, guard: Guard | None, store: JobStore
+    ) -> tuple[AnyRuntime, ImageSource, AppImageCatalog]:
+        """The runtime and what it runs: the AppImages of the API, too, are there before any job is taken up."""
         links = Links(
             clock=clock,
             progress_url=self._progress_url,
             on_progress=self._report_progress,
             on_waiting=self._report_waiting,
         )
-        return build_runtime(self.settings, guard, store, links)
+        runtime, images, catalog = build_runtime(self.settings, guard, store, links)
+        self.app_images = catalog.names() if images is catalog else None
+        return runtime, images, catalog
 
     def _progress_url(self, party: PartySpec) -> str:
         """Where a program reports; "" where it cannot reach this server."""

@@ -54,6 +54,28 @@ CODES = {
     Code.CANCEL_FAILED: ("CancelJob: the same", "the same"),
     Code.NOT_SUSPENDABLE: ("SuspendJob: the job is not Running", "query the job's state"),
     Code.NOT_RESTARTABLE: ("RestartJob: the job is neither Failed nor Suspended", "query the job's state"),
+    Code.CREATE_APP_IMAGE_FAILED: (
+        "CreateAppImage: a limit of AppImages is reached, or the store failed",
+        "delete AppImages; look at health",
+    ),
+    Code.QUERY_APP_IMAGE_FAILED: ("QueryAppImage: the AppImage cannot be told", "look at the server's log"),
+    Code.UPDATE_APP_IMAGE_FAILED: (
+        "UpdateAppImage: the AppImage comes from a file, a limit is reached, or the store failed",
+        "change the file; look at health",
+    ),
+    Code.DELETE_APP_IMAGE_FAILED: (
+        "DeleteAppImage: no such AppImage, it comes from a file, or the store failed",
+        "look at the name; remove the file; look at health",
+    ),
+    Code.BATCH_QUERY_APP_IMAGE_FAILED: ("BatchQueryAppImage: the answer would be too large", "ask for fewer"),
+    Code.APP_IMAGE_NOT_FOUND: (
+        "QueryAppImage, UpdateAppImage, BatchQueryAppImage: no such AppImage (all are named), or a file's is refused",
+        "look at the name; mend the file",
+    ),
+    Code.APP_IMAGE_EXISTS: (
+        "CreateAppImage: there is one of that name, from the API or a file, which the text names",
+        "update it; take another name",
+    ),
     Code.QUERY_LOG_FAILED: ("QueryLog: no such task, or it has no such party or replica", "query the job's task ids"),
     Code.QUERY_NODE_FAILED: ("QueryPodNode: the same", "the same"),
 }

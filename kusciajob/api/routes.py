@@ -13,7 +13,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from msgspec import Struct
 
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, health_pb2, job_pb2, log_pb2
 from kusciajob._gen.kusciajob.v1 import app_images_pb2, jobs_pb2, server_pb2
 
 TOKEN_HEADER = "Token"  # noqa: S105  # its name, not its value
@@ -60,6 +60,7 @@ def _call(file: FileDescriptor, name: str) -> MethodDescriptor:
 
 
 _JOB, _LOG, _HEALTH = job_pb2.DESCRIPTOR, log_pb2.DESCRIPTOR, health_pb2.DESCRIPTOR
+_APP_IMAGE = appimage_pb2.DESCRIPTOR
 
 WATCH = Route("/api/v1/job/watch", _call(_JOB, "WatchJob"))
 WATCHES = frozenset({WATCH.name, "WatchJobs"})
@@ -78,6 +79,11 @@ ROUTES = (
     WATCH,
     QUERY_LOG,
     Route("/api/v1/log/node/query", _call(_LOG, "QueryPodNode")),
+    Route("/api/v1/appimage/create", _call(_APP_IMAGE, "CreateAppImage"), is_change=True),
+    Route("/api/v1/appimage/query", _call(_APP_IMAGE, "QueryAppImage")),
+    Route("/api/v1/appimage/update", _call(_APP_IMAGE, "UpdateAppImage"), is_change=True),
+    Route("/api/v1/appimage/delete", _call(_APP_IMAGE, "DeleteAppImage"), is_change=True),
+    Route("/api/v1/appimage/batchQuery", _call(_APP_IMAGE, "BatchQueryAppImage")),
     Route("/healthZ", _call(_HEALTH, "healthZ"), ("POST", "GET")),
 )
 
@@ -95,8 +101,11 @@ def annotated(services: Iterable[ServiceDescriptor]) -> Iterator[Route]:
         options: Any = method.GetOptions()
         rule: http_pb2.HttpRule = options.Extensions[annotations_pb2.http]
         http_method, path = rule.WhichOneof("pattern") or "", rule.get or rule.post
-        if not path or rule.additional_bindings or rule.body != ("*" if rule.post else ""):
-            raise ValueError(f"{method.full_name}: a rule must be one get, or one post with body *, not {http_method}")
+        is_plain = "{" not in _VARIABLE.sub("", path)
+        if not path or not is_plain or rule.additional_bindings or rule.body != ("*" if rule.post else ""):
+            raise ValueError(
+                f"{method.full_name}: a rule must be one get, or one post with body *, and plain variables"
+            )
         yield Route(path, method, (http_method.upper(),), is_change=bool(rule.post))
 
 

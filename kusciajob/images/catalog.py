@@ -1,47 +1,22 @@
-"""The AppImages that the operator registered: a directory of YAML and JSON files in Kuscia's CRD form."""
+"""The AppImages that tasks can name: a directory of YAML and JSON files in Kuscia's CRD form, and those of the API."""
 
 import logging
-import os
-import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from msgspec import Struct
-
-from kusciajob.files.stamps import Stamp, stamp_of
-from kusciajob.files.yaml import InvalidYaml, read_documents
-from kusciajob.images.document import from_document
-from kusciajob.images.fields import without_effect
+from kusciajob.files.stamps import Stamp
+from kusciajob.images.definition import Definition, define, restore
+from kusciajob.images.fields import log_without_effect
+from kusciajob.images.files import LISTED_PROBLEMS, ImageFile, load, name_of, stamp, why_ignored
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.errors import InvalidAppImage, JobError, UnknownAppImage
-from kusciajob.model.text import bare, first, shown
+from kusciajob.model.text import first, shown
 
-_API_GROUP = "kuscia.secretflow/"
-_KIND = "AppImage"
-_LIST_KINDS = ("List", "AppImageList")
-_SUFFIXES = (".yaml", ".yml", ".json")
 _LISTED_NAMES = 20
-_LISTED_FILES = 3
 _LISTED_CHARACTERS = 1000
-_MAX_KEPT_NOTES = 20
-_MAX_LIST_DEPTH = 8
 
 _log = logging.getLogger(__name__)
-
-
-class _File(Struct, frozen=True):
-    """What one file declares.
-
-    `refused`: why an AppImage is refused, by its name. `problem`: a fault without a name. `ignored`: what is no
-    AppImage.
-    """
-
-    stamp: Stamp
-    images: tuple[AppImage, ...] = ()
-    refused: Mapping[str, str] = {}
-    problem: str = ""
-    ignored: tuple[str, ...] = ()
 
 
 class NoAppImageDirectory(JobError):
@@ -51,7 +26,8 @@ class NoAppImageDirectory(JobError):
 class AppImageCatalog:
     """AppImages by name. New, changed and removed files count at the next lookup of a name that they declare.
 
-    A broken file or document hides nothing but itself. Without a directory there are no AppImages.
+    A broken file or document hides nothing but itself. A name that a file declares is the file's, also where its
+    document is refused: an AppImage of that name from the API is hidden as long as the file is there.
     """
 
     def __init__(self, directory: Path | None, *, is_required: bool = False, runs_images: bool = False) -> None:
@@ -69,45 +45,108 @@ class AppImageCatalog:
         self._complaint = ""
         self._was_read = False
         self._stamp: Stamp | None = None
-        self._files: dict[Path, _File] = {}
-        self._found: dict[str, tuple[Path, AppImage]] = {}
+        self._files: dict[Path, ImageFile] = {}
+        self._found: dict[str, tuple[Path, Definition]] = {}
         self._refused: dict[str, str] = {}
+        self._created: dict[str, Definition | None] = {}
+        """Those of the API; None: what is stored cannot be used."""
+        self._unusable: dict[str, str] = {}
+        self._hidden: frozenset[str] = frozenset()
         self._scan()
 
     def get(self, name: str) -> AppImage:
         """The AppImage of that name. Raises UnknownAppImage, with the names that exist or why this one is refused."""
+        return self.definition(name).image
+
+    def definition(self, name: str) -> Definition:
+        """The same, as it was written."""
         if not self._is_current(name):
             self._scan()
-        if name in self._found:
-            return self._found[name][1]
-        raise UnknownAppImage(self._explain(name))
+        found = self._in_force(name)
+        if found is None:
+            raise UnknownAppImage(self._explain(name))
+        return found
 
     def names(self) -> tuple[str, ...]:
         """The names of all usable AppImages, sorted."""
+        return tuple(sorted(self.definitions()))
+
+    def definitions(self) -> Mapping[str, Definition]:
+        """All usable AppImages by name, as the files are now."""
         self._scan()
-        return tuple(sorted(self._found))
+        created = {name: made for name, made in self._created.items() if made is not None and name not in self._hidden}
+        return created | {name: found for name, (_, found) in self._found.items()}
+
+    def file_of(self, name: str) -> str:
+        """The file that declares the name now, even if it is refused; "" for none."""
+        self._scan()
+        return next((name_of(path) for path, file in self._files.items() if _declares(file, name)), "")
+
+    @property
+    def created(self) -> Mapping[str, Definition | None]:
+        """The AppImages of the API by name, also hidden ones; None for one whose record cannot be used."""
+        return self._created
+
+    def restore(self, stored: Mapping[str, bytes]) -> None:
+        """Take in the AppImages of the API as they were stored. One that cannot be used is logged and told."""
+        for name, data in stored.items():
+            try:
+                self._created[name] = restore(name, data)
+            except InvalidAppImage as error:
+                _log.error("the stored AppImage %s is refused: %s", shown(name), error)
+                self._created[name] = None
+                self._unusable[name] = f"it was created through the API, and {error}"
+        self._index()
+
+    def define(self, name: str, spec: dict[str, Any]) -> Definition:
+        """What `put` takes; fields without effect are logged, as of files. Raises InvalidAppImage. It may take long."""
+        definition = define(name, spec)
+        log_without_effect({"spec": spec}, f"AppImage {name} (API)", runs_images=self._runs_images)
+        return definition
+
+    def put(self, definition: Definition) -> None:
+        """An AppImage of the API is in force from now on, in place of an earlier one."""
+        name = definition.image.name
+        self._created[name] = definition
+        self._unusable.pop(name, None)
+        self._index()
+
+    def remove(self, name: str) -> None:
+        """An AppImage of the API is gone."""
+        del self._created[name]
+        self._unusable.pop(name, None)
+        self._index()
+
+    def _in_force(self, name: str) -> Definition | None:
+        if name in self._found:
+            return self._found[name][1]
+        return None if name in self._hidden else self._created.get(name)
 
     def _is_current(self, name: str) -> bool:
-        if self._directory is None or name not in self._found:
+        if self._directory is None:
+            return True
+        if self._stamp != stamp(self._directory):
             return False
+        if name not in self._found:
+            return name in self._created and name not in self._hidden
         path, _ = self._found[name]
-        return self._stamp == _stamp(self._directory) and self._files[path].stamp == _stamp(path)
+        return self._files[path].stamp == stamp(path)
 
     def _scan(self) -> None:
         if self._directory is None:
             return
         # The stamp is taken before the listing: a change in between shows at the next lookup.
-        self._stamp = _stamp(self._directory)
+        self._stamp = stamp(self._directory)
         files = {}
         ignored = []
         for path in self._list(self._directory):
-            stamp = _stamp(path)
-            if reason := _why_ignored(path, stamp):
-                ignored.append(f"{_name(path)}: {reason}")
-            elif stamp is not None:
+            found = stamp(path)
+            if reason := why_ignored(path, found):
+                ignored.append(f"{name_of(path)}: {reason}")
+            elif found is not None:
                 known = self._files.get(path)
-                is_current = known is not None and known.stamp == stamp
-                files[path] = known if known and is_current else _load(path, stamp, runs_images=self._runs_images)
+                is_current = known is not None and known.stamp == found
+                files[path] = known if known and is_current else load(path, found, runs_images=self._runs_images)
         self._files = files
         self._ignored = tuple(ignored)
         self._index()
@@ -127,36 +166,54 @@ class AppImageCatalog:
         return paths
 
     def _index(self) -> None:
-        declared: dict[str, list[tuple[Path, AppImage]]] = {}
+        declared: dict[str, list[tuple[Path, Definition]]] = {}
         refused: dict[str, str] = {}
         for path, file in self._files.items():
             refused |= file.refused
-            for image in file.images:
-                declared.setdefault(image.name, []).append((path, image))
+            for definition in file.images:
+                declared.setdefault(definition.image.name, []).append((path, definition))
         for name, places in declared.items():
             if len(places) > 1:
-                files = " and ".join(_name(path) for path, _ in places)
+                files = " and ".join(name_of(path) for path, _ in places)
                 refused[name] = f"it is declared in {files}: a name must be unique"
                 if refused[name] != self._refused.get(name):
                     _log.warning("AppImage %s is refused: %s", shown(name), refused[name])
         self._found = {name: places[0] for name, places in declared.items() if name not in refused}
         self._refused = refused
+        self._hide(frozenset(name for name in self._created if name in declared or name in refused))
+
+    def _hide(self, hidden: frozenset[str]) -> None:
+        """Log what files begin to hide, and what they hide no longer."""
+        for name in sorted(hidden - self._hidden):
+            files = " and ".join(name_of(path) for path, file in self._files.items() if _declares(file, name))
+            _log.warning(
+                "AppImage %s was created through the API and is hidden now: %s declares that name", shown(name), files
+            )
+        for name in sorted(self._hidden - hidden):
+            if name in self._created:
+                _log.warning("AppImage %s of the API is in force again: no file declares it", shown(name))
+        self._hidden = hidden
 
     def _explain(self, name: str) -> str:
-        if name in self._refused:
-            return f"AppImage {shown(name)} is refused: {self._refused[name]}"
-        if self._directory is None:
+        if reason := self._refused.get(name) or self._unusable.get(name):
+            return f"AppImage {shown(name)} is refused: {reason}"
+        known = sorted(name for name in {*self._found, *self._created} if self._in_force(name) is not None)
+        if self._directory is None and not known:
             return f"AppImage {shown(name)} is unknown: this server has no AppImage directory"
-        text = f"AppImage {shown(name)} is unknown; there are: {first(sorted(self._found), _LISTED_NAMES) or 'none'}"
-        problems = [f"{_name(path)}: {file.problem}" for path, file in self._files.items() if file.problem]
+        text = f"AppImage {shown(name)} is unknown; there are: {first(known, _LISTED_NAMES) or 'none'}"
+        problems = [f"{name_of(path)}: {file.problem}" for path, file in self._files.items() if file.problem]
         if problems:
             text += f" (not readable: {_some(problems)})"
-        of_other_kind = [f"{_name(path)}: {note}" for path, file in self._files.items() for note in file.ignored]
+        of_other_kind = [f"{name_of(path)}: {note}" for path, file in self._files.items() for note in file.ignored]
         if ignored := [*of_other_kind, *self._ignored]:
             text += f" (ignored: {_some(ignored)})"
         if self._complaint:
             text += f" (the AppImage directory cannot be read: {self._complaint})"
         return text
+
+
+def _declares(file: ImageFile, name: str) -> bool:
+    return name in file.refused or any(definition.image.name == name for definition in file.images)
 
 
 def _why_unreadable(directory: Path) -> str:
@@ -167,105 +224,9 @@ def _why_unreadable(directory: Path) -> str:
     return ""
 
 
-def _why_ignored(path: Path, stamp: Stamp | None) -> str:
-    """Why a file of the directory is not read; "" when it is."""
-    if path.name.startswith("."):
-        return 'its name begins with "."'
-    if stamp is None:
-        return "it leads nowhere"
-    if stat.S_ISDIR(stamp[0]):
-        return "a directory"
-    if not stat.S_ISREG(stamp[0]):
-        return "no regular file"
-    return "" if path.suffix.lower() in _SUFFIXES else f"its name ends in none of {', '.join(_SUFFIXES)}"
-
-
-def _load(path: Path, stamp: Stamp, *, runs_images: bool) -> _File:
-    try:
-        documents = read_documents(path)
-    except InvalidYaml as error:
-        _log.warning("AppImage file %s is not loaded: %s", path, error)
-        return _File(stamp, problem=str(error))
-    images: list[AppImage] = []
-    refused: dict[str, str] = {}
-    problems: list[str] = []
-    ignored: list[str] = []
-    for place, document in _flattened(documents):
-        try:
-            if kind := _other_kind(document):
-                _log.info("AppImage file %s: %s is of another kind and ignored", path, place)
-                ignored.append(f"{place} is {kind}")
-                continue
-            images.append(from_document(document))
-            if fields := without_effect(document, runs_images=runs_images):
-                # What only this runtime leaves out is no mistake in the file.
-                level = logging.WARNING if without_effect(document, runs_images=True) else logging.INFO
-                _log.log(
-                    level,
-                    "AppImage %s (%s): these fields have no effect here: %s",
-                    images[-1].name,
-                    _name(path),
-                    fields,
-                )
-        except InvalidAppImage as error:
-            _log.warning("AppImage file %s: %s is refused: %s", path, place, error)
-            name = _declared_name(document)
-            if name:
-                refused[name] = f"{_name(path)}: {error}"
-            else:
-                problems.append(f"{place}: {error}")
-    return _File(stamp, tuple(images), refused, "; ".join(problems[:_LISTED_FILES]), tuple(ignored[:_MAX_KEPT_NOTES]))
-
-
-def _stamp(path: Path) -> Stamp | None:
-    try:
-        return stamp_of(path)
-    except OSError:
-        return None
-
-
-def _flattened(documents: list[Any], place: str = "", depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """Each document with its place; a list is split into its items."""
-    for number, document in enumerate(documents, start=1):
-        here = f"{place}, item {number}" if place else f"document {number}"
-        items = document.get("items") if isinstance(document, dict) and document.get("kind") in _LIST_KINDS else None
-        if isinstance(items, list) and depth < _MAX_LIST_DEPTH:
-            # Items of a typed list need no kind of their own: kubectl and client libraries leave it out.
-            if document["kind"] == f"{_KIND}List":
-                own = {"apiVersion": document.get("apiVersion"), "kind": _KIND}
-                items = [own | item if isinstance(item, dict) else item for item in items]
-            yield from _flattened(items, here, depth + 1)
-        else:
-            yield here, document
-
-
-def _other_kind(document: object) -> str:
-    """What the document is when it does not mean to be an AppImage; InvalidAppImage when it is one of another group."""
-    if not isinstance(document, dict):
-        return "no mapping"
-    kind = document.get("kind")
-    if kind != _KIND:
-        return f"a {bare(kind)}" if isinstance(kind, str) and kind else "without kind"
-    version = document.get("apiVersion")
-    if not isinstance(version, str) or not version.startswith(_API_GROUP):
-        raise InvalidAppImage(f'apiVersion is {shown(str(version))}: it must be "{_API_GROUP}v1alpha1"')
-    return ""
-
-
-def _declared_name(document: object) -> str:
-    metadata = document.get("metadata") if isinstance(document, dict) else None
-    name = metadata.get("name") if isinstance(metadata, dict) else None
-    return name if isinstance(name, str) else ""
-
-
-def _name(path: Path) -> str:
-    """The file's name for a text; what is not UTF-8 in it is replaced."""
-    return bare(os.fsencode(path.name).decode(errors="replace"))
-
-
 def _some(notes: list[str]) -> str:
     """The first few names, in a bounded text."""
-    text = "; ".join(notes[:_LISTED_FILES])
+    text = "; ".join(notes[:LISTED_PROBLEMS])
     if len(text) > _LISTED_CHARACTERS:
         text = f"{text[:_LISTED_CHARACTERS]}…"
-    return text + (f" and {len(notes) - _LISTED_FILES} more" if len(notes) > _LISTED_FILES else "")
+    return text + (f" and {len(notes) - LISTED_PROBLEMS} more" if len(notes) > LISTED_PROBLEMS else "")

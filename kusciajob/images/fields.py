@@ -1,5 +1,6 @@
 """Finds the fields of an AppImage document that have no effect on this server, for a warning."""
 
+import logging
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -20,6 +21,15 @@ _PORT = frozenset({"name", "port", "protocol", "scope"})
 _MOUNT = frozenset({"mountPath", "subPath"})
 _LISTED_FIELDS = 20
 _PLACEHOLDER = re.compile(r"\{\{[^{}]{1,64}\}\}")
+
+_log = logging.getLogger(__name__)
+
+
+def log_without_effect(document: Any, what: str, *, runs_images: bool) -> None:
+    """Log such fields of `what`. Those that only this runtime leaves out are no mistake, and no warning."""
+    if fields := without_effect(document, runs_images=runs_images):
+        level = logging.WARNING if without_effect(document, runs_images=True) else logging.INFO
+        _log.log(level, "%s: these fields have no effect here: %s", what, fields)
 
 
 def without_effect(document: Any, *, runs_images: bool = False) -> str:

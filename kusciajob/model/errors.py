@@ -34,6 +34,22 @@ class UnknownAppImage(JobError):
     """No AppImage of that name is registered."""
 
 
+class AppImageNotFound(JobError):
+    """No AppImage of that name exists, or it cannot be used; the text says which."""
+
+
+class AppImageExists(JobError):
+    """An AppImage of that name exists already."""
+
+
+class AppImageInFile(JobError):
+    """The AppImage comes from a file, and only its file can be changed."""
+
+
+class TooManyAppImages(JobError):
+    """As many AppImages are stored as the limits allow."""
+
+
 class UnknownRole(JobError):
     """An AppImage has no deploy template for a party's role."""
 

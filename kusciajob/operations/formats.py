@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 from msgspec import Struct
 
+from kusciajob.files import arrivals
 from kusciajob.operations.datadir import DataDirectoryError
 from kusciajob.runtime.hosted import kept
 from kusciajob.runtime.process.shim import PROTOCOL_VERSION
@@ -100,6 +101,13 @@ FORMATS = (
         "field `version`",
         "read",
         "read: fields are only ever added",
+    ),
+    Format(
+        "runs/*/*/*/stdout.arrivals, stderr.arrivals",
+        arrivals.VERSION,
+        "first line `version N`",
+        "read",
+        "left as it is; lines of that output are told without their times",
     ),
 )
 

@@ -1,13 +1,16 @@
-"""Reads the output of programs. A program can have replaced its output file by something else."""
+"""Reads the output of programs, and when it arrived. A program can have replaced its output file by something else."""
 
 import errno
 import os
+import stat
 from pathlib import Path
 
-from kusciajob.contracts import OutputPiece, OutputStream
+from kusciajob.contracts import Arrival, OutputPiece, OutputStream
+from kusciajob.files import arrivals as index
 from kusciajob.files.regular import open_regular
 
 NAMES = {OutputStream.STDOUT: "stdout.log", OutputStream.STDERR: "stderr.log"}
+ARRIVALS = {OutputStream.STDOUT: "stdout.arrivals", OutputStream.STDERR: "stderr.arrivals"}
 TAIL_LINES = 5
 TAIL_BYTES = 2048
 READ_BYTES = 64 * 1024
@@ -34,6 +37,29 @@ def read(file: Path, offset: int) -> OutputPiece:
                 return OutputPiece(start, data)
     finally:
         os.close(descriptor)
+
+
+def size(file: Path) -> int:
+    """How many bytes were written, also those that are gone; 0 if the program has replaced the file."""
+    try:
+        found = os.lstat(file)
+    except OSError:
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def arrivals(directory: Path) -> list[Arrival]:
+    """See OutputSource."""
+    known = {stream: index.read(directory / name) for stream, name in ARRIVALS.items()}
+    sizes = dict.fromkeys(OutputStream, 0)
+    found: list[Arrival] = []
+    news = sorted((at, stream, written) for stream, records in known.items() for at, written in records)
+    for at, stream, written in news:
+        sizes[stream] = written
+        if found and found[-1].at == at:
+            found.pop()
+        found.append(Arrival(at, sizes[OutputStream.STDOUT], sizes[OutputStream.STDERR]))
+    return found
 
 
 def _data_from(descriptor: int, offset: int) -> int:

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.contracts import (
+    Arrival,
     Clock,
     ExitResult,
     Node,
@@ -231,6 +232,14 @@ class SimulatedRuntime:
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """A script writes nothing."""
         return OutputPiece(offset, b"")
+
+    async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
+        """A script writes nothing."""
+        return ()
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        """A script writes nothing."""
+        return 0
 
     async def replicas(self, key: PartyKey) -> int:
         return 1

@@ -6,10 +6,12 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import Census
 from kusciajob.model.errors import JobExists, LogTruncated, StaleJob, TaskExists
+from kusciajob.model.job import Traits
 from kusciajob.model.status import (
     EventType,
     Job,
     JobEvent,
+    JobPhase,
     JobState,
     JobStatus,
     JobSummary,
@@ -22,7 +24,15 @@ UNREADABLE = Unknown().state
 """The census counts jobs that cannot be read under this state."""
 
 
-def entry(kind: EventType, job: Job | JobSummary, *, revision: int, status: JobStatus) -> JobEvent:
+def entry(
+    kind: EventType,
+    job: Job | JobSummary,
+    *,
+    revision: int,
+    status: JobStatus,
+    traits: Traits,
+    before: JobPhase | None = None,
+) -> JobEvent:
     """The log entry for a change of the job; the revision in its summary is the entry's own."""
     summary = JobSummary(
         job_id=job.job_id,
@@ -30,8 +40,9 @@ def entry(kind: EventType, job: Job | JobSummary, *, revision: int, status: JobS
         number=job.number,
         revision=revision,
         status=status,
+        traits=traits,
     )
-    return JobEvent(revision, kind, summary)
+    return JobEvent(revision, kind, summary, before)
 
 
 def with_fault(status: JobStatus, fault: str) -> JobStatus:
@@ -58,9 +69,11 @@ def log_truncated(after: int, oldest: int) -> LogTruncated:
 
 
 def apart(job: Job) -> Job:
-    """A copy that shares nothing mutable with the job; only its custom fields are mutable."""
-    fields = job.spec.custom_fields
-    return replace(job, spec=replace(job.spec, custom_fields=dict(fields))) if fields else job
+    """A copy that shares nothing mutable with the job; only its custom fields and labels are mutable."""
+    spec = job.spec
+    if not (spec.custom_fields or spec.labels):
+        return job
+    return replace(job, spec=replace(spec, custom_fields=dict(spec.custom_fields), labels=dict(spec.labels)))
 
 
 def census(jobs: Mapping[str, int], parties: Mapping[str, int]) -> Census:

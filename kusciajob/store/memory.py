@@ -3,15 +3,22 @@
 import asyncio
 import uuid
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from itertools import islice
 
+from msgspec.json import encode
 from msgspec.structs import replace
 
-from kusciajob.contracts import Census, StoreHealth
+from kusciajob.contracts import Census, JobPage, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import JobNotFound, StoreFailed, TaskNotFound
-from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
-from kusciajob.store import common
+from kusciajob.model.history import MAX_ATTEMPTS_KEPT, NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
+from kusciajob.model.selection import JobFilter
+from kusciajob.model.status import EventType, Job, JobEvent, JobPhase, JobStatus, JobSummary
+from kusciajob.store import common, kept
+
+LOOKED_AT = 10_000
+"""So many jobs are looked at for one page of a list."""
 
 
 class MemoryStore:
@@ -22,10 +29,17 @@ class MemoryStore:
         self.failing = asyncio.Event()
         """Never set."""
         self.health = StoreHealth()
+        self.phases_told_after = 0
         self._jobs: dict[str, Job] = {}
         """By job id, oldest first."""
         self._task_holders: dict[str, str] = {}
         self._log: list[JobEvent] = []
+        self._history: dict[int, list[tuple[int, HistoryEntry]]] = {}
+        """By the number of the job, each entry with its position."""
+        self._attempts: dict[int, list[Attempt]] = {}
+        self._positions = 0
+        self._audit: list[AuditEntry] = []
+        self._app_images: dict[str, bytes] = {}
         self._news = asyncio.Event()
         self._closed = False
 
@@ -36,7 +50,7 @@ class MemoryStore:
         self._check_open()
         return await asyncio.to_thread(_count, [job.status for job in self._jobs.values()])
 
-    async def create(self, job: Job) -> Job:
+    async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
         self._check_open()
         if job.job_id in self._jobs:
             raise common.job_exists(job.job_id)
@@ -51,6 +65,7 @@ class MemoryStore:
         self._jobs[job.job_id] = common.apart(created)
         self._task_holders |= holders
         self._append(EventType.ADDED, created, job.status)
+        self._keep(created, notes)
         return created
 
     async def get(self, job_id: str) -> Job:
@@ -70,6 +85,78 @@ class MemoryStore:
         self._check_open()
         return [job.summary for job in self._jobs.values() if job.number > after][:limit]
 
+    async def select(self, chosen: JobFilter, *, limit: int, after: int = 0, newest_first: bool = False) -> JobPage:
+        self._check_open()
+        ordered = reversed(self._jobs.values()) if newest_first else self._jobs.values()
+        rest = (job for job in ordered if (not after or job.number < after if newest_first else job.number > after))
+        looked_at = list(islice(rest, LOOKED_AT + 1))
+        found: list[JobSummary] = []
+        done = 0
+        while done < min(len(looked_at), LOOKED_AT) and len(found) < limit:
+            if chosen.matches(job := looked_at[done].summary):
+                found.append(job)
+            done += 1
+        through = looked_at[done - 1].number if done else after
+        return JobPage(tuple(found), through, self._head, is_last=done == len(looked_at))
+
+    async def history(self, number: int, *, after: int, limit: int) -> Sequence[tuple[int, HistoryEntry]]:
+        self._check_open()
+        return [entry for entry in self._history.get(number, ()) if entry[0] > after][:limit]
+
+    async def attempts(self, number: int) -> Sequence[Attempt]:
+        self._check_open()
+        return list(self._attempts.get(number, ()))
+
+    async def note(self, entry: AuditEntry) -> None:
+        self._check_open()
+        self._audit.append(replace(entry, id=self._audit[-1].id + 1 if self._audit else 1))
+
+    async def audit(
+        self,
+        *,
+        limit: int,
+        before: int = 0,
+        caller: str = "",
+        subject: str = "",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Sequence[AuditEntry]:
+        self._check_open()
+        wanted = (
+            entry
+            for entry in reversed(self._audit)
+            if kept.is_wanted(entry, before=before, caller=caller, subject=subject, since=since, until=until)
+        )
+        return list(islice(wanted, limit))
+
+    async def forget_audit(self, *, before: float, keep: int) -> None:
+        self._check_open()
+        above = self._audit[-1].id - keep if self._audit and keep else 0
+        self._audit = [entry for entry in self._audit if entry.id > above and not entry.at < before]
+
+    async def expired(self, now: float, limit: int) -> list[JobSummary]:
+        self._check_open()
+        due = ((kept.expiry_of(job), job) for job in self._jobs.values())
+        return [job.summary for at, job in due if at is not None and at <= now][:limit]
+
+    async def overdue(self, now: float, limit: int) -> list[JobSummary]:
+        self._check_open()
+        due = ((kept.deadline_of(job), job) for job in self._jobs.values())
+        return [job.summary for at, job in due if at is not None and at <= now][:limit]
+
+    async def app_images(self) -> Mapping[str, bytes]:
+        self._check_open()
+        return dict(self._app_images)
+
+    async def put_app_image(self, name: str, definition: bytes | None, *, notes: Notes = NO_NOTES) -> None:
+        self._check_open()
+        if definition is None:
+            self._app_images.pop(name, None)
+        else:
+            self._app_images[name] = definition
+        if notes.audit is not None:
+            await self.note(notes.audit)
+
     async def unfinished(self) -> list[Job]:
         self._check_open()
         return [common.apart(job) for job in self._jobs.values() if job.status.is_unfinished]
@@ -78,20 +165,27 @@ class MemoryStore:
         self._check_open()
         return set(numbers).difference(job.number for job in self._jobs.values())
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         stored = self._stored(job)
-        self._append(EventType.MODIFIED, job, job.status)
+        before = stored.status.phase
+        self._append(EventType.MODIFIED, job, job.status, None if before == job.status.phase else before)
         if fault:
             self._append(EventType.ERROR, job, common.with_fault(job.status, fault))
         self._jobs[job.job_id] = replace(stored, status=job.status, revision=self._head)
-        return replace(job, revision=self._head)
+        self._keep(replaced := replace(job, revision=self._head), notes)
+        return replaced
 
-    async def delete(self, job: Job | JobSummary) -> int:
-        self._stored(job)
+    async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
+        traits = self._stored(job).summary.traits
         del self._jobs[job.job_id]
         for task in job.status.tasks:
             del self._task_holders[task.task_id]
-        self._append(EventType.DELETED, job, job.status)
+        gone = job.summary if isinstance(job, Job) else replace(job, traits=traits)
+        self._append(EventType.DELETED, gone, job.status)
+        self._history.pop(job.number, None)
+        self._attempts.pop(job.number, None)
+        if notes.audit is not None:
+            await self.note(notes.audit)
         return self._head
 
     async def size(self) -> int:
@@ -158,9 +252,32 @@ class MemoryStore:
             raise common.stale_job(job, stored.revision)
         return stored
 
-    def _append(self, kind: EventType, job: Job | JobSummary, status: JobStatus) -> None:
-        self._log.append(common.entry(kind, job, revision=self._head + 1, status=status))
+    def _append(
+        self, kind: EventType, job: Job | JobSummary, status: JobStatus, before: JobPhase | None = None
+    ) -> None:
+        told = job if isinstance(job, JobSummary) else common.apart(job).summary
+        event = common.entry(kind, told, revision=self._head + 1, status=status, traits=told.traits, before=before)
+        self._log.append(event)
         self._wake_waiters()
+
+    def _keep(self, job: Job, notes: Notes) -> None:
+        """What is to be known of a change, once it is made."""
+        history = self._history.setdefault(job.number, [])
+        for entry in notes.history:
+            self._positions += 1
+            history.append((self._positions, kept.stamped(entry, job.revision)))
+        for index in reversed(kept.surplus([entry for _, entry in history])):
+            del history[index]
+        for attempt in notes.attempts:
+            attempts = self._attempts.setdefault(job.number, [])
+            attempts.append(attempt)
+            of_task = [index for index, other in enumerate(attempts) if other.task == attempt.task]
+            if len(of_task) > MAX_ATTEMPTS_KEPT:
+                del attempts[of_task[0]]
+            while len(attempts) > 1 and sum(len(encode(other)) for other in attempts) > kept.MAX_ATTEMPTS_BYTES:
+                del attempts[0]
+        if notes.audit is not None:
+            self._audit.append(replace(notes.audit, id=self._audit[-1].id + 1 if self._audit else 1))
 
     def _wake_waiters(self) -> None:
         self._news.set()

@@ -14,6 +14,9 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from kusciajob.contracts import HubClosed
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
+    AppImageExists,
+    AppImageInFile,
+    AppImageNotFound,
     InvalidAppImage,
     InvalidJob,
     InvalidTransition,
@@ -28,6 +31,8 @@ from kusciajob.model.errors import (
     StoreFailed,
     TaskExists,
     TaskNotFound,
+    TemplateError,
+    TooManyAppImages,
     TooManyJobs,
     UnknownAppImage,
     UnknownRole,
@@ -48,7 +53,12 @@ _CAUSES: tuple[tuple[type[Exception], code_pb2.Code, str], ...] = (
     (InvalidJob, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (InvalidAppImage, code_pb2.INVALID_ARGUMENT, "INVALID_APP_IMAGE"),
     (UnknownAppImage, code_pb2.INVALID_ARGUMENT, "UNKNOWN_APP_IMAGE"),
+    (AppImageNotFound, code_pb2.NOT_FOUND, "APP_IMAGE_NOT_FOUND"),
+    (AppImageInFile, code_pb2.FAILED_PRECONDITION, "APP_IMAGE_IN_FILE"),
+    (AppImageExists, code_pb2.ALREADY_EXISTS, "APP_IMAGE_EXISTS"),
+    (TooManyAppImages, code_pb2.RESOURCE_EXHAUSTED, "TOO_MANY_APP_IMAGES"),
     (UnknownRole, code_pb2.INVALID_ARGUMENT, "UNKNOWN_ROLE"),
+    (TemplateError, code_pb2.FAILED_PRECONDITION, "TEMPLATE_ERROR"),
     (NotAllowed, code_pb2.PERMISSION_DENIED, "NOT_ALLOWED"),
     (JobNotFound, code_pb2.NOT_FOUND, "JOB_NOT_FOUND"),
     (TaskNotFound, code_pb2.NOT_FOUND, "TASK_NOT_FOUND"),

@@ -6,7 +6,16 @@ from enum import IntEnum
 from types import TracebackType
 from typing import Protocol, Self
 
-from kusciajob.model.errors import InvalidJob, InvalidTransition, JobError, NotAllowed, UnknownAppImage
+from kusciajob.model.errors import (
+    AppImageExists,
+    AppImageNotFound,
+    InvalidAppImage,
+    InvalidJob,
+    InvalidTransition,
+    JobError,
+    NotAllowed,
+    UnknownAppImage,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +40,13 @@ class Code(IntEnum):
     CANCEL_FAILED = 11209
     NOT_SUSPENDABLE = 11210
     NOT_RESTARTABLE = 11211
+    CREATE_APP_IMAGE_FAILED = 13100
+    QUERY_APP_IMAGE_FAILED = 13101
+    UPDATE_APP_IMAGE_FAILED = 13102
+    DELETE_APP_IMAGE_FAILED = 13103
+    BATCH_QUERY_APP_IMAGE_FAILED = 13104
+    APP_IMAGE_NOT_FOUND = 13105
+    APP_IMAGE_EXISTS = 13106
     QUERY_LOG_FAILED = 13200
     QUERY_NODE_FAILED = 13201
 
@@ -41,12 +57,16 @@ _REFUSED = {Code.SUSPEND_FAILED: Code.NOT_SUSPENDABLE, Code.RESTART_FAILED: Code
 def code_and_message(error: Exception, failed: Code) -> tuple[Code, str]:
     """The code and text for an error. `failed` is the call's code for unexpected ones. No text has a stack trace."""
     match error:
-        case InvalidJob() | UnknownAppImage():
+        case InvalidJob() | UnknownAppImage() | InvalidAppImage():
             return Code.INVALID_REQUEST, str(error)
         case NotAllowed():
             return Code.NOT_ALLOWED, str(error)
         case InvalidTransition():
             return _REFUSED.get(failed, failed), str(error)
+        case AppImageExists():
+            return Code.APP_IMAGE_EXISTS, str(error)
+        case AppImageNotFound() if failed is not Code.DELETE_APP_IMAGE_FAILED:  # as Kuscia
+            return Code.APP_IMAGE_NOT_FOUND, str(error)
         case JobError():
             return failed, str(error)
     reference = secrets.token_hex(4)

@@ -1,6 +1,8 @@
 """What every runtime promises. A room of tests imports this and gives the fixture `lab`, a RuntimeLab."""
 
 import asyncio
+import itertools
+import time
 from collections.abc import Sequence
 
 from kusciajob.contracts import ExitResult, OutputStream, PartyKey, PartySpec
@@ -174,6 +176,37 @@ async def test_output_beyond_its_limit_loses_its_oldest_part(lab: RuntimeLab) ->
     assert piece.offset > 0
     told = await output(runtime, PartyKey(1, 0, 0, 0))
     assert told.endswith(b"number-5999-with-some-more-text\n"), told[-300:]
+
+
+async def test_it_is_known_when_output_arrived(lab: RuntimeLab) -> None:
+    first = await lab.open()
+    began_at = time.time()
+    script = "echo one; sleep 0.5; echo two >&2; sleep 0.5; echo three; sleep 0.5; echo four >&2; exit 1"
+    parties = await started(first, task_of(lab, [script]))
+    key = parties[0].key
+    await said(first, key, b"one\n")
+    await lab.cut(first)
+    second = await lab.open()
+    await second.attach(parties[0])
+    await second.wait(key)
+    ended_at = time.time()
+    known = await second.arrivals(key)
+    assert [(each.stdout, each.stderr) for each in known] == [(4, 0), (4, 4), (10, 4), (10, 9)]
+    times = [began_at, *(each.at for each in known), ended_at]
+    assert times == sorted(times)
+    assert all(later - earlier > 0.3 for earlier, later in itertools.pairwise(times[1:-1]))
+    sizes = [await second.output_size(key, stream) for stream in OutputStream]
+    assert sizes == [10, 9]
+    assert await second.arrivals(PartyKey(99, 0, 1, 0)) in ([], ())
+
+
+async def test_when_output_arrived_is_known_also_of_what_was_dropped(lab: RuntimeLab) -> None:
+    runtime = await lab.open(output_limit_bytes=64 * 1024)
+    script = "i=0; while [ $i -lt 6000 ]; do echo a-line-of-output-number-$i-with-some-more-text; i=$((i+1)); done"
+    await run(runtime, task_of(lab, [script]))
+    size = await runtime.output_size(PartyKey(1, 0, 0, 0), OutputStream.STDOUT)
+    assert size == sum(len(f"a-line-of-output-number-{number}-with-some-more-text\n") for number in range(6000))
+    assert (await runtime.arrivals(PartyKey(1, 0, 0, 0)))[-1].stdout == size
 
 
 async def test_the_machine_of_a_party_is_known(lab: RuntimeLab) -> None:

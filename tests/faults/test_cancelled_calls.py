@@ -20,6 +20,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support import steps
@@ -110,7 +111,7 @@ async def opened_desk(file: Path) -> AsyncIterator[Desk]:
     await hub.open()
     service = JobService(store=HesitantStore(store), hub=hub, images=AnyImage(), clock=ManualClock())
     try:
-        calls = build_calls(service, cast(TaskOutput, None))
+        calls = build_calls(service, cast(TaskOutput, None), app_images=cast(AppImageService, None))
         handlers: Any = generic_handler(JOB_SERVICE, calls, gate, Uploads(gate.bodies))
         watch = handlers.service(Details(f"/{JOB_SERVICE.full_name}/WatchJob")).stream_stream
         yield Desk(store, calls.JobService, watch)

@@ -25,6 +25,7 @@ from kusciajob.events.ring import SharedEvent
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.telemetry.metrics import Metrics
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import new_job
@@ -99,7 +100,11 @@ class Edge:
         self.service = Service()
         self.output = Output()
         self.port = 0
-        calls = build_calls(cast(JobService, self.service), cast(TaskOutput, self.output))
+        calls = build_calls(
+            cast(JobService, self.service),
+            cast(TaskOutput, self.output),
+            app_images=cast(AppImageService, None),
+        )
         calls.HealthService.is_serving = True
         self.gateway = HttpGateway(
             calls,

@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from msgspec import Struct
 
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, health_pb2, job_pb2, log_pb2
 from tests.support.polling import PATIENCE_SECONDS
 
 CALL_SECONDS = PATIENCE_SECONDS
@@ -18,7 +18,7 @@ API = "kuscia.proto.api.v1alpha1.kusciaapi"
 GRPC_OPERATIONS = (
     *(
         f"/{service.full_name}/{method.name}"
-        for module in (job_pb2, log_pb2, health_pb2)
+        for module in (job_pb2, log_pb2, appimage_pb2, health_pb2)
         for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     ),
@@ -43,6 +43,7 @@ HTTP_OPERATIONS = (
             "watch",
         )
     ),
+    *(f"POST /api/v1/appimage/{name}" for name in ("create", "query", "update", "delete", "batchQuery")),
     "POST /api/v1/log/task/query",
     "POST /api/v1/log/node/query",
     "POST /healthZ",

@@ -1,6 +1,8 @@
 """What programs have written, without programs."""
 
-from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
+from collections.abc import Sequence
+
+from kusciajob.contracts import Arrival, OutputPiece, OutputStream, PartyKey
 
 
 class FixedOutput:
@@ -11,6 +13,12 @@ class FixedOutput:
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         return OutputPiece(offset, self._written[offset:])
+
+    async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
+        return ()
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        return len(self._written)
 
     async def replicas(self, key: PartyKey) -> int:
         return 1

@@ -1,12 +1,14 @@
 """The stores that tests use, and stores that misbehave: they stand in front of one and decide when a call passes."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
-from kusciajob.contracts import Census, JobStore, StoreHealth
+from kusciajob.contracts import Census, JobPage, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
+from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobEvent, JobSummary
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
@@ -50,9 +52,13 @@ class GuardedStore:
         await self._admit("census")
         return await self._store.census()
 
-    async def create(self, job: Job) -> Job:
+    @property
+    def phases_told_after(self) -> int:
+        return self._store.phases_told_after
+
+    async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
         await self._admit("create")
-        return await self._store.create(job)
+        return await self._store.create(job, notes=notes)
 
     async def get(self, job_id: str) -> Job:
         await self._admit("get")
@@ -66,6 +72,57 @@ class GuardedStore:
         await self._admit("page")
         return await self._store.page(after, limit)
 
+    async def select(self, chosen: JobFilter, *, limit: int, after: int = 0, newest_first: bool = False) -> JobPage:
+        await self._admit("select")
+        return await self._store.select(chosen, limit=limit, after=after, newest_first=newest_first)
+
+    async def history(self, number: int, *, after: int, limit: int) -> Sequence[tuple[int, HistoryEntry]]:
+        await self._admit("history")
+        return await self._store.history(number, after=after, limit=limit)
+
+    async def attempts(self, number: int) -> Sequence[Attempt]:
+        await self._admit("attempts")
+        return await self._store.attempts(number)
+
+    async def note(self, entry: AuditEntry) -> None:
+        await self._admit("note")
+        await self._store.note(entry)
+
+    async def audit(
+        self,
+        *,
+        limit: int,
+        before: int = 0,
+        caller: str = "",
+        subject: str = "",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Sequence[AuditEntry]:
+        await self._admit("audit")
+        return await self._store.audit(
+            limit=limit, before=before, caller=caller, subject=subject, since=since, until=until
+        )
+
+    async def forget_audit(self, *, before: float, keep: int) -> None:
+        await self._admit("forget_audit")
+        await self._store.forget_audit(before=before, keep=keep)
+
+    async def expired(self, now: float, limit: int) -> list[JobSummary]:
+        await self._admit("expired")
+        return await self._store.expired(now, limit)
+
+    async def overdue(self, now: float, limit: int) -> list[JobSummary]:
+        await self._admit("overdue")
+        return await self._store.overdue(now, limit)
+
+    async def app_images(self) -> Mapping[str, bytes]:
+        await self._admit("app_images")
+        return await self._store.app_images()
+
+    async def put_app_image(self, name: str, definition: bytes | None, *, notes: Notes = NO_NOTES) -> None:
+        await self._admit("put_app_image")
+        await self._store.put_app_image(name, definition, notes=notes)
+
     async def unfinished(self) -> list[Job]:
         await self._admit("unfinished")
         return await self._store.unfinished()
@@ -74,13 +131,13 @@ class GuardedStore:
         await self._admit("missing")
         return await self._store.missing(numbers)
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         await self._admit("replace")
-        return await self._store.replace(job, fault=fault)
+        return await self._store.replace(job, fault=fault, notes=notes)
 
-    async def delete(self, job: Job | JobSummary) -> int:
+    async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
         await self._admit("delete")
-        return await self._store.delete(job)
+        return await self._store.delete(job, notes=notes)
 
     async def size(self) -> int:
         await self._admit("size")

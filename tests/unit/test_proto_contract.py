@@ -16,7 +16,7 @@ import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, job_pb2, log_pb2
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, health_pb2, job_pb2, log_pb2
 
 ROOT = Path(__file__).parents[2]
 RESOURCES = ROOT / "tests" / "resources"
@@ -24,6 +24,7 @@ DECLARATIONS = RESOURCES / "kuscia_declarations"
 API = "kuscia/proto/api/v1alpha1"
 FILES = {
     f"{API}/common.proto": common_pb2.DESCRIPTOR,
+    f"{API}/kusciaapi/appimage.proto": appimage_pb2.DESCRIPTOR,
     f"{API}/kusciaapi/health.proto": health_pb2.DESCRIPTOR,
     f"{API}/kusciaapi/job.proto": job_pb2.DESCRIPTOR,
     f"{API}/kusciaapi/log.proto": log_pb2.DESCRIPTOR,
@@ -67,7 +68,8 @@ def test_loaded_files_declare_the_interface(name: str, declared: dict[str, FileD
 
 def test_proto_directory_holds_the_files_of_the_interface_and_no_other() -> None:
     proto = ROOT / "proto"
-    assert {file.relative_to(proto).as_posix() for file in proto.rglob("*") if file.is_file()} == set(FILES)
+    found = {file.relative_to(proto).as_posix() for file in (proto / "kuscia").rglob("*") if file.is_file()}
+    assert found == set(FILES)
 
 
 @pytest.mark.parametrize("proto_root", [ROOT / "proto", DECLARATIONS], ids=["our-text", "other-text"])

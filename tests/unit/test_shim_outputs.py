@@ -132,8 +132,8 @@ def test_one_that_cannot_be_limited_does_not_keep_the_others_from_it(
 class Hasty(Output):
     """Is written to in the instant between the check that finds it quiet and the request to be told of news."""
 
-    def limit(self) -> bool:
-        is_written = super().limit()
+    def look(self) -> bool:
+        is_written = super().look()
         if not is_written:
             write(Path(self.directory), 10 * LIMIT_BYTES)
         return is_written

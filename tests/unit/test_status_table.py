@@ -9,6 +9,10 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob.model import errors
 from kusciajob.model.errors import (
+    AppImageExists,
+    AppImageInFile,
+    AppImageNotFound,
+    InvalidAppImage,
     InvalidJob,
     InvalidTransition,
     JobError,
@@ -18,6 +22,7 @@ from kusciajob.model.errors import (
     NotAllowed,
     StaleJob,
     StoreFailed,
+    TooManyAppImages,
     UnknownAppImage,
 )
 from kusciajob.wire.status import Answer, Code, code_and_message
@@ -32,6 +37,10 @@ CALLS = (
     Code.SUSPEND_FAILED,
     Code.RESTART_FAILED,
     Code.CANCEL_FAILED,
+    Code.CREATE_APP_IMAGE_FAILED,
+    Code.QUERY_APP_IMAGE_FAILED,
+    Code.UPDATE_APP_IMAGE_FAILED,
+    Code.BATCH_QUERY_APP_IMAGE_FAILED,
     Code.QUERY_LOG_FAILED,
     Code.QUERY_NODE_FAILED,
 )
@@ -54,6 +63,13 @@ def test_the_codes_are_kuscias() -> None:
         "CANCEL_FAILED": 11209,
         "NOT_SUSPENDABLE": 11210,
         "NOT_RESTARTABLE": 11211,
+        "CREATE_APP_IMAGE_FAILED": 13100,
+        "QUERY_APP_IMAGE_FAILED": 13101,
+        "UPDATE_APP_IMAGE_FAILED": 13102,
+        "DELETE_APP_IMAGE_FAILED": 13103,
+        "BATCH_QUERY_APP_IMAGE_FAILED": 13104,
+        "APP_IMAGE_NOT_FOUND": 13105,
+        "APP_IMAGE_EXISTS": 13106,
         "QUERY_LOG_FAILED": 13200,
         "QUERY_NODE_FAILED": 13201,
     }
@@ -65,6 +81,11 @@ def test_the_codes_are_kuscias() -> None:
     [
         (InvalidJob("text"), Code.INVALID_REQUEST),
         (UnknownAppImage("text"), Code.INVALID_REQUEST),
+        (InvalidAppImage("text"), Code.INVALID_REQUEST),
+        (AppImageExists("text"), Code.APP_IMAGE_EXISTS),
+        (AppImageNotFound("text"), Code.APP_IMAGE_NOT_FOUND),
+        (AppImageInFile("text"), None),
+        (TooManyAppImages("text"), None),
         (NotAllowed("text"), Code.NOT_ALLOWED),
         (JobExists("text"), None),
         (StaleJob("text"), None),
@@ -81,6 +102,10 @@ def test_an_error_of_the_model_in_every_call(error: JobError, code: Code | None,
 def test_a_refused_operation_has_its_own_code_where_there_is_one(failed: Code) -> None:
     own = {Code.SUSPEND_FAILED: Code.NOT_SUSPENDABLE, Code.RESTART_FAILED: Code.NOT_RESTARTABLE}
     assert code_and_message(InvalidTransition("text"), failed) == (own.get(failed, failed), "text")
+
+
+def test_an_unknown_image_that_is_to_be_deleted_has_the_code_of_the_call_as_in_kuscia() -> None:
+    assert code_and_message(AppImageNotFound("text"), Code.DELETE_APP_IMAGE_FAILED) == (13103, "text")
 
 
 def test_unknown_jobs_are_all_named() -> None:

@@ -7,11 +7,14 @@ from google.protobuf.descriptor import MethodDescriptor
 from google.protobuf.message import Message
 from msgspec import Struct
 
+from kusciajob.api.calls.app_image import AppImageCalls
 from kusciajob.api.calls.health import HealthCalls
 from kusciajob.api.calls.job import JobCalls
 from kusciajob.api.calls.log import LogCalls
 from kusciajob.api.calls.v1 import PACKAGE, Told, V1Calls
+from kusciajob.api.calls.v1.app_images import AppImagesCalls
 from kusciajob.contracts import Published
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
 
@@ -27,6 +30,7 @@ class Calls(Struct, frozen=True):
     JobService: JobCalls
     LogService: LogCalls
     HealthService: HealthCalls
+    AppImageService: AppImageCalls
     v1: V1Calls = V1Calls()
 
     def of(self, method: MethodDescriptor) -> Any:
@@ -36,6 +40,12 @@ class Calls(Struct, frozen=True):
         return getattr(getattr(self, method.containing_service.name), method.name)
 
 
-def build_calls(service: JobService, output: TaskOutput, *v1: object) -> Calls:
-    """Build the calls once for both edges, which so share their caches. `v1`: the parts of V1Calls."""
-    return Calls(JobCalls(service), LogCalls(output), HealthCalls(), V1Calls(*v1))
+def build_calls(service: JobService, output: TaskOutput, *v1: object, app_images: AppImageService) -> Calls:
+    """Build the calls once for both edges, which so share their caches. `v1`: other parts of V1Calls."""
+    return Calls(
+        JobService=JobCalls(service),
+        LogService=LogCalls(output),
+        HealthService=HealthCalls(),
+        AppImageService=AppImageCalls(app_images),
+        v1=V1Calls(AppImagesCalls(app_images), *v1),
+    )

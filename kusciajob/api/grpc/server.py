@@ -6,8 +6,8 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, job_pb2, log_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
 from kusciajob.api.calls import Calls
 from kusciajob.api.gate import Gate
 from kusciajob.api.grpc.handlers import Context, generic_handler
@@ -22,13 +22,15 @@ from kusciajob.usecases.jobs import MASTER, Caller
 JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]
 HEALTH_SERVICE = kuscia_health_pb2.DESCRIPTOR.services_by_name["HealthService"]
-SERVICES = (JOB_SERVICE, LOG_SERVICE, HEALTH_SERVICE, *V1_SERVICES)
+APP_IMAGE_SERVICE = appimage_pb2.DESCRIPTOR.services_by_name["AppImageService"]
+SERVICES = (JOB_SERVICE, LOG_SERVICE, APP_IMAGE_SERVICE, HEALTH_SERVICE, *V1_SERVICES)
 STOP_GRACE_SECONDS = 5.0
 HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""
 IDLE_MILLISECONDS = 600_000
 """A connection without a call is closed after so long; clients make a new one by themselves."""
-NO_LIMIT = 2**31 - 1
+NO_LIMIT = 2**31 - 2
+"""One more and gRPC ends the process."""
 
 
 class AddressInUse(Exception):

@@ -54,13 +54,14 @@ def read_parameters(kind: type[_Message], *, path: Mapping[str, str], query: str
     descriptor: Any = kind.DESCRIPTOR
     fields = _fields_of(descriptor) if takes_query else {}
     texts: dict[str, list[str]] = {name: [value] for name, value in path.items()}
+    known = _known(fields, path) if takes_query else "the request is the body"
     problems: list[Problem] = []
     for name, value, broken in _pairs(query):
         field = fields.get(name)
         if broken:
             problems.append(Problem(name, broken))
         elif field is None:
-            problems.append(Problem(name, f"is no parameter here: {_known(descriptor, path, fields)}"))
+            problems.append(Problem(name, f"is no parameter here: {known}"))
         elif field.name in path:
             problems.append(Problem(name, f"is {shown(path[field.name])} already, in the path"))
         elif field.name in texts and not field.is_repeated:
@@ -104,8 +105,6 @@ def _fields_of(descriptor: Descriptor) -> Mapping[str, FieldDescriptor]:
     return {name: field for field in fields for name in (field.name, field.json_name)}
 
 
-def _known(descriptor: Descriptor, path: Mapping[str, str], fields: Mapping[str, FieldDescriptor]) -> str:
-    names = [field.name for field in descriptor.fields if field.name in fields and field.name not in path]
-    if names:
-        return f"there is {first(names, MAX_PROBLEMS)}"
-    return "there are none" if not descriptor.fields or path else "the request is the body"
+def _known(fields: Mapping[str, FieldDescriptor], path: Mapping[str, str]) -> str:
+    names = dict.fromkeys(field.name for field in fields.values() if field.name not in path)
+    return f"there is {first(list(names), MAX_PROBLEMS)}" if names else "there are none"

@@ -8,9 +8,8 @@ from aiodocker.exceptions import DockerError
 
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.container.connection import CONFLICT, Connection, is_gone, refusal
-from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece
+from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, nanoseconds
 from kusciajob.runtime.hosted.merging import merged
-from kusciajob.runtime.hosted.output import nanoseconds
 
 HEADER_BYTES = 8
 MAX_FRAME_BYTES = 16 * 1024 * 1024

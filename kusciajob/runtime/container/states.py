@@ -9,8 +9,7 @@ from msgspec import Struct
 from kusciajob.contracts import Node
 from kusciajob.runtime.container.labels import Place, place_of
 from kusciajob.runtime.exit_texts import SIGNALLED
-from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting
-from kusciajob.runtime.hosted.output import nanoseconds
+from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting, nanoseconds
 
 CREATED = "created"
 KILLED = SIGNALLED + 9

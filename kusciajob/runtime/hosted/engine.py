@@ -1,7 +1,9 @@
 """What an engine that hosts containers or pods does for HostedRuntime, which does all that is the same for each."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -12,6 +14,7 @@ from kusciajob.runtime.domains import DomainSettings
 
 DOMAIN_DIRECTORY = "/kuscia/domain"
 """Where a program finds the domain's own data."""
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
 class EngineUnavailable(Exception):
@@ -122,6 +125,17 @@ class LogPiece(Struct, frozen=True):
     stream: OutputStream
     time: str
     data: bytes
+
+
+def nanoseconds(time: str) -> int:
+    """An RFC 3339 time as nanoseconds since the epoch; 0 for what is none."""
+    if not (found := _TIME.fullmatch(time)):
+        return 0
+    try:
+        seconds = int(datetime.fromisoformat(found[1] + found[3]).timestamp())
+    except ValueError:
+        return 0
+    return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 
 class Engine(Protocol):

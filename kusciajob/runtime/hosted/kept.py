@@ -15,18 +15,20 @@ from typing import TypeVar
 import msgspec
 from msgspec import Struct
 
-from kusciajob.contracts import ExitResult, Node, OutputPiece, OutputStream, PartyKey
-from kusciajob.files import private
+from kusciajob.contracts import Arrival, ExitResult, Node, OutputPiece, OutputStream, PartyKey
+from kusciajob.files import arrivals, private
 from kusciajob.files.holes import free_oldest
 from kusciajob.files.regular import read_regular
 from kusciajob.runtime import output_files
-from kusciajob.runtime.hosted.engine import LogPiece
+from kusciajob.runtime.hosted.engine import LogPiece, nanoseconds
 
 VERSION = 1
 NOTE = "hosted.json"
 END = "ended.json"
 POSITION = "position.json"
 MAX_BYTES = 64 * 1024
+MAX_ARRIVALS = 256
+"""So many pieces of what is written at once have a time of their own."""
 T = TypeVar("T", bound=Struct)
 _RUN = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,9}))?")
 
@@ -105,6 +107,14 @@ class KeptRun:
         """See OutputSource."""
         return output_files.read(self._output(stream), offset)
 
+    def size(self, stream: OutputStream) -> int:
+        """See OutputSource."""
+        return output_files.size(self._output(stream))
+
+    def arrivals(self) -> list[Arrival]:
+        """See OutputSource."""
+        return output_files.arrivals(self.directory)
+
     def resume(self) -> dict[OutputStream, Position]:
         """How far the output is kept. What was written and not noted is cut off: it will come again. Raises OSError."""
         positions = (_read(self.directory / POSITION, _Positions) or _Positions()).streams
@@ -136,6 +146,7 @@ class KeptRun:
                 output.seek(known.size)
                 output.writelines(piece.data for piece in own)
                 size = output.tell()
+            self._note_arrivals(stream, own, known.size)
             if limit_bytes is not None:
                 free_oldest(str(file), limit_bytes)
             last = own[-1].time
@@ -143,6 +154,17 @@ class KeptRun:
             positions[stream] = Position(min(size, file.stat().st_size), last, alike)
         _write(self.directory / POSITION, _Positions(positions), is_durable=False)
         return positions
+
+    def _note_arrivals(self, stream: OutputStream, pieces: Sequence[LogPiece], size: int) -> None:
+        """Note when pieces arrived that were written from that size on; of many only some."""
+        records: list[tuple[float, int]] = []
+        after, step = size, len(pieces) // MAX_ARRIVALS + 1
+        for number, piece in enumerate(pieces, start=1):
+            size += len(piece.data)
+            if (number % step == 0 or number == len(pieces)) and (at := nanoseconds(piece.time)):
+                records.append((at / 10**9, size))
+        with contextlib.suppress(OSError):  # the output itself is worth more, and is kept
+            arrivals.note(str(self.directory / output_files.ARRIVALS[stream]), records, after=after)
 
     def _output(self, stream: OutputStream) -> Path:
         return self.directory / output_files.NAMES[stream]

@@ -2,14 +2,12 @@
 
 import asyncio
 import logging
-import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from datetime import datetime
 from functools import partial
 
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.file_work import FileWork
-from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, OutputIncomplete, Ref
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, OutputIncomplete, Ref, nanoseconds
 from kusciajob.runtime.hosted.kept import KeptRun, Position
 
 logger = logging.getLogger(__name__)
@@ -21,18 +19,6 @@ DRAIN_SECONDS = 30.0
 LONGEST_DRAIN_SECONDS = 600.0
 """The same of an engine that does not fail: where thousands end at once, each waits for its turn."""
 GONE_DRAIN_SECONDS = 2.0
-_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
-
-
-def nanoseconds(time: str) -> int:
-    """An RFC 3339 time as nanoseconds since the epoch; 0 for what is none."""
-    if not (found := _TIME.fullmatch(time)):
-        return 0
-    try:
-        seconds = int(datetime.fromisoformat(found[1] + found[3]).timestamp())
-    except ValueError:
-        return 0
-    return seconds * 10**9 + int((found[2] or "").ljust(9, "0"))
 
 
 class OutputCollector:

@@ -10,6 +10,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from kusciajob.contracts import (
+    Arrival,
     Clock,
     DomainSource,
     ExitResult,
@@ -307,6 +308,14 @@ class HostedRuntime:
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
         """See OutputSource."""
         return await asyncio.to_thread(self._kept.of(key, replica).read, stream, offset)
+
+    async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
+        """See OutputSource."""
+        return await asyncio.to_thread(self._kept.of(key, replica).arrivals)
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        """See OutputSource."""
+        return await asyncio.to_thread(self._kept.of(key, replica).size, stream)
 
     async def replicas(self, key: PartyKey) -> int:
         """See OutputSource."""

@@ -9,8 +9,7 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from kusciajob.contracts import OutputStream
-from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref
-from kusciajob.runtime.hosted.output import nanoseconds
+from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, nanoseconds
 from kusciajob.runtime.kubernetes.api import Api, ApiError, NotFound
 
 logger = logging.getLogger(__name__)

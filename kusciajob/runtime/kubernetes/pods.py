@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from msgspec import Struct, field
 
 from kusciajob.contracts import Node
-from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting
-from kusciajob.runtime.hosted.output import nanoseconds
+from kusciajob.runtime.hosted.engine import Phase, Ref, Sighting, nanoseconds
 from kusciajob.runtime.kubernetes import objects
 from kusciajob.runtime.kubernetes.watch import Metadata
 

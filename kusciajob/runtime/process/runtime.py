@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.contracts import (
+    Arrival,
     DomainFacts,
     DomainSource,
     ExitResult,
@@ -235,6 +236,15 @@ class ProcessRuntime:
         return await asyncio.to_thread(
             output_files.read, self._directory(key, replica) / output_files.NAMES[stream], offset
         )
+
+    async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
+        """See OutputSource."""
+        return await asyncio.to_thread(output_files.arrivals, self._directory(key, replica))
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        """See OutputSource."""
+        file = self._directory(key, replica) / output_files.NAMES[stream]
+        return await asyncio.to_thread(output_files.size, file)
 
     async def replicas(self, key: PartyKey) -> int:
         """See OutputSource."""

@@ -118,7 +118,7 @@ async def _call(method: MethodDescriptor, request: bytes, caller: Caller) -> tup
 
 def _handler(method: MethodDescriptor, world: World) -> Any:
     service = method.containing_service
-    calls = build_calls(world.service, world.output)
+    calls = build_calls(world.service, world.output, app_images=world.app_images)
     generic = generic_handler(service, calls, _gate, Uploads(_gate.bodies), _caller_of)
     handler = generic.service(_Details(f"/{service.full_name}/{method.name}"))  # type: ignore[arg-type]
     assert handler is not None

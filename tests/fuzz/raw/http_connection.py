@@ -74,7 +74,7 @@ async def opened_connection() -> AsyncIterator[Connection]:
     """To a new server."""
     async with opened_world() as world:
         gateway = HttpGateway(
-            build_calls(world.service, world.output),
+            build_calls(world.service, world.output, app_images=world.app_images),
             gate=_gate,
             read_metrics=_read_no_metrics,
             max_message_bytes=MAX_MESSAGE_BYTES,

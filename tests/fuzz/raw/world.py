@@ -10,10 +10,12 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kusciajob.events.hub import Hub
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Job, JobState
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
+from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.fuzz.faults import FaultLog
@@ -45,6 +47,7 @@ class World(Struct, frozen=True):
 
     service: JobService
     output: TaskOutput
+    app_images: AppImageService
 
 
 @asynccontextmanager
@@ -59,6 +62,7 @@ async def opened_world() -> AsyncIterator[World]:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
             TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(LINE), images=AnyImage()),
+            AppImageService(store=store, catalog=AppImageCatalog(None), clock=ManualClock()),
         )
     finally:
         await hub.close()

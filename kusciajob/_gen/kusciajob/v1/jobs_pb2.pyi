@@ -522,17 +522,19 @@ class ReadTaskLogResponse(_message.Message):
     def __init__(self, lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ...) -> None: ...
 
 class LogLine(_message.Message):
-    __slots__ = ("stream", "text", "offset", "time", "is_partial", "dropped_bytes")
+    __slots__ = ("stream", "text", "offset", "time", "is_partial", "dropped_bytes", "end_offset")
     STREAM_FIELD_NUMBER: _ClassVar[int]
     TEXT_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     IS_PARTIAL_FIELD_NUMBER: _ClassVar[int]
     DROPPED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    END_OFFSET_FIELD_NUMBER: _ClassVar[int]
     stream: str
     text: str
     offset: int
     time: _timestamp_pb2.Timestamp
     is_partial: bool
     dropped_bytes: int
-    def __init__(self, stream: _Optional[str] = ..., text: _Optional[str] = ..., offset: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_partial: _Optional[bool] = ..., dropped_bytes: _Optional[int] = ...) -> None: ...
+    end_offset: int
+    def __init__(self, stream: _Optional[str] = ..., text: _Optional[str] = ..., offset: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., is_partial: _Optional[bool] = ..., dropped_bytes: _Optional[int] = ..., end_offset: _Optional[int] = ...) -> None: ...

@@ -22,6 +22,8 @@ FAILED: Mapping[str, Code] = MappingProxyType(
         "ValidateJob": Code.CREATE_FAILED,
         "SubmitJob": Code.CREATE_FAILED,
         "WatchJobs": Code.QUERY_FAILED,
+        "ListAppImages": Code.QUERY_APP_IMAGE_FAILED,
+        "GetAppImage": Code.QUERY_APP_IMAGE_FAILED,
         "ReadTaskLog": Code.QUERY_LOG_FAILED,
     }
 )

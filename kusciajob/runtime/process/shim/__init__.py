@@ -1,6 +1,6 @@
 """The daemon that owns the party processes of one data directory and outlives the server.
 
-It imports the standard library, itself and files/regular only, so that it starts in milliseconds. It speaks JSON
+It imports the standard library, itself and files/ only, so that it starts in milliseconds. It speaks JSON
 lines, one object each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is answered {"id", "result"} or {"id",
 "error": {"errno", "text"}}; every client is told {"event": "exited", "key", "exit"} when nothing of a party is left.
 
@@ -14,7 +14,8 @@ lines, one object each, on DIRECTORY/shim.sock: a request {"id", "op", ...} is a
     list                                                the running parties
 
 A party's `dir` gets stdout.log (created first: where it is missing nothing was ever spawned), stderr.log, party.json
-(who runs) and exit.json (how it ended). The shim remembers running parties only; the files are the truth.
+(who runs) and exit.json (how it ended); stdout.arrivals and stderr.arrivals say when
+output arrived, as far as it was looked at. The shim remembers running parties only; the files are the truth.
 """
 
 PROTOCOL_VERSION = 3

@@ -1,4 +1,4 @@
-"""Keeps the output of running parties within its limit."""
+"""Keeps the output of running parties within its limit, and notes when it arrived."""
 
 import contextlib
 import ctypes
@@ -7,10 +7,12 @@ import stat
 import struct
 import time
 
+from kusciajob.files import arrivals
 from kusciajob.files.holes import free_oldest
 from kusciajob.runtime.process.shim.records import log
 
 OUTPUT_NAMES = ("stdout.log", "stderr.log")
+ARRIVAL_NAMES = {"stdout.log": "stdout.arrivals", "stderr.log": "stderr.arrivals"}
 CHECK_SECONDS = 0.02
 """How long a program can write beyond its limit: what it writes meanwhile is all that a file ever exceeds it by."""
 FAULT_SECONDS = 1.0
@@ -23,31 +25,53 @@ EVENT = struct.Struct("iIII")  # watch, mask, cookie, length of the name that fo
 class Output:
     """Both output files of a party."""
 
-    def __init__(self, key: str, directory: str, limit_bytes: int) -> None:
+    def __init__(self, key: str, directory: str, limit_bytes: int | None) -> None:
         self.key = key
         self.directory = directory
         self.watch = -1
         self._limit_bytes = limit_bytes
-        self._sizes: list[int] = []
+        self._sizes = dict.fromkeys(OUTPUT_NAMES, 0)
+        self._has_complained = False
 
-    def limit(self) -> bool:
-        """Frees what exceeds the limit; True when anything was written since the last call. Raises OSError."""
-        sizes = []
+    def look(self) -> bool:
+        """Notes what has arrived and frees what exceeds the limit. Raises OSError.
+
+        True when anything was written since the last call.
+        """
+        sizes = dict.fromkeys(OUTPUT_NAMES, 0)
+        large = []
         for name in OUTPUT_NAMES:
             path = f"{self.directory}/{name}"
             with contextlib.suppress(FileNotFoundError):
                 found = os.lstat(path)
                 if not stat.S_ISREG(found.st_mode):
                     continue  # the program has put something else in its place
-                sizes.append(found.st_size)
-                if found.st_blocks * 512 > self._limit_bytes:
-                    free_oldest(path, self._limit_bytes)
-        is_written, self._sizes = sizes != self._sizes, sizes
-        return is_written
+                sizes[name] = found.st_size
+                if self._limit_bytes is not None and found.st_blocks * 512 > self._limit_bytes:
+                    large.append(path)
+        before, self._sizes = self._sizes, sizes
+        if sizes != before:
+            self._note(before)
+        for path in large:
+            free_oldest(path, self._limit_bytes or 0)
+        return sizes != before
+
+    def _note(self, before: dict[str, int]) -> None:
+        now = time.time()  # what has arrived until now has arrived by then
+        try:
+            for name, size in self._sizes.items():
+                if size != before[name]:
+                    # One that is smaller was begun anew.
+                    after = before[name] if size > before[name] else 0
+                    arrivals.note(f"{self.directory}/{ARRIVAL_NAMES[name]}", [(now, size)], after=after)
+        except OSError as error:
+            if not self._has_complained:
+                log(f"party {self.key}: when its output arrived is not noted: {error}")
+            self._has_complained = True
 
 
 class Outputs:
-    """The outputs of all running parties that have a limit.
+    """The outputs of all running parties.
 
     While something is written they are checked every CHECK_SECONDS. A quiet one costs nothing: the system tells when
     it is written to. Where the system cannot (it limits such requests), an output is never taken for quiet.
@@ -77,14 +101,14 @@ class Outputs:
         return self._check_at if self._busy else None
 
     def check(self) -> None:
-        """Limits what is being written; one that was not written to since the last time is quiet from now on."""
+        """Looks at what is being written; one that was not written to since the last time is quiet from now on."""
         self._check_at = time.monotonic() + CHECK_SECONDS
         for output in list(self._busy.values()):
             try:
-                if not output.limit():
+                if not output.look():
                     self._await_news(output)
             except OSError as error:
-                log(f"party {output.key}: output not limited: {error}")
+                log(f"party {output.key}: output not looked at: {error}")
                 self._check_at = time.monotonic() + FAULT_SECONDS  # one that lasts must not fill the log
 
     def take_news(self) -> None:
@@ -105,5 +129,5 @@ class Outputs:
             return
         self._quiet[output.watch] = output
         # What was written just before that is no news.
-        if not output.limit():
+        if not output.look():
             del self._busy[output.key]

@@ -37,7 +37,7 @@ class Party:
     def __init__(self, key: str, directory: str, output_limit_bytes: int | None) -> None:
         self.key = key
         self.directory = directory
-        self.output = Output(key, directory, output_limit_bytes) if output_limit_bytes is not None else None
+        self.output = Output(key, directory, output_limit_bytes)
         self.pid = 0
         self.code = 0
         self.started_at = time.time()
@@ -148,8 +148,7 @@ class Parties:
             for fd in opened:
                 os.close(fd)
         self.running[key] = party
-        if party.output is not None:
-            self.outputs.add(party.output)
+        self.outputs.add(party.output)
         self._record_start(party, spawned_after=party.started_boottime)
         return party.describe()
 
@@ -243,12 +242,11 @@ class Parties:
     def _end(self, party: Party) -> None:
         del self.running[party.key]
         self._terminating.pop(party.key, None)
-        if party.output is not None:
-            self.outputs.remove(party.output)
-            try:
-                party.output.limit()
-            except OSError as error:
-                log(f"party {party.key}: output not limited: {error}")
+        self.outputs.remove(party.output)
+        try:
+            party.output.look()
+        except OSError as error:
+            log(f"party {party.key}: output not looked at: {error}")
         self._write_exit(party.directory, party.describe_exit())
 
     def _write_exit(self, directory: str, record: dict[str, Any]) -> None:
@@ -278,7 +276,7 @@ class Parties:
         return min(due, default=None)
 
     def tick(self) -> None:
-        """Kills what outlived its grace period, starts what has paused, limits outputs, retries unwritten exits."""
+        """Kills what outlived its grace period, starts what has paused, looks at outputs, retries unwritten exits."""
         now = time.monotonic()
         for party in list(self._terminating.values()):
             if party.kill_at <= now:

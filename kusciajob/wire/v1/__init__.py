@@ -1,0 +1,1 @@
+"""Messages of kusciajob.v1 from values of the model, and back."""
