@@ -219,8 +219,18 @@ class Published(Protocol):
 class WatchStream(Protocol):
     """One watcher's place in the log."""
 
+    @property
+    def position(self) -> int | None:
+        """Where a stream can be resumed: what was read is all until that revision, and nothing after it.
+
+        None before the existing jobs are told, and as long as events follow that they make superfluous.
+        """
+
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
         """The next events, at least one; empty after `timeout` seconds without any.
+
+        A filtered stream returns empty earlier where `position` is worth telling: when the existing jobs are told, and
+        after 1,000 events that it does not want.
 
         Raises LogTruncated if the stream cannot go on without a hole, HubClosed if the server is stopping.
         """
@@ -238,7 +248,8 @@ class EventHub(Protocol):
     ) -> AbstractAsyncContextManager[WatchStream]:
         """Watch what follows a revision. With None: first every existing job as ADDED, then what follows.
 
-        With a filter the stream has only events of jobs that pass it before or after the change.
+        With a filter the stream has only events of jobs that pass it before or after the change, and of those whose
+        record is so damaged that nobody can know.
         """
 
 

@@ -11,7 +11,9 @@ from typing import Self
 
 from kusciajob import users
 from kusciajob.api.calls import build_calls
+from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
+from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
@@ -38,7 +40,9 @@ from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.retention import Retention
+from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
 
 logger = logging.getLogger(__name__)
@@ -175,6 +179,8 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            WatchCalls(JobWatch(store=store, hub=hub)),
+            QuestionCalls(service, Questions(store=store, jobs=service)),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB

@@ -2,17 +2,20 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext, suppress
 
 from cachetools import LRUCache
 
 from kusciajob.contracts import JobStore
+from kusciajob.events.filtered import FilteredStream
 from kusciajob.events.ring import Ring, SharedEvent
+from kusciajob.events.selection import Selection
 from kusciajob.events.source import Source
 from kusciajob.events.stream import Stream
 from kusciajob.model import weight
 from kusciajob.model.errors import LogTruncated
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, JobEvent, JobSummary
 
 logger = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ class Hub:
         from a replay, whose pages show jobs as they are when they are read.)
     Bounded: a stream that does not read costs a place in the log, whatever happens meanwhile.
 
+    A stream with a filter has the same guarantees for the events of jobs that pass the filter before or after the
+    change. It is not woken for others. Streams with equal filters are a group, for which an event is matched once.
+
     An event is encoded once for all streams that are at most `ring_events` behind (fewer if events are big). While the
     store fails, the hub waits. Any other error closes the streams, and `wait_failed` raises it.
     """
@@ -39,6 +45,7 @@ class Hub:
         self._source = Source(store)
         self._ring = Ring(ring_events)
         self._batch_events = batch_events
+        self._selection = Selection(self._ring)
         self._streams: set[Stream] = set()
         self._replayed: LRUCache[int, SharedEvent] = LRUCache(weight.KEPT_BYTES, lambda shared: shared.weight)
         self._tail: asyncio.Task[None] | None = None
@@ -64,21 +71,42 @@ class Hub:
                 self._tail.result()
 
     @asynccontextmanager
-    async def subscribe(self, *, after: int | None = None) -> AsyncIterator[Stream]:
+    async def subscribe(self, *, after: int | None = None, chosen: JobFilter | None = None) -> AsyncIterator[Stream]:
         """See EventHub. Raises HubClosed."""
         self._ring.check_open()
-        stream = Stream(
+        with self._filtered(after, chosen) if chosen is not None else nullcontext(self._unfiltered(after)) as stream:
+            self._streams.add(stream)
+            try:
+                yield stream
+            finally:
+                self._streams.discard(stream)
+
+    def _unfiltered(self, after: int | None) -> Stream:
+        return Stream(
             ring=self._ring,
             source=self._source,
             after=after,
             batch_events=self._batch_events,
             added=self._added,
         )
-        self._streams.add(stream)
+
+    @contextmanager
+    def _filtered(self, after: int | None, chosen: JobFilter) -> Iterator[Stream]:
+        group = self._selection.join(chosen)
+        stream = FilteredStream(
+            group=group,
+            ring=self._ring,
+            source=self._source,
+            after=after,
+            batch_events=self._batch_events,
+            added=self._added,
+        )
+        self._selection.mark(stream)
         try:
             yield stream
         finally:
-            self._streams.discard(stream)
+            self._selection.unmark(stream)
+            self._selection.leave(group)
 
     @property
     def head(self) -> int:
@@ -98,9 +126,12 @@ class Hub:
             except LogTruncated:
                 # The log was truncated beyond what was published. Streams find out when they ask the store.
                 self._ring.restart(await self._source.head())
+                self._selection.restart()
                 continue
             if events:
-                self._ring.append([SharedEvent(event) for event in events])
+                published = [SharedEvent(event) for event in events]
+                self._ring.append(published)
+                self._selection.note(published)
             # A store with endless events, or endless hints, must not keep the streams from reading.
             await asyncio.sleep(0)
 

@@ -5,6 +5,7 @@ from bisect import bisect_left
 from collections.abc import AsyncIterator
 
 from kusciajob.events.source import Source
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import JobEvent, JobSummary
 
 
@@ -79,3 +80,21 @@ class Replay:
             for event in await self._source.read_log(after, min(self._limit, through - after)):
                 yield event
                 after = event.revision
+
+
+class FilteredReplay(Replay):
+    """The jobs that exist and pass a filter. The store tells of which moment each page is: no log has to be read."""
+
+    def __init__(self, source: Source, *, chosen: JobFilter, start: int, limit: int) -> None:
+        super().__init__(source, start=start, limit=limit)
+        self._chosen = chosen
+
+    async def next_page(self) -> list[JobSummary]:
+        """More jobs, oldest first; maybe none before the replay is complete. Cancelling loses nothing."""
+        last_number = self._last_numbers[-1] if self._last_numbers else 0
+        page = await self._source.select(self._chosen, after=last_number, limit=self._limit)
+        is_last = page.is_last or page.through >= self._start
+        self._remember(self._start if is_last else page.through, seen_at=page.revision)
+        self._covered_through = max(self._covered_through, page.revision)
+        self.is_complete = is_last
+        return [job for job in page.jobs if job.number <= self._start]

@@ -12,6 +12,8 @@ from kusciajob.model.status import JobEvent
 
 RING_BYTES = 64 << 20
 """What the events in the ring may take, roughly."""
+FORMS = weight.FORMS + 2
+"""What an event weighs with its encodings, protobuf and JSON for two kinds of watches, in multiples of itself."""
 KEPT_VIEWS = 8
 """So many domains' views of an event with details are kept with it; others are made for each watcher."""
 
@@ -26,9 +28,10 @@ class SharedEvent:
         self._forms: dict[Form, bytes] = {}
         self._views: dict[str, SharedEvent] | None = {} if event.job.status.has_details else None
         """What domains see of it; None where all see the same."""
-        self.weight = (
-            weight.FORMS * weight.status_bytes(event.job.status) * (1 if self._views is None else 1 + KEPT_VIEWS)
-        )
+        job = event.job
+        self.weight = FORMS * (weight.status_bytes(job.status) + weight.traits_bytes(job.traits))
+        if self._views is not None:
+            self.weight *= 1 + KEPT_VIEWS
 
     def encoded(self, encode: Form) -> bytes:
         """The encoded event. `encode` is called once and must be the same function each time."""
@@ -111,6 +114,10 @@ class Ring:
         start = revision - (self.head - len(events))
         # By index: a deque counts from the nearer end, and most streams are near the head.
         return [events[index] for index in range(start, min(start + limit, len(events)))]
+
+    def at(self, revision: int) -> SharedEvent:
+        """The event of a revision that the ring holds."""
+        return self._events[revision - 1 - (self.head - len(self._events))]
 
     async def wait(self) -> None:
         """Until something is appended, or the ring is restarted or closed."""

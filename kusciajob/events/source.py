@@ -5,8 +5,9 @@ import logging
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeVar
 
-from kusciajob.contracts import JobStore
+from kusciajob.contracts import JobPage, JobStore
 from kusciajob.model.errors import StoreDamaged, StoreFailed
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import JobEvent, JobSummary
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,10 @@ class Source:
     async def page(self, after: int, limit: int) -> list[JobSummary]:
         """Up to `limit` jobs with a number above `after`, oldest first."""
         return await self._insist(lambda: self._store.page(after, limit))
+
+    async def select(self, chosen: JobFilter, *, after: int, limit: int) -> JobPage:
+        """Up to `limit` jobs that pass with a number above `after`, oldest first; maybe none, and yet not the last."""
+        return await self._insist(lambda: self._store.select(chosen, limit=limit, after=after))
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         """Up to `limit` events with a revision above `after`, in order. Raises LogTruncated."""

@@ -30,7 +30,7 @@ class Stream:
         self._batch_events = batch_events
         self._added = added
         self._cursor = ring.head if after is None else after
-        self._replay = Replay(source, start=self._cursor, limit=batch_events) if after is None else None
+        self._replay = self._new_replay() if after is None else None
         self._deadline: asyncio.Timeout | None = None
 
     @property
@@ -56,6 +56,14 @@ class Stream:
         """End a waiting read at once, because the hub is closed."""
         if self._deadline is not None and not self._deadline.expired():
             self._deadline.reschedule(asyncio.get_running_loop().time())
+
+    @property
+    def position(self) -> int | None:
+        """See WatchStream."""
+        return self._cursor if self._replay is None else None
+
+    def _new_replay(self) -> Replay:
+        return Replay(self._source, start=self._cursor, limit=self._batch_events)
 
     async def _next(self) -> list[SharedEvent]:
         while True:
@@ -87,9 +95,11 @@ class Stream:
 
     def _pass(self, events: list[SharedEvent]) -> list[SharedEvent]:
         """Pass these events; return those that the watcher does not know from the replay."""
-        if not events:
-            return events
-        self._cursor = events[-1].event.revision
+        return self._pass_to(events[-1].event.revision, events) if events else events
+
+    def _pass_to(self, revision: int, events: list[SharedEvent]) -> list[SharedEvent]:
+        """The same where others up to that revision are passed, too."""
+        self._cursor = revision
         replay = self._replay
         if replay is None:
             return events

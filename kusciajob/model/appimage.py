@@ -7,9 +7,10 @@ from typing import Any
 
 from msgspec import Struct
 
+from kusciajob.model import rules
 from kusciajob.model.cluster import port_variable
-from kusciajob.model.errors import InvalidAppImage, InvalidJob, UnknownRole
-from kusciajob.model.job import QUANTITY, check_name
+from kusciajob.model.errors import InvalidAppImage, UnknownRole
+from kusciajob.model.rules import QUANTITY
 from kusciajob.model.text import first, shown
 
 PROTOCOLS = ("HTTP", "GRPC", "TCP")
@@ -232,10 +233,8 @@ class AppImage(Struct, frozen=True):
     image: Image = Image()
 
     def __post_init__(self) -> None:
-        try:
-            check_name("metadata.name", self.name)
-        except InvalidJob as error:
-            raise InvalidAppImage(str(error)) from None
+        for problem in rules.of_name("metadata.name", self.name):
+            raise InvalidAppImage(problem.text)
         if not self.deploy_templates:
             raise InvalidAppImage("spec.deployTemplates is empty: at least one deploy template is required")
         _check_count("spec.deployTemplates", self.deploy_templates)

@@ -99,7 +99,14 @@ class StaleJob(JobError):
 
 
 class LogTruncated(JobError):
-    """The log no longer reaches back to the wanted revision. The caller reads all jobs instead."""
+    """The log no longer reaches back to the wanted revision. The caller reads all jobs instead.
+
+    `usable` is the oldest revision after which it can be read.
+    """
+
+    def __init__(self, text: str, *, usable: int = 0) -> None:
+        super().__init__(text)
+        self.usable = usable
 
 
 class StoreFailed(JobError):

@@ -50,17 +50,15 @@ def seen_by(status: JobStatus, domain: str) -> JobStatus:
     if not domain or not status.has_details:
         return status
     return replace(
-        status,
-        tasks=tuple(
-            replace(
-                task,
-                parties=tuple(
-                    replace(party, detail="") if party.detail and party.domain_id != domain else party
-                    for party in task.parties
-                ),
-            )
-            for task in status.tasks
-        ),
+        status, tasks=tuple(replace(task, parties=parties_seen_by(task.parties, domain)) for task in status.tasks)
+    )
+
+
+def parties_seen_by(parties: Sequence[PartyStatus], domain: str) -> tuple[PartyStatus, ...]:
+    """The parties without the details of other domains' ones. The master (empty domain) gets them unchanged."""
+    return tuple(
+        replace(party, detail="") if domain and party.detail and party.domain_id != domain else party
+        for party in parties
     )
 
 
@@ -78,11 +76,14 @@ def told(status: JobStatus) -> JobStatus:
 def _told_task(task: TaskStatus) -> TaskStatus:
     if not any(party.detail for party in task.parties):
         return task
-    parties = tuple(
-        replace(party, message=party_text(party), detail="") if party.detail else party for party in task.parties
-    )
-    message = task_text(parties) if task.message == task_text(task.parties) else task.message
+    parties, message = told_parties(task.parties, task.message)
     return replace(task, parties=parties, message=message)
+
+
+def told_parties(parties: Sequence[PartyStatus], message: str) -> tuple[tuple[PartyStatus, ...], str]:
+    """The parties and the text of their task, or of one of its attempts, with their details put in."""
+    told = tuple(replace(party, message=party_text(party), detail="") if party.detail else party for party in parties)
+    return told, task_text(told) if message == task_text(parties) else message
 
 
 class HasRole(Protocol):

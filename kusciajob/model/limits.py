@@ -3,10 +3,21 @@
 The values of the model do not check them, because jobs stored by earlier versions may be larger and must stay readable.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
 
-from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import MAX_IDENTITY_CHARACTERS, MAX_NAME_CHARACTERS, JobSpec, Party, Task, invalid_identity
+from kusciajob.model import rules
+from kusciajob.model.errors import InvalidJob, Problem
+from kusciajob.model.job import JobSpec, Task
+from kusciajob.model.rules import (
+    MAX_IDENTITY_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+    BandwidthLimitLike,
+    JobLike,
+    PartyLike,
+    ResourcesLike,
+    TaskLike,
+)
 from kusciajob.model.text import CONTROL, shown
 
 MAX_PARTIES = 128
@@ -30,34 +41,64 @@ _FEW_PARTIES = 128
 """So many can take what they will: they stay within the limits."""
 
 
-def check_count(field: str, count: int, most: int) -> None:
-    """Raise InvalidJob when a list has too many entries. Called before anything looks at the entries."""
+class LimitedParty(PartyLike, Protocol):
+    """A party with all that it contains."""
+
+    @property
+    def resources(self) -> ResourcesLike | None: ...
+    @property
+    def bandwidth_limits(self) -> Sequence[BandwidthLimitLike]: ...
+
+
+class LimitedTask(TaskLike, Protocol):
+    """A task with all that it contains."""
+
+    @property
+    def parties(self) -> Sequence[LimitedParty]: ...
+
+
+class LimitedJob(JobLike, Protocol):
+    """A job with all that it contains."""
+
+    @property
+    def tasks(self) -> Sequence[LimitedTask]: ...
+
+
+def of_count(field: str, count: int, most: int) -> Iterator[Problem]:
+    """A list with too many entries. It is asked for before anything looks at the entries."""
     if count > most:
-        raise InvalidJob(f"{field} has {count} entries: at most {most} are possible")
+        yield Problem(field, f"{field} has {count} entries: at most {most} are possible")
 
 
 def check(spec: JobSpec) -> None:
     """Raise InvalidJob, which names the place, when a name is too long or not printable, or a list is too long."""
-    _check_identity("initiator", spec.initiator)
-    check_count("custom_fields", len(spec.custom_fields), MAX_CUSTOM_FIELDS)
+    rules.require(of_job(spec))
     if spec.labels:
-        _check_labels(spec.labels)
+        rules.require(of_labels(spec.labels))
+
+
+def of_job(job: LimitedJob) -> Iterator[Problem]:
+    """Names that are too long or not printable, and lists that are too long, of a job without too many tasks."""
+    yield from _of_identity("initiator", "initiator", job.initiator)
+    yield from of_count("custom_fields", len(job.custom_fields), MAX_CUSTOM_FIELDS)
     size = 0
-    for index, task in enumerate(spec.tasks):
+    for index, task in enumerate(job.tasks):
         if len(task.alias) > MAX_NAME_CHARACTERS or len(task.app_image) > MAX_NAME_CHARACTERS:
-            _check_length(f"tasks[{index}]: alias", task.alias)
-            _check_length(f"tasks[{index}]: app_image", task.app_image)
+            for field in ("alias", "app_image"):
+                yield from _of_length(f"tasks[{index}].{field}", f"tasks[{index}]: {field}", getattr(task, field))
         for position, party in enumerate(task.parties):
             if not (len(party.domain_id) <= MAX_IDENTITY_CHARACTERS and party.domain_id.isprintable()):
-                _check_identity(f"tasks[{index}]: parties[{position}]: domain_id", party.domain_id)
+                label = f"tasks[{index}]: parties[{position}]: domain_id"
+                yield from _of_identity(f"tasks[{index}].parties[{position}].domain_id", label, party.domain_id)
             if party.resources is not None or party.bandwidth_limits:
-                _check_party(f"tasks[{index}]: parties[{position}]", party)
+                yield from _of_party(f"tasks[{index}].parties[{position}]", party)
                 size += sum(len(limit.destination_id) + _ENDPOINT_BYTES for limit in party.bandwidth_limits)
         size += sum(map(len, task.dependencies))
     if size > MAX_SPEC_BYTES:
-        raise InvalidJob(
+        yield Problem(
+            "tasks",
             f"dependencies and bandwidth_limits of all tasks take {size:,} bytes: at most {MAX_SPEC_BYTES:,} are "
-            "possible; only task_input_config may be large"
+            "possible; only task_input_config may be large",
         )
 
 
@@ -89,36 +130,45 @@ def _bytes(text: str) -> int:
     return len(text.encode())
 
 
-def _check_identity(field: str, value: str) -> None:
+def _of_identity(field: str, label: str, value: str) -> Iterator[Problem]:
     if len(value) > MAX_IDENTITY_CHARACTERS or not value.isprintable():
-        raise invalid_identity(field, value)
+        yield rules.invalid_identity(field, value, label=label)
 
 
-def _check_labels(labels: Mapping[str, str]) -> None:
-    check_count("labels", len(labels), MAX_LABELS)
+def of_labels(labels: Mapping[str, str]) -> Iterator[Problem]:
+    """Labels that are too many or too long."""
+    if len(labels) > MAX_LABELS:
+        yield from of_count("labels", len(labels), MAX_LABELS)
+        return
     for key, value in labels.items():
         if not 0 < len(key) <= MAX_LABEL_KEY_CHARACTERS or CONTROL.search(key):
-            raise InvalidJob(
+            yield Problem(
+                rules.in_map("labels", key),
                 f"labels key {shown(key)} is not valid: 1 to {MAX_LABEL_KEY_CHARACTERS} characters, "
-                "no control characters"
+                "no control characters",
             )
         if len(value) > MAX_LABEL_VALUE_CHARACTERS:
-            raise InvalidJob(
-                f"labels[{shown(key)}] has {len(value)} characters: at most {MAX_LABEL_VALUE_CHARACTERS} are possible"
+            yield Problem(
+                rules.in_map("labels", key),
+                f"labels[{shown(key)}] has {len(value)} characters: at most {MAX_LABEL_VALUE_CHARACTERS} are possible",
             )
     total = sum(len(key) + len(value) for key, value in labels.items())
     if total > MAX_LABELS_CHARACTERS:
-        raise InvalidJob(f"labels have {total:,} characters: at most {MAX_LABELS_CHARACTERS:,} are possible")
+        yield Problem("labels", f"labels have {total:,} characters: at most {MAX_LABELS_CHARACTERS:,} are possible")
 
 
-def _check_length(field: str, value: str) -> None:
+def _of_length(field: str, label: str, value: str) -> Iterator[Problem]:
     if len(value) > MAX_NAME_CHARACTERS:
-        raise InvalidJob(f"{field} {shown(value)} is too long: at most {MAX_NAME_CHARACTERS} characters are possible")
+        text = f"{label} {shown(value)} is too long: at most {MAX_NAME_CHARACTERS} characters are possible"
+        yield Problem(field, text)
 
 
-def _check_party(place: str, party: Party) -> None:
+def _of_party(place: str, party: LimitedParty) -> Iterator[Problem]:
+    label = place.replace(".", ": ")
     if party.resources is not None:
         for field in ("cpu", "memory", "bandwidth"):
-            _check_length(f"{place}: resources.{field}", getattr(party.resources, field))
+            value = getattr(party.resources, field)
+            yield from _of_length(f"{place}.resources.{field}", f"{label}: resources.{field}", value)
     for index, limit in enumerate(party.bandwidth_limits):
-        _check_length(f"{place}: bandwidth_limits[{index}]: destination_id", limit.destination_id)
+        where, value = f"bandwidth_limits[{index}]", limit.destination_id
+        yield from _of_length(f"{place}.{where}.destination_id", f"{label}: {where}: destination_id", value)

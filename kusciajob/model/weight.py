@@ -6,7 +6,7 @@ A record is a job, a task, a party, an address, or the key of a cache entry.
 import sys
 from collections.abc import Sized
 
-from kusciajob.model.job import JobSpec
+from kusciajob.model.job import JobSpec, Traits
 from kusciajob.model.status import Job, JobStatus, TaskStatus
 
 RECORD_BYTES = 320
@@ -32,6 +32,15 @@ def task_bytes(task: TaskStatus) -> int:
 def status_bytes(status: JobStatus) -> int:
     """The bytes of a job's status."""
     return RECORD_BYTES + 2 * len(status.message) + sum(map(task_bytes, status.tasks))
+
+
+def traits_bytes(traits: Traits) -> int:
+    """The bytes of what lists and watches tell of a job's specification."""
+    size = RECORD_BYTES + sum(map(len, traits.app_images))
+    for fields in (traits.custom_fields, traits.labels):
+        if fields:
+            size += 2 * sum(map(len, fields)) + 2 * sum(map(len, fields.values()))
+    return size
 
 
 def spec_bytes(spec: JobSpec) -> int:

@@ -65,7 +65,8 @@ def stale_job(job: Job | JobSummary, stored_revision: int) -> StaleJob:
 
 
 def log_truncated(after: int, oldest: int) -> LogTruncated:
-    return LogTruncated(f"the log begins at revision {oldest}: what followed revision {after} is no longer kept")
+    text = f"the log begins at revision {oldest}: what followed revision {after} is no longer kept"
+    return LogTruncated(text, usable=oldest - 1)
 
 
 def apart(job: Job) -> Job:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from kusciajob.model.history import MAX_HISTORY_ENTRIES, AuditEntry, HistoryEntry, HistoryEvent
-from kusciajob.model.status import Ended, Job, Unknown
+from kusciajob.model.status import SCHEDULED, Ended, JobPhase, Unknown
 
 HISTORY_SLACK = MAX_HISTORY_ENTRIES // 20
 """So many more are dropped than must be, that a long history is not looked through at every change."""
@@ -13,18 +13,16 @@ MAX_ATTEMPTS_BYTES = 4 << 20
 """What the attempts of one job may take; the oldest go first, but the newest stays."""
 
 
-def deadline_of(job: Job) -> float | None:
-    """When somebody must stop the job; None while the scheduler sees to that itself, and where there is no deadline."""
-    status = job.status
-    if job.spec.deadline_seconds is None or isinstance(status.phase, Ended | Unknown) or status.is_scheduled:
+def deadline(phase: JobPhase, began_at: float, seconds: float | None) -> float | None:
+    """When somebody must stop a job; None while the scheduler sees to that itself, and where there is no deadline."""
+    if seconds is None or isinstance(phase, Ended | Unknown) or phase.state in SCHEDULED:
         return None
-    return status.began_at + job.spec.deadline_seconds
+    return began_at + seconds
 
 
-def expiry_of(job: Job) -> float | None:
-    """When the job is to be deleted; None before its end, and where it is kept."""
-    ended_at = job.status.phase.ended_at
-    return None if job.spec.ttl_seconds is None or ended_at is None else ended_at + job.spec.ttl_seconds
+def expiry(phase: JobPhase, seconds: float | None) -> float | None:
+    """When a job is to be deleted; None before its end, and where it is kept."""
+    return None if seconds is None or phase.ended_at is None else phase.ended_at + seconds
 
 
 def surplus(entries: Sequence[HistoryEntry]) -> list[int]:

@@ -136,12 +136,15 @@ class MemoryStore:
 
     async def expired(self, now: float, limit: int) -> list[JobSummary]:
         self._check_open()
-        due = ((kept.expiry_of(job), job) for job in self._jobs.values())
+        due = ((kept.expiry(job.status.phase, job.spec.ttl_seconds), job) for job in self._jobs.values())
         return [job.summary for at, job in due if at is not None and at <= now][:limit]
 
     async def overdue(self, now: float, limit: int) -> list[JobSummary]:
         self._check_open()
-        due = ((kept.deadline_of(job), job) for job in self._jobs.values())
+        due = (
+            (kept.deadline(job.status.phase, job.status.began_at, job.spec.deadline_seconds), job)
+            for job in self._jobs.values()
+        )
         return [job.summary for at, job in due if at is not None and at <= now][:limit]
 
     async def app_images(self) -> Mapping[str, bytes]:

@@ -339,6 +339,11 @@ class _VisibleStream:
         self._stream = stream
         self._caller = caller
 
+    @property
+    def position(self) -> int | None:
+        """See WatchStream."""
+        return self._stream.position
+
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
         """See WatchStream. Nothing shows what the domain may not see, not even an early return."""
         deadline = None if timeout is None else time.monotonic() + timeout

@@ -1,14 +1,13 @@
 """Converts job specifications from protobuf to the model, and whole jobs back. For statuses see job_status."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.model import limits
-from kusciajob.model.errors import InvalidJob
+from kusciajob.model import limits, rules
+from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.job import (
-    MAX_TASKS,
     SCHEDULE_MODE_HEADER,
     BandwidthLimit,
     JobSpec,
@@ -18,6 +17,7 @@ from kusciajob.model.job import (
     ScheduleMode,
     Task,
 )
+from kusciajob.model.rules import MAX_TASKS
 from kusciajob.model.status import Job
 from kusciajob.model.text import shown
 from kusciajob.wire.job_status import encode_status
@@ -52,21 +52,73 @@ def fill_job(data: pb.QueryJobResponseData, job: Job) -> None:
     data.status.MergeFromString(encode_status(job.status))
 
 
+def fill_request(request: pb.CreateJobRequest, spec: JobSpec, task_ids: Sequence[str]) -> None:
+    """Write a specification into an empty request, but its schedule mode, with these ids of its tasks."""
+    request.job_id = spec.job_id
+    request.initiator = spec.initiator
+    request.max_parallelism = spec.max_parallelism
+    request.custom_fields.update(spec.custom_fields)
+    for task, task_id in zip(spec.tasks, task_ids, strict=True):
+        message = request.tasks.add(tolerable=task.tolerable)
+        _fill_task(message, task, task_id)
+
+
 def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
+    rules.require(_of_schedule_mode(request))
+    return ScheduleMode(_schedule_mode(request))
+
+
+def _schedule_mode(request: pb.CreateJobRequest) -> str:
     if not request.HasField("header"):
         return ScheduleMode.BEST_EFFORT
-    mode = request.header.custom_headers.get(SCHEDULE_MODE_HEADER, ScheduleMode.BEST_EFFORT)
-    try:
-        return ScheduleMode(mode)
-    except ValueError:
-        place = f"header.custom_headers[{shown(SCHEDULE_MODE_HEADER)}]"
-        raise InvalidJob(f"{place} {shown(mode)} is not one of {', '.join(ScheduleMode)}") from None
+    return request.header.custom_headers.get(SCHEDULE_MODE_HEADER, ScheduleMode.BEST_EFFORT)
+
+
+def _of_schedule_mode(request: pb.CreateJobRequest) -> Iterator[Problem]:
+    mode = _schedule_mode(request)
+    if mode not in list(ScheduleMode):
+        place = rules.in_map("header.custom_headers", SCHEDULE_MODE_HEADER)
+        yield Problem(place, f"{place} {shown(mode)} is not one of {', '.join(ScheduleMode)}")
+
+
+def problems(request: pb.CreateJobRequest) -> Iterator[Problem]:
+    """All that is wrong with a request, by the rules by which `decode_spec` refuses it, the first of these first.
+
+    Of a list that is too long the entries are not looked at.
+    """
+    has_too_many = len(request.tasks) > MAX_TASKS
+    yield from limits.of_count("tasks", len(request.tasks), MAX_TASKS)
+    for index, task in enumerate(() if has_too_many else request.tasks):
+        yield from rules.within(f"tasks[{index}]", _of_task(task))
+    yield from _of_schedule_mode(request)
+    for problem in rules.of_job(request, max_parallelism=max(request.max_parallelism, 1)):
+        if not (has_too_many and problem.field == "tasks"):
+            yield problem
+    if not has_too_many:
+        yield from limits.of_job(request)
+
+
+def _of_task(task: pb.Task) -> Iterator[Problem]:
+    yield from limits.of_count("parties", len(task.parties), limits.MAX_PARTIES)
+    if len(task.parties) > limits.MAX_PARTIES:
+        return
+    for index, party in enumerate(task.parties):
+        yield from rules.within(f"parties[{index}]", _of_party(party))
+    yield from rules.of_task(task)
+
+
+def _of_party(party: pb.Party) -> Iterator[Problem]:
+    yield from rules.of_resources(party.resources)
+    yield from limits.of_count("bandwidth_limits", len(party.bandwidth_limits), limits.MAX_BANDWIDTH_LIMITS)
+    for index, limit in enumerate(party.bandwidth_limits[: limits.MAX_BANDWIDTH_LIMITS]):
+        yield from rules.within(f"bandwidth_limits[{index}]", rules.of_bandwidth_limit(limit))
+    yield from rules.of_party(party)
 
 
 def _each(
     field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value], *, most: int
 ) -> tuple[_Value, ...]:
-    limits.check_count(field, len(messages), most)
+    rules.require(limits.of_count(field, len(messages), most))
     try:
         return tuple(map(decode, messages))
     except InvalidJob:
@@ -74,7 +126,7 @@ def _each(
             try:
                 decode(message)
             except InvalidJob as error:
-                raise InvalidJob(f"{field}[{index}]: {error}") from None
+                rules.require(rules.within(f"{field}[{index}]", error.problems))
         raise
 
 
@@ -123,7 +175,7 @@ def _decode_limit(limit: pb.BandwidthLimit) -> BandwidthLimit:
     return BandwidthLimit(limit.destination_id, limit.limit_kbps)
 
 
-def _fill_task(message: pb.TaskConfig, task: Task, task_id: str) -> None:
+def _fill_task(message: pb.TaskConfig | pb.Task, task: Task, task_id: str) -> None:
     message.app_image = task.app_image
     message.parties.extend(map(_encode_party, task.parties))
     message.alias = task.alias

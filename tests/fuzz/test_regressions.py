@@ -10,7 +10,7 @@ from kusciajob import config
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.config import SettingsError
 from kusciajob.contracts import StartFailed
-from kusciajob.model import graph
+from kusciajob.model import graph, rules
 from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
 from kusciajob.runtime.process.layout import directory_name
 from kusciajob.runtime.simulated import read_script
@@ -36,7 +36,7 @@ def test_an_unknown_id_is_not_repeated_in_full() -> None:
 @pytest.mark.parametrize("dependencies", [[LONG], ["other"], ["next" + LONG]])
 def test_an_alias_is_not_repeated_in_full(dependencies: list[str]) -> None:
     with pytest.raises(InvalidJob) as refused:
-        graph.check([(LONG, dependencies), ("next" + LONG, [LONG])])
+        rules.require(graph.problems([(LONG, dependencies), ("next" + LONG, [LONG])]))
     assert len(str(refused.value)) < 400
 
 

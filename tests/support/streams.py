@@ -7,6 +7,7 @@ from itertools import pairwise, takewhile
 from random import Random
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
@@ -169,7 +170,7 @@ def state_at(log: Sequence[JobEvent], revision: int) -> JobSummary:
     told = log[revision - 1].job
     if log[revision - 1].type is EventType.ERROR:
         status = next(e.job.status for e in reversed(log[: revision - 1]) if e.job.number == told.number)
-        return JobSummary(told.job_id, told.initiator, told.number, revision, status)
+        return replace(told, status=status)
     return told
 
 
@@ -184,7 +185,7 @@ def fold(history: History) -> dict[int, JobSummary]:
             del known[number]
         elif event.type is EventType.ERROR:
             before = known[number]
-            known[number] = JobSummary(before.job_id, before.initiator, number, event.revision, before.status)
+            known[number] = replace(before, revision=event.revision)
         else:
             known[number] = event.job
     return known

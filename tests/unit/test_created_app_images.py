@@ -10,7 +10,7 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import app_images_pb2 as v1
 from kusciajob.api.calls.app_image import MAX_BATCH_BYTES, AppImageCalls
-from kusciajob.api.calls.v1.app_images import MAX_PAGE_BYTES, AppImagesCalls
+from kusciajob.api.calls.v1.app_images import AppImagesCalls
 from kusciajob.contracts import JobStore
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.images.definition import MAX_DEFINITION_BYTES
@@ -20,8 +20,8 @@ from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import app_images
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import MASTER, Caller
-from kusciajob.wire.pages import page_token
 from kusciajob.wire.status import Code
+from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope
 from tests.support.app_images import create_request, shell_request
 from tests.support.clock import ManualClock
 from tests.support.images import write_image
@@ -379,7 +379,7 @@ async def test_a_list_has_files_and_the_api_by_name_in_pages_without_hole_or_rep
             break
     assert names == [("a", ""), ("b", "b.yaml"), ("c", ""), ("d", "d.yaml"), ("e", "")]
     assert pages == 3
-    (told,) = (await house.list(page_size=1, page_token=page_token("appImages", "aa"))).app_images
+    (told,) = (await house.list(page_size=1, page_token=PageScope("ListAppImages").token("aa"))).app_images
     assert told.image == "b:1"
     assert told.roles == [v1.Role(replicas=1, ports=[v1.Port(name="peer", protocol="TCP", scope="Cluster")])]
 
@@ -399,7 +399,7 @@ async def test_a_page_of_large_images_is_short_and_goes_on() -> None:
     house = House()
     for name in ("a", "b", "c"):
         request = create_request(name)
-        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES // 3)
+        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES * 2 // 5)
         await house.calls.CreateAppImage(request, MASTER)
     page = await house.list()
     assert [image.name for image in page.app_images] == ["a", "b"]
@@ -411,13 +411,14 @@ async def test_a_page_of_large_images_is_short_and_goes_on() -> None:
 @pytest.mark.parametrize(
     ("fields", "text"),
     [
-        ({"page_size": 1001}, "page_size 1001 is out of range: 1 to 1000, or 0 for the default"),
+        ({"page_size": 1001}, "page_size 1001 is out of range: 1 to 1000"),
         ({"page_size": -1}, "page_size -1 is out of range"),
-        ({"page_token": "%%%"}, "is none of this server"),
-        ({"page_token": "A"}, "is none of this server"),
-        ({"page_token": "\u00e9"}, "is none of this server"),
-        ({"page_token": "x" * 100_000}, "is none of this server"),
-        ({"page_token": page_token("jobs", "a")}, "is of another list"),
+        ({"page_token": "%%%"}, "is no token of this server"),
+        ({"page_token": "A"}, "is no token of this server"),
+        ({"page_token": "\u00e9"}, "is no token of this server"),
+        ({"page_token": "x" * 100_000}, "is no token of this server"),
+        ({"page_token": PageScope("ListJobs").token("a")}, "is of another list"),
+        ({"page_token": PageScope("ListAppImages").token(5)}, "is no token of this server"),
     ],
 )
 async def test_a_page_that_cannot_be_is_refused(fields: dict[str, Any], text: str) -> None:

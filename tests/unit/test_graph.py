@@ -2,7 +2,7 @@
 
 import pytest
 
-from kusciajob.model import graph
+from kusciajob.model import graph, rules
 from kusciajob.model.errors import InvalidJob
 
 
@@ -16,7 +16,7 @@ from kusciajob.model.errors import InvalidJob
     ],
 )
 def test_what_is_accepted(nodes: list[tuple[str, tuple[str, ...]]]) -> None:
-    graph.check(nodes)
+    rules.require(graph.problems(nodes))
 
 
 @pytest.mark.parametrize(
@@ -38,5 +38,5 @@ def test_what_is_accepted(nodes: list[tuple[str, tuple[str, ...]]]) -> None:
 )
 def test_what_is_refused(nodes: list[tuple[str, tuple[str, ...]]], text: str) -> None:
     with pytest.raises(InvalidJob) as refused:
-        graph.check(nodes)
+        rules.require(graph.problems(nodes))
     assert str(refused.value) == text

@@ -151,7 +151,7 @@ async def create_until_refused(store: SqliteStore) -> tuple[int, StoreFailed]:
 async def test_a_full_disk_fails_changes_only_and_is_got_over(path: Path) -> None:
     async with opened(path) as store:
         kept = await store.create(big_job("kept"))
-        with files_limited_to(200_000):
+        with files_limited_to(400_000):
             accepted, failure = await create_until_refused(store)
             assert re.fullmatch(r"the job store cannot commit: .+ \(SQLITE_\w+\)", str(failure))
             # Every call of a failed commit is told, also one that fits by itself.

@@ -33,7 +33,7 @@ def test_every_field_is_read() -> None:
         labels=["team="],
         created_after=Timestamp(seconds=1, nanos=500_000_000),
         created_before=Timestamp(seconds=2),
-        ended_after=Timestamp(seconds=3),
+        ended_after=Timestamp(seconds=-3),
         ended_before=Timestamp(),
         job_ids=["y", "x"],
     )
@@ -48,7 +48,7 @@ def test_every_field_is_read() -> None:
         labels=(("team", ""),),
         created_after=1.5,
         created_before=2.0,
-        ended_after=3.0,
+        ended_after=-3.0,
         ended_before=0.0,
         visible_to="carol",
     )
@@ -74,5 +74,25 @@ def test_all_problems_are_told_at_once() -> None:
 def test_a_filter_is_bounded() -> None:
     assert problems_of(pb.WatchJobsRequest(job_ids=map(str, range(MAX_JOB_IDS + 1)))) == ["job_ids"]
     assert problems_of(pb.ListJobsRequest(labels=[f"{index}=" for index in range(MAX_PAIRS + 1)])) == ["labels"]
-    assert problems_of(pb.ListJobsRequest(job_id_prefix="x" * (MAX_FILTER_CHARACTERS + 1))) == [""]
+    assert problems_of(pb.ListJobsRequest(labels=["k=" + "x" * MAX_FILTER_CHARACTERS])) == [""]
     assert len(problems_of(pb.ListJobsRequest(states=["Gone"] * 1000))) < 20
+
+
+def test_names_that_no_job_can_have_and_ranges_without_a_time_are_refused_by_name() -> None:
+    request = pb.ListJobsRequest(
+        initiator="a\0b",
+        party="p" * 254,
+        app_image="i" * 254,
+        job_id_prefix="-x",
+        custom_fields=["k=1", "k=2"],
+        created_after=Timestamp(seconds=5),
+        created_before=Timestamp(seconds=5),
+    )
+    assert problems_of(request) == [
+        "custom_fields[1]",
+        "initiator",
+        "party",
+        "app_image",
+        "job_id_prefix",
+        "created_before",
+    ]

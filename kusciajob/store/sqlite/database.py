@@ -6,9 +6,12 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from kusciajob.store.sqlite import packing
+from kusciajob.store.sqlite import listing, packing
 
 CACHE_KIBIBYTES = 8192
+MIGRATION_KIBIBYTES = 65_536
+LISTED_SINCE = 6
+"""The schema from which on there are tables that are filled from the jobs."""
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
 
 
@@ -52,8 +55,13 @@ def migrations() -> list[str]:
     return [file.read_text(encoding="utf-8") for file in sorted(files, key=lambda file: file.name)]
 
 
-def migrate(connection: sqlite3.Connection, scripts: Sequence[str]) -> None:
-    """Bring the database to the newest schema, by all steps or by none. NewerSchema: it is beyond the last script."""
+def migrate(
+    connection: sqlite3.Connection, scripts: Sequence[str], progress: listing.Progress = lambda _done, _all: None
+) -> None:
+    """Bring the database to the newest schema, by all steps or by none. NewerSchema: it is beyond the last script.
+
+    `progress` is told of the jobs that are looked at for that, if there is any reason to look at them.
+    """
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     if version > len(scripts):
         raise NewerSchema(
@@ -64,8 +72,13 @@ def migrate(connection: sqlite3.Connection, scripts: Sequence[str]) -> None:
         return
     steps = "\n".join(scripts[version:])
     try:
-        connection.executescript(f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {len(scripts)};\nCOMMIT;")
-    except sqlite3.Error:
+        connection.execute(f"PRAGMA cache_size = -{MIGRATION_KIBIBYTES}")
+        connection.executescript(f"BEGIN IMMEDIATE;\n{steps}\nPRAGMA user_version = {len(scripts)};")
+        if version < LISTED_SINCE <= len(scripts):
+            listing.fill(connection, progress)
+        connection.execute("COMMIT")
+    except BaseException:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+    connection.execute(f"PRAGMA cache_size = -{CACHE_KIBIBYTES}")

@@ -8,9 +8,9 @@ from typing import Any, NamedTuple
 import msgspec
 
 from kusciajob.model.damage import JobDamaged, damaged_status
-from kusciajob.model.status import EventType, JobEvent
+from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.model.text import shown
-from kusciajob.store.sqlite import rows, sql
+from kusciajob.store.sqlite import listing, notes, rows, sql
 from kusciajob.store.sqlite.packing import pack_status
 from kusciajob.store.sqlite.rows import Damage
 
@@ -21,12 +21,22 @@ _SELECT = {
     "task": "SELECT * FROM task WHERE CAST(task_id AS BLOB) = ?",
     "input": "SELECT * FROM input WHERE rowid = ?",
     "log": "SELECT * FROM log WHERE revision = ?",
+    "history": "SELECT * FROM history WHERE id = ?",
+    "attempt": "SELECT * FROM attempt WHERE id = ?",
+    "audit": "SELECT * FROM audit WHERE id = ?",
+    "departed": "SELECT * FROM departed WHERE revision = ?",
 }
 _DELETE = {
     "spec": "DELETE FROM spec WHERE number = ?",
     "input": "DELETE FROM input WHERE rowid = ?",
     "task": "DELETE FROM task WHERE CAST(task_id AS BLOB) = ?",
+    "history": "DELETE FROM history WHERE id = ?",
+    "attempt": "DELETE FROM attempt WHERE id = ?",
+    "audit": "DELETE FROM audit WHERE id = ?",
+    "departed": "DELETE FROM departed WHERE revision = ?",
 }
+_OF_A_JOB = ("spec", "input", "history", "attempt")
+"""Tables whose rows belong to a job, by its number."""
 
 
 class Remedy(Enum):
@@ -38,6 +48,7 @@ class Remedy(Enum):
     REMOVE_ROW = auto()
     REWRITE_EVENT = auto()
     COUNT_AGAIN = auto()
+    LIST_AGAIN = auto()
 
 
 class Found(NamedTuple):
@@ -54,13 +65,15 @@ class Found(NamedTuple):
 def find(connection: sqlite3.Connection) -> Iterator[Found]:
     """Every row of every table that cannot be read or contradicts another. sqlite3.Error."""
     tasks: int = yield from _find_in_jobs(connection)
-    for (number,) in connection.execute("SELECT number FROM spec WHERE number NOT IN (SELECT number FROM job)"):
-        yield Found(Damage("spec", number, "", "it belongs to no job"), Remedy.REMOVE_ROW, 0, number)
-    inputs = "SELECT rowid FROM input WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.number = input.number)"
-    for (rowid,) in connection.execute(inputs):
-        yield Found(Damage("input", rowid, "", "it belongs to no job"), Remedy.REMOVE_ROW, 0, rowid)
+    for table in _OF_A_JOB:
+        strays = f"SELECT rowid FROM {table} WHERE NOT EXISTS (SELECT 1 FROM job WHERE job.number = {table}.number)"  # noqa: S608  # our own names
+        for (rowid,) in connection.execute(strays):
+            yield Found(Damage(table, rowid, "", "it belongs to no job"), Remedy.REMOVE_ROW, 0, rowid)
+    yield from _find_in_lists(connection)
     yield from _find_in_tasks(connection, expected=tasks)
     yield from _find_in_log(connection)
+    for damage in notes.damaged(connection):
+        yield Found(damage, Remedy.REMOVE_ROW, 0, int(damage.key))
 
 
 def set_aside(connection: sqlite3.Connection, *, now: float) -> Iterator[str]:
@@ -72,13 +85,17 @@ def set_aside(connection: sqlite3.Connection, *, now: float) -> Iterator[str]:
     try:
         done: list[str] = []
         removed: set[int] = set()
+        is_listed = True
         for found in list(find(connection)):
             if found.number not in removed:
                 done.append(_apply(connection, found, now))
             if found.remedy is Remedy.REMOVE_JOB:
                 removed.add(found.number)
+            is_listed &= found.remedy not in {Remedy.LIST_AGAIN, Remedy.REMOVE_JOB}
         if done:
             _count_log(connection)
+        if not is_listed:
+            listing.fill(connection)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -89,7 +106,8 @@ def set_aside(connection: sqlite3.Connection, *, now: float) -> Iterator[str]:
 def _find_in_jobs(connection: sqlite3.Connection) -> Generator[Found, None, int]:
     """Returns how many tasks the jobs have."""
     tasks = 0
-    for *row, unfinished in connection.execute(sql.WHOLE_JOBS):
+    newest = 0.0
+    for *row, unfinished in connection.execute(f"{sql.WHOLE_JOBS} ORDER BY number"):
         damages: list[Damage] = []
         try:
             job = sql.whole_job(connection, row, damages.append)
@@ -102,6 +120,9 @@ def _find_in_jobs(connection: sqlite3.Connection) -> Generator[Found, None, int]
         if unfinished != job.status.is_unfinished:
             cause = f"it is {job.status.state} and kept as {'unfinished' if unfinished else 'finished'}"
             yield Found(Damage("job", job.number, job.job_id, cause), Remedy.MARK_JOB, job.number, job.number)
+        newest, cause = _listed(connection, job, newest)
+        if cause:
+            yield Found(Damage("listing", job.number, job.job_id, cause), Remedy.LIST_AGAIN, job.number, job.number)
         for task in job.status.tasks:
             holder = connection.execute("SELECT number FROM task WHERE task_id = ?", (task.task_id,)).fetchone()
             if holder != (job.number,):
@@ -109,6 +130,35 @@ def _find_in_jobs(connection: sqlite3.Connection) -> Generator[Found, None, int]
                 damage = Damage("task", task.task_id, job.job_id, cause)
                 yield Found(damage, Remedy.ADD_TASK, job.number, task.task_id.encode())
     return tasks
+
+
+def _listed(connection: sqlite3.Connection, job: Job, newest: float) -> tuple[float, str]:
+    """The largest time of creation so far, and what is wrong with how the job is listed, if anything is."""
+    expected = listing.listed(job)
+    row = connection.execute(
+        "SELECT state, ended, deadline, expires, phase, traits, created, lag FROM listing WHERE number = ?",
+        (job.number,),
+    ).fetchone()
+    if row is None:
+        return newest, "it is missing"
+    *told, created, lag = row
+    if tuple(told) != tuple(expected.row):
+        return newest, "it differs from its job"
+    if not listing.is_time(created) or created < max(newest, expected.created_at):
+        return newest, f"its time of creation is {created}"
+    if lag != listing.lag(created, expected.created_at, expected.row.ended):
+        return created, f"its lag is {lag}"
+    is_complete = "SELECT count(*) = ? FROM facet WHERE number = ? AND facet IN (SELECT value FROM json_each(?))"
+    values = (len(expected.facets), job.number, msgspec.json.encode(expected.facets).decode())
+    return created, "" if connection.execute(is_complete, values).fetchone()[0] else "a facet of its job is missing"
+
+
+def _find_in_lists(connection: sqlite3.Connection) -> Iterator[Found]:
+    """What is listed of no job; a row too much of a job is found out by whoever reads it, and does no harm."""
+    for table in ("listing", "facet"):
+        strays = f"SELECT DISTINCT number FROM {table} WHERE number NOT IN (SELECT number FROM job)"  # noqa: S608  # our own names
+        for (number,) in connection.execute(strays):
+            yield Found(Damage(table, number, "", "it belongs to no job"), Remedy.LIST_AGAIN, 0, number)
 
 
 def _find_in_tasks(connection: sqlite3.Connection, *, expected: int) -> Iterator[Found]:
@@ -125,7 +175,7 @@ def _find_in_tasks(connection: sqlite3.Connection, *, expected: int) -> Iterator
             damage = Damage("task", rows.text_of(task_id), "", "it belongs to no job")
             yield Found(damage, Remedy.REMOVE_ROW, 0, task_id)
             continue
-        job = rows.summary(tuple(row), rows.ignore)
+        job = rows.summary((*row[:-1], None, row[-1]), rows.ignore)
         if not job.status.is_damaged and task_id not in {task.task_id.encode() for task in job.status.tasks}:
             damage = Damage("task", rows.text_of(task_id), job.job_id, "its job has no such task")
             yield Found(damage, Remedy.REMOVE_ROW, 0, task_id)
@@ -133,8 +183,9 @@ def _find_in_tasks(connection: sqlite3.Connection, *, expected: int) -> Iterator
 
 def _find_in_log(connection: sqlite3.Connection) -> Iterator[Found]:
     least = 0
-    cursor = connection.execute("SELECT revision, type, job_id, initiator, number, status, total FROM log")
-    for *row, total in cursor:
+    events = connection.execute(f"{sql.EVENTS} ORDER BY log.revision")
+    totals = connection.execute("SELECT total FROM log ORDER BY revision")
+    for row, (total,) in zip(events, totals, strict=True):
         revision, job_id = row[0], rows.text_of(row[2])
         try:
             rows.event(row)
@@ -166,7 +217,7 @@ def _apply(connection: sqlite3.Connection, found: Found, now: float) -> str:
         case Remedy.REWRITE_EVENT:
             _rewrite_event(connection, damage, now)
             return f"set aside, and replaced by what is known of it: {damage}"
-        case Remedy.COUNT_AGAIN:  # with all others, at the end
+        case Remedy.COUNT_AGAIN | Remedy.LIST_AGAIN:  # with all others, at the end
             return f"mended: {damage}"
 
 
@@ -174,19 +225,24 @@ def _remove_job(connection: sqlite3.Connection, number: int, damage: Damage, now
     job_id, initiator = connection.execute("SELECT job_id, initiator FROM job WHERE number = ?", (number,)).fetchone()
     tasks = connection.execute("SELECT CAST(task_id AS BLOB) FROM task WHERE number = ?", (number,)).fetchall()
     _keep(connection, "job", number, damage.cause, now)
-    _keep(connection, "spec", number, damage.cause, now)
-    for (rowid,) in connection.execute("SELECT rowid FROM input WHERE number = ?", (number,)).fetchall():
-        _keep(connection, "input", rowid, damage.cause, now)
+    for table in _OF_A_JOB:
+        of_job = f"SELECT rowid FROM {table} WHERE number = ?"  # noqa: S608  # our own names
+        for (rowid,) in connection.execute(of_job, (number,)).fetchall():
+            _keep(connection, table, rowid, damage.cause, now)
     for (task_id,) in tasks:
         _keep(connection, "task", task_id, damage.cause, now)
-    connection.execute("DELETE FROM job WHERE number = ?", (number,))
-    connection.execute("DELETE FROM spec WHERE number = ?", (number,))
-    connection.execute("DELETE FROM input WHERE number = ?", (number,))
+    traits = connection.execute("SELECT traits FROM listing WHERE number = ?", (number,)).fetchone()
     connection.execute("DELETE FROM task WHERE number = ?", (number,))
+    for table in ("job", *_OF_A_JOB):
+        connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608  # our own names
+    revision = sql.head(connection) + 1
+    if traits is not None:
+        row = (revision, number, *traits)
+        connection.execute("INSERT INTO departed (revision, number, traits) VALUES (?, ?, ?)", row)
     connection.execute(
         "INSERT INTO log (revision, type, job_id, number, initiator, status) VALUES (?, 'DELETED', ?, ?, ?, ?)",
         (
-            sql.head(connection) + 1,
+            revision,
             _name(rows.text_of(job_id), number),
             number,
             rows.text_of(initiator),
@@ -196,19 +252,18 @@ def _remove_job(connection: sqlite3.Connection, number: int, damage: Damage, now
 
 
 def _rewrite_event(connection: sqlite3.Connection, damage: Damage, now: float) -> None:
-    row = connection.execute(
-        "SELECT revision, type, job_id, initiator, number, status FROM log WHERE revision = ?", (damage.key,)
-    ).fetchone()
+    row = connection.execute(f"{sql.EVENTS} WHERE log.revision = ?", (damage.key,)).fetchone()
     event: JobEvent = sql.event_of_job(connection, row) or rows.damaged_event(row, damage.cause)
     _keep(connection, "log", event.revision, damage.cause, now)
     connection.execute(
-        "UPDATE log SET type = ?, job_id = ?, number = ?, initiator = ?, status = ? WHERE revision = ?",
+        "UPDATE log SET type = ?, job_id = ?, number = ?, initiator = ?, status = ?, before = ? WHERE revision = ?",
         (
             EventType(event.type).value,
             _name(event.job.job_id, event.job.number),
             event.job.number,
             event.job.initiator,
             pack_status(event.job.status),
+            None if event.before is None else listing.phase_json(event.before),
             event.revision,
         ),
     )

@@ -7,9 +7,10 @@ from msgspec import MsgspecError
 
 from kusciajob.model.damage import JobDamaged, damaged_status
 from kusciajob.model.errors import InvalidJob
-from kusciajob.model.job import JobSpec
+from kusciajob.model.job import NO_TRAITS, JobSpec, Traits
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.model.text import shown
+from kusciajob.store.sqlite import listing
 from kusciajob.store.sqlite.packing import unpack_spec, unpack_status
 
 LAST_SECOND = 253_402_300_799.0
@@ -60,8 +61,8 @@ def status_of(data: Any) -> JobStatus:
 
 
 def summary(row: Sequence[Any], note: Note) -> JobSummary:
-    """The job of a row of (job_id, initiator, number, revision, status): if it is damaged, in a state that says so."""
-    job_id, initiator, number, revision, data = row
+    """The job of a row of sql.SUMMARIES: if it is damaged, in a state that says so; without traits if they are."""
+    job_id, initiator, number, revision, traits, data = row
     try:
         status = status_of(data)
         if status.is_damaged:
@@ -71,8 +72,8 @@ def summary(row: Sequence[Any], note: Note) -> JobSummary:
         damage = Damage("job", number, text_of(job_id), str(error))
         note(damage)
         revision = revision if isinstance(revision, int) else number
-        return JobSummary(damage.job_id, text_of(initiator), number, revision, damaged_status(damage.cause))
-    return JobSummary(job_id, initiator, number, revision, status)
+        status, job_id, initiator = damaged_status(damage.cause), damage.job_id, text_of(initiator)
+    return JobSummary(job_id, initiator, number, revision, status, _traits(number, job_id, traits, note))
 
 
 def sound_summary(row: Sequence[Any], note: Note) -> JobSummary:
@@ -85,8 +86,9 @@ def sound_summary(row: Sequence[Any], note: Note) -> JobSummary:
 
 def job(row: Sequence[Any], note: Note, inputs: Sequence[tuple[Any, Any]] = ()) -> Job:
     """The job of a row of (job_id, initiator, number, revision, status, specification). JobDamaged."""
-    told = sound_summary(row[:-1], note)
-    return Job(spec(row[-1], inputs, told, note), told.status, told.number, told.revision)
+    *others, status, encoded = row
+    told = sound_summary((*others, None, status), note)
+    return Job(spec(encoded, inputs, told, note), told.status, told.number, told.revision)
 
 
 def spec(data: Any, inputs: Sequence[tuple[Any, Any]], job: JobSummary, note: Note) -> JobSpec:
@@ -99,19 +101,26 @@ def spec(data: Any, inputs: Sequence[tuple[Any, Any]], job: JobSummary, note: No
 
 
 def event(row: Sequence[Any]) -> JobEvent:
-    """The event of a row of (revision, type, job_id, initiator, number, status). Unreadable."""
-    revision, kind, job_id, initiator, number, data = row
+    """The event of a row of sql.EVENTS. Unreadable."""
+    revision, kind, job_id, initiator, number, phase, traits, data = row
     status = status_of(data)
     _check_names(job_id, initiator, number)
     try:
-        return JobEvent(revision, EventType(kind), JobSummary(job_id, initiator, number, revision, status))
+        before = listing.phase_of(phase)
+    except _NOT_DECODED as error:
+        raise Unreadable(f"the phase before it cannot be read: {error}") from None
+    told = _traits(number, job_id, traits, ignore)
+    try:
+        return JobEvent(
+            revision, EventType(kind), JobSummary(job_id, initiator, number, revision, status, told), before
+        )
     except ValueError:
         raise Unreadable(f"its type {shown(text_of(kind))} is unknown") from None
 
 
 def damaged_event(row: tuple[Any, ...], cause: str) -> JobEvent:
     """What watchers are told of such a row: an ERROR, or that a job was deleted if that much is known."""
-    revision, kind, job_id, initiator, number, _ = row
+    revision, kind, job_id, initiator, number, *_ = row
     number = number if isinstance(number, int) else 0
     job = JobSummary(text_of(job_id), text_of(initiator), number, revision, damaged_status(cause))
     return JobEvent(revision, EventType.DELETED if kind == EventType.DELETED else EventType.ERROR, job)
@@ -122,6 +131,14 @@ def text_of(value: Any) -> str:
     if isinstance(value, bytes):
         return value.decode(errors="replace")
     return "" if value is None else str(value)
+
+
+def _traits(number: int, job_id: str, data: Any, note: Note) -> Traits:
+    try:
+        return listing.traits_of(data)
+    except _NOT_DECODED as error:
+        note(Damage("listing", number, job_id, f"its traits cannot be read: {error}"))
+        return NO_TRAITS
 
 
 def _spec_of(data: Any, inputs: Sequence[tuple[Any, Any]], job: JobSummary) -> JobSpec:

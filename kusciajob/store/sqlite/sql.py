@@ -4,17 +4,20 @@ import sqlite3
 from bisect import bisect_right
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Literal
 
+from msgspec import MsgspecError
 from msgspec.json import Encoder
 from msgspec.structs import replace
 
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
-from kusciajob.model.job import JobSpec
-from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
+from kusciajob.model.history import NO_NOTES, AuditEntry, Notes
+from kusciajob.model.job import JobSpec, Traits
+from kusciajob.model.status import EventType, Job, JobEvent, JobPhase, JobStatus, JobSummary
 from kusciajob.store import common
-from kusciajob.store.sqlite import rows
+from kusciajob.store.sqlite import listing, rows
+from kusciajob.store.sqlite import notes as kept_notes
 from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
@@ -33,6 +36,18 @@ WHOLE_JOBS = (
 )
 """Rows for `whole_job`."""
 
+SUMMARIES = (
+    "SELECT job_id, initiator, job.number, revision, traits, status"
+    " FROM job LEFT JOIN listing ON listing.number = job.number"
+)
+"""Rows for `rows.summary`."""
+EVENTS = (
+    "SELECT log.revision, type, job_id, initiator, log.number, before,"
+    " coalesce(listing.traits, departed.traits), status FROM log"
+    " LEFT JOIN listing ON listing.number = log.number LEFT JOIN departed ON departed.number = log.number"
+)
+"""Rows for `rows.event`."""
+
 _encode = Encoder().encode
 
 
@@ -48,11 +63,14 @@ class Transaction:
         self._head = head(connection)
         newest = connection.execute("SELECT total FROM log ORDER BY revision DESC LIMIT 1").fetchone()
         self._log_bytes = _sound_total(newest[0]) if newest else 0
+        self._created: float | None = None
         self.events: list[JobEvent] = []
 
-    def create(self, job: Job) -> Job:
+    def create(self, job: Job, notes: Notes = NO_NOTES) -> Job:
         """JobExists, TaskExists."""
         (spec, inputs), status = pack_spec(job.spec), pack_status(job.status)
+        listed = listing.listed(job)
+        encoded_notes = kept_notes.encoded(notes, self._head + 1)
         task_ids = [task.task_id for task in job.status.tasks]
         encoded_task_ids = _json(task_ids)
         number = self._head + 1
@@ -75,30 +93,47 @@ class Transaction:
             self._connection.execute(
                 "INSERT INTO input (number, task, config) VALUES (?, ?, ?)", (number, index, config)
             )
+        if self._created is None:
+            self._created = listing.newest_created(self._connection)
+        self._created = listing.add(self._connection, number, listed, self._created)
+        kept_notes.write(self._connection, number, encoded_notes)
         created = replace(job, number=number, revision=number)
-        self._log(EventType.ADDED, created, job.status, status)
+        self._log(EventType.ADDED, created, job.status, status, traits=job.spec.traits)
         return created
 
-    def replace(self, job: Job, *, fault: str) -> Job:
+    def replace(self, job: Job, *, fault: str, notes: Notes = NO_NOTES) -> Job:
         """StaleJob, JobNotFound."""
         shown = [(EventType.MODIFIED, job.status)]
         if fault:
             shown.append((EventType.ERROR, common.with_fault(job.status, fault)))
         encoded = [pack_status(status) for _, status in shown]
+        phase = listing.phase_json(job.status.phase)
         revision = self._head + len(shown)
+        encoded_notes = kept_notes.encoded(notes, revision)
+        stored = self._connection.execute(listing.STORED, (job.number,)).fetchone()
+        before = self._phase_before(job, stored, phase)
         updated = self._connection.execute(
             "UPDATE job SET revision = ?, unfinished = ?, status = ? WHERE number = ? AND revision = ?",
             (revision, job.status.is_unfinished, encoded[0], job.number, job.revision),
         )
         if not updated.rowcount:
             raise self._refusal(job)
+        if stored is not None:
+            listing.update(self._connection, job, phase, stored)
+        kept_notes.write(self._connection, job.number, encoded_notes)
         for (kind, status), encoded_status in zip(shown, encoded, strict=True):
-            self._log(kind, job, status, encoded_status)
+            self._log(kind, job, status, encoded_status, traits=job.spec.traits, before=before)
+            before = None
         return replace(job, revision=revision)
 
-    def delete(self, job: Job | JobSummary) -> int:
+    def delete(self, job: Job | JobSummary, notes: Notes = NO_NOTES) -> int:
         """StaleJob, JobNotFound."""
         status = pack_status(job.status)
+        encoded_notes = kept_notes.encoded(Notes(audit=notes.audit), 0)
+        traits = job.traits if isinstance(job, JobSummary) else job.spec.traits
+        stored = self._connection.execute("SELECT traits FROM listing WHERE number = ?", (job.number,)).fetchone()
+        with suppress(MsgspecError, ValueError, TypeError):
+            traits = traits if stored is None else listing.traits_of(stored[0])
         task_ids = _json([task.task_id for task in job.status.tasks])
         # The revision of a job that is damaged may be so too; nobody changes such a job.
         deleted = self._connection.execute(
@@ -113,7 +148,15 @@ class Transaction:
             self._connection.execute("DELETE FROM task WHERE number = ?", (job.number,))
         else:
             self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
-        self._log(EventType.DELETED, job, job.status, status)
+        known = None if job.status.is_damaged else listing.facets(job.status.domains, traits)
+        listing.remove(self._connection, job.number, known)
+        kept_notes.remove(self._connection, job.number)
+        kept_notes.write(self._connection, job.number, encoded_notes)
+        self._log(EventType.DELETED, job, job.status, status, traits=traits)
+        self._connection.execute(
+            "INSERT INTO departed (revision, number, traits) VALUES (?, ?, ?)",
+            (self._head, job.number, listing.traits_json(traits)),
+        )
         return self._head
 
     def touch(self) -> None:
@@ -127,15 +170,61 @@ class Transaction:
         last = min(through, self._head - 1)
         forgotten = last if oldest is None else min(last, oldest + limit - 1)  # all is forgotten after a loss
         self._connection.execute("DELETE FROM log WHERE revision <= ?", (forgotten,))
+        self._connection.execute("DELETE FROM departed WHERE revision <= ?", (forgotten,))
         return forgotten, forgotten == last
 
-    def _log(self, kind: EventType, job: Job | JobSummary, status: JobStatus, encoded_status: bytes) -> None:
+    def note(self, entry: AuditEntry) -> None:
+        """Keep an audit entry."""
+        kept_notes.note(self._connection, entry)
+
+    def forget_audit(self, before: float, keep: int, *, limit: int) -> bool:
+        """Drop some of the audit entries; return whether those were all."""
+        return kept_notes.forget_audit(self._connection, before, keep, limit)
+
+    def put_app_image(self, name: str, definition: bytes | None, notes: Notes) -> None:
+        """Store or remove an AppImage."""
+        kept_notes.put_app_image(self._connection, name, definition, notes)
+
+    def _phase_before(self, job: Job, stored: tuple[Any, ...] | None, phase: str) -> JobPhase | None:
+        """The phase before the change, None if it is the same. A damaged listing does not know it: the job does."""
+        try:
+            if stored is not None:
+                return None if stored[0] == phase else listing.phase_of(stored[0])
+        except (MsgspecError, ValueError, TypeError):
+            pass
+        row = self._connection.execute("SELECT status FROM job WHERE number = ?", (job.number,)).fetchone()
+        try:
+            before = None if row is None else rows.status_of(row[0]).phase
+        except rows.Unreadable:
+            return None
+        return None if before == job.status.phase else before
+
+    def _log(
+        self,
+        kind: EventType,
+        job: Job | JobSummary,
+        status: JobStatus,
+        encoded_status: bytes,
+        *,
+        traits: Traits,
+        before: JobPhase | None = None,
+    ) -> None:
         self._head += 1
         self._log_bytes += len(encoded_status) + LOG_ROW_BYTES
-        event = common.entry(kind, job, revision=self._head, status=status)
-        row = (self._head, kind.value, job.job_id, job.number, event.job.initiator, encoded_status, self._log_bytes)
+        event = common.entry(kind, job, revision=self._head, status=status, traits=traits, before=before)
+        row = (
+            self._head,
+            kind.value,
+            job.job_id,
+            job.number,
+            event.job.initiator,
+            encoded_status,
+            self._log_bytes,
+            None if before is None else listing.phase_json(before),
+        )
         self._connection.execute(
-            "INSERT INTO log (revision, type, job_id, number, initiator, status, total) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            "INSERT INTO log (revision, type, job_id, number, initiator, status, total, before)"
+            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
             row,
         )
         self.events.append(event)
@@ -164,7 +253,7 @@ def get(connection: sqlite3.Connection, job_id: str, note: rows.Note = rows.igno
     if row is None:
         raise JobNotFound(job_id)
     *row, is_large = row
-    return rows.sound_summary(row[:-1], note) if is_large else rows.job(row, note)
+    return rows.sound_summary((*row[:-2], None, row[-2]), note) if is_large else rows.job(row, note)
 
 
 def spec(connection: sqlite3.Connection, job: JobSummary, note: rows.Note = rows.ignore) -> JobSpec:
@@ -196,7 +285,7 @@ def summaries(
 ) -> list[JobSummary]:
     """The jobs asked for, in that order. JobNotFound names all that are missing, JobDamaged all that are damaged."""
     read = connection.execute(
-        "SELECT job_id, initiator, number, revision, status FROM job WHERE job_id IN (SELECT value FROM json_each(?))",
+        f"{SUMMARIES} WHERE job_id IN (SELECT value FROM json_each(?))",  # noqa: S608  # our own texts
         (_json(list(job_ids)),),
     ).fetchall()
     found = {row[0]: rows.summary(row, note) for row in read}
@@ -213,10 +302,7 @@ def page(connection: sqlite3.Connection, after: int, limit: int, note: rows.Note
 
     A damaged one has a status that says so.
     """
-    read = connection.execute(
-        "SELECT job_id, initiator, number, revision, status FROM job WHERE number > ? ORDER BY number LIMIT ?",
-        (after, limit),
-    )
+    read = connection.execute(f"{SUMMARIES} WHERE job.number > ? ORDER BY job.number LIMIT ?", (after, limit))
     return [rows.summary(row, note) for row in _within(read)]
 
 
@@ -263,6 +349,24 @@ def losses(connection: sqlite3.Connection) -> int:
     return int(count)
 
 
+def phases_told_after(connection: sqlite3.Connection) -> int:
+    """See JobStore.phases_told_after."""
+    row = connection.execute("SELECT phases_told_after FROM store").fetchone()
+    return int(row[0]) if row and isinstance(row[0], int) else 0
+
+
+def due(
+    connection: sqlite3.Connection, column: Literal["deadline", "expires"], now: float, limit: int, note: rows.Note
+) -> list[JobSummary]:
+    """Up to `limit` jobs whose time of that kind has come."""
+    query = f"{SUMMARIES} WHERE listing.{column} <= ? ORDER BY listing.{column} LIMIT ?"
+    return [
+        job
+        for row in connection.execute(query, (now, limit))
+        if not (job := _plain_summary(row, note)).status.is_damaged
+    ]
+
+
 def head(connection: sqlite3.Connection) -> int:
     """The newest revision, be it lost; 0 in an empty log."""
     (revision,) = connection.execute(
@@ -276,11 +380,7 @@ def read_log(connection: sqlite3.Connection, after: int, limit: int, note: rows.
 
     Instead of a damaged one: an ERROR that says so, or what its job tells of it. LogTruncated.
     """
-    cursor = connection.execute(
-        "SELECT revision, type, job_id, initiator, number, status FROM log"
-        " WHERE revision > ? ORDER BY revision LIMIT ?",
-        (after, limit),
-    )
+    cursor = connection.execute(f"{EVENTS} WHERE log.revision > ? ORDER BY log.revision LIMIT ?", (after, limit))
     read = list(_within(cursor))
     oldest = read[0][0] if read else head(connection) + 1
     if oldest > after + 1:
@@ -333,6 +433,11 @@ def _within(read: Iterable[tuple[Any, ...]]) -> Iterator[tuple[Any, ...]]:
         yield (*others, status)
 
 
+def _plain_summary(row: tuple[Any, ...], note: rows.Note) -> JobSummary:
+    *others, packed = row
+    return rows.summary((*others, plain(packed)), note)
+
+
 def _length(status: Any) -> int:
     return len(status) if isinstance(status, bytes | str) else 0
 
@@ -347,18 +452,21 @@ def _event(connection: sqlite3.Connection, row: tuple[Any, ...], note: rows.Note
 
 def event_of_job(connection: sqlite3.Connection, row: tuple[Any, ...]) -> JobEvent | None:
     """The event of a damaged row of the log if it is the last of its job: then the job's own row tells the same."""
-    revision, kind, _, _, number, _ = row
+    revision, kind, _, _, number, before, *_ = row
     if kind in (EventType.DELETED, EventType.ERROR):
         return None
     # An ERROR may have followed in the same commit.
     job = connection.execute(
-        "SELECT job_id, initiator, number, status FROM job WHERE number = :number AND (revision = :revision"
+        "SELECT job_id, initiator, job.number, traits, status FROM job LEFT JOIN listing USING (number)"
+        " WHERE job.number = :number AND (revision = :revision"
         " OR revision = :revision + 1 AND (SELECT type FROM log WHERE revision = :revision + 1) = 'ERROR')",
         {"number": number, "revision": revision},
     ).fetchone()
     if job is None:
         return None
     try:
-        return rows.event((revision, EventType.ADDED if number == revision else EventType.MODIFIED, *job))
+        job_id, initiator, number, traits, status = job
+        kind = EventType.ADDED if number == revision else EventType.MODIFIED
+        return rows.event((revision, kind, job_id, initiator, number, before, traits, status))
     except rows.Unreadable:
         return None

@@ -6,7 +6,7 @@ import logging
 import sqlite3
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -16,13 +16,16 @@ from weakref import WeakValueDictionary
 
 from cachetools import LRUCache
 
-from kusciajob.contracts import Census, StoreHealth
+from kusciajob.contracts import Census, JobPage, StoreHealth
 from kusciajob.model import weight
 from kusciajob.model.errors import StoreDamaged, StoreFailed
+from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import JobSpec
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from kusciajob.store import common
-from kusciajob.store.sqlite import census, database, landmark, sql
+from kusciajob.store.sqlite import census, database, landmark, selection, sql
+from kusciajob.store.sqlite import notes as notes_of
 from kusciajob.store.sqlite.damage import DamageLog
 from kusciajob.store.tail import Tail
 
@@ -35,7 +38,9 @@ TAIL_EVENTS = 500
 TAIL_BYTES = 32 << 20
 """What they may take, roughly."""
 TRUNCATED_AT_ONCE = 1000
-"""So many events are forgotten in one transaction, that other calls do not wait long."""
+"""So many events or audit entries are forgotten in one transaction, that other calls do not wait long."""
+TOLD_SECONDS = 2.0
+"""How often an operator is told how far a migration is."""
 
 _GROWTH = {EventType.ADDED: 1, EventType.DELETED: -1}
 
@@ -71,6 +76,7 @@ class SqliteStore:
         self.id = sql.identity(reading)
         self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), self.id)
         self._losses = sql.losses(reading)  # found before, and nowhere else
+        self.phases_told_after = sql.phases_told_after(reading)
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
         self._head = sql.head(reading)
@@ -104,7 +110,7 @@ class SqliteStore:
         try:
             connection = database.connect(path)
             try:
-                database.migrate(connection, database.migrations())
+                database.migrate(connection, database.migrations(), _Migration(path).tell)
                 _reconcile(path, connection)
                 return cls(path, connection, on_commit)
             except BaseException:
@@ -121,8 +127,8 @@ class SqliteStore:
             raise StoreFailed("the job store is closed")
         return await asyncio.to_thread(self._read_apart, census.count)
 
-    async def create(self, job: Job) -> Job:
-        return await self._change(lambda transaction: transaction.create(job), job.job_id)
+    async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
+        return await self._change(lambda transaction: transaction.create(job, notes), job.job_id)
 
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
@@ -145,17 +151,63 @@ class SqliteStore:
     async def page(self, after: int, limit: int) -> list[JobSummary]:
         return self._read(sql.page, after, limit, self._damage.note)
 
+    async def select(self, chosen: JobFilter, *, limit: int, after: int = 0, newest_first: bool = False) -> JobPage:
+        return self._read(selection.select, chosen, limit, after, newest_first=newest_first, note=self._damage.note)
+
+    async def history(self, number: int, *, after: int, limit: int) -> Sequence[tuple[int, HistoryEntry]]:
+        return self._read(notes_of.history, number, after, limit, self._damage.note)
+
+    async def attempts(self, number: int) -> Sequence[Attempt]:
+        return self._read(notes_of.attempts, number, self._damage.note)
+
+    async def note(self, entry: AuditEntry) -> None:
+        await self._change(lambda transaction: transaction.note(entry))
+
+    async def audit(
+        self,
+        *,
+        limit: int,
+        before: int = 0,
+        caller: str = "",
+        subject: str = "",
+        since: float | None = None,
+        until: float | None = None,
+    ) -> Sequence[AuditEntry]:
+        if self._closing:
+            raise StoreFailed("the job store is closed")
+        read = partial(
+            notes_of.audit, limit=limit, before=before, caller=caller, subject=subject, since=since, until=until
+        )
+        return await asyncio.to_thread(self._read_apart, read, note=self._damage.note)
+
+    async def forget_audit(self, *, before: float, keep: int) -> None:
+        step = partial(sql.Transaction.forget_audit, before=before, keep=keep, limit=TRUNCATED_AT_ONCE)
+        while not await self._change(step):
+            pass
+
+    async def expired(self, now: float, limit: int) -> list[JobSummary]:
+        return self._read(sql.due, "expires", now, limit, self._damage.note)
+
+    async def overdue(self, now: float, limit: int) -> list[JobSummary]:
+        return self._read(sql.due, "deadline", now, limit, self._damage.note)
+
+    async def app_images(self) -> Mapping[str, bytes]:
+        return self._read(notes_of.app_images)
+
+    async def put_app_image(self, name: str, definition: bytes | None, *, notes: Notes = NO_NOTES) -> None:
+        await self._change(lambda transaction: transaction.put_app_image(name, definition, notes))
+
     async def unfinished(self) -> list[Job]:
         return self._read(sql.unfinished, self._damage.note)
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
         return self._read(sql.missing, numbers)
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
-        return await self._change(lambda transaction: transaction.replace(job, fault=fault), job.job_id)
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+        return await self._change(lambda transaction: transaction.replace(job, fault=fault, notes=notes), job.job_id)
 
-    async def delete(self, job: Job | JobSummary) -> int:
-        return await self._change(lambda transaction: transaction.delete(job), job.job_id)
+    async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
+        return await self._change(lambda transaction: transaction.delete(job, notes), job.job_id)
 
     async def size(self) -> int:
         return self._size
@@ -356,6 +408,29 @@ def _reconcile(path: Path, connection: sqlite3.Connection) -> None:
             path,
             loss,
         )
+
+
+class _Migration:
+    """Tells the operator that jobs are read for the new schema, and how far that is, every TOLD_SECONDS."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._began = self._told = time.monotonic()
+
+    def tell(self, done: int, total: int) -> None:
+        """So many jobs of so many are read."""
+        now = time.monotonic()
+        is_long = self._told > self._began or now - self._began >= TOLD_SECONDS
+        if done == total and is_long:
+            logger.info("%s has the new schema: %s jobs in %.0f s", self._path, f"{total:,}", now - self._began)
+        elif now - self._told >= TOLD_SECONDS:
+            self._told = now
+            logger.info(
+                "%s is brought to the new schema: %d %% of %s jobs; it stays as it is until all are read",
+                self._path,
+                100 * done // total,
+                f"{total:,}",
+            )
 
 
 def _failure(what: str, error: Exception, path: Path) -> StoreFailed:

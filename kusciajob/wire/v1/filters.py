@@ -1,21 +1,24 @@
 """The filters of ListJobs and WatchJobs, which have the same fields."""
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from typing import TypeAlias
 
+from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.errors import InvalidJob, Problem
+from kusciajob.model.rules import MAX_NAME_CHARACTERS
 from kusciajob.model.selection import ANY, JobFilter
 from kusciajob.model.status import JobState
-from kusciajob.model.text import shown
+from kusciajob.model.text import CONTROL, shown
 
 MAX_JOB_IDS = 1000
 MAX_PAIRS = 128
 MAX_FILTER_CHARACTERS = 64 << 10
 """Of all texts of a filter: each open watch keeps its own."""
-
+_PREFIX = re.compile(r"[a-z0-9][-.a-z0-9]*")
 
 _Request: TypeAlias = pb.ListJobsRequest | pb.WatchJobsRequest
 
@@ -43,6 +46,8 @@ def decode_filter(request: _Request, *, visible_to: str) -> JobFilter:
         ended_before=_time(request, "ended_before", problems),
         visible_to=visible_to,
     )
+    problems += _of_names(chosen)
+    problems += _of_ranges(chosen)
     size = sum(map(len, _texts(chosen)))
     if size > MAX_FILTER_CHARACTERS:
         problems.append(
@@ -51,6 +56,16 @@ def decode_filter(request: _Request, *, visible_to: str) -> JobFilter:
     if problems:
         raise InvalidJob("; ".join(problem.text for problem in problems[:10]), problems=problems)
     return chosen
+
+
+def decode_audit_range(request: pb.ListAuditEntriesRequest) -> tuple[float | None, float | None]:
+    """From when on and until when calls are wanted. Raises InvalidJob with every problem."""
+    problems: list[Problem] = []
+    since, until = _time(request, "after", problems), _time(request, "before", problems)
+    problems += _of_range("after", since, "before", until)
+    if problems:
+        raise InvalidJob("; ".join(problem.text for problem in problems), problems=problems)
+    return since, until
 
 
 def _states(names: Iterable[str], problems: list[Problem]) -> frozenset[JobState]:
@@ -68,22 +83,53 @@ def _states(names: Iterable[str], problems: list[Problem]) -> frozenset[JobState
 def _pairs(field: str, texts: Iterable[str], problems: list[Problem]) -> tuple[tuple[str, str], ...]:
     """Sorted, so that equal filters are equal."""
     pairs = set()
+    values: dict[str, str] = {}
     for index, text in enumerate(texts):
         if index == MAX_PAIRS:
             problems.append(_problem(field, f"has too many entries: at most {MAX_PAIRS} are possible"))
             break
         key, equals, value = text.partition("=")
         if key and equals:
+            if values.setdefault(key, value) != value:
+                problems.append(_problem(f"{field}[{index}]", f"wants two values of {shown(key)}: no job has both"))
             pairs.add((key, value))
         else:
             problems.append(_problem(f"{field}[{index}]", f"{shown(text)} is not of the form key=value"))
     return tuple(sorted(pairs))
 
 
-def _time(request: _Request, field: str, problems: list[Problem]) -> float | None:
-    if not request.HasField(field):
+def _of_names(chosen: JobFilter) -> Iterator[Problem]:
+    for field in ("initiator", "party", "app_image"):
+        value: str = getattr(chosen, field)
+        if len(value) > MAX_NAME_CHARACTERS or CONTROL.search(value):
+            yield _problem(
+                field, f"{shown(value)} is not valid: at most {MAX_NAME_CHARACTERS} characters, no control characters"
+            )
+    prefix = chosen.job_id_prefix
+    if prefix and (len(prefix) > MAX_NAME_CHARACTERS or not _PREFIX.fullmatch(prefix)):
+        yield _problem(
+            "job_id_prefix",
+            f"{shown(prefix)} begins no job id: at most {MAX_NAME_CHARACTERS} lower-case letters, digits, "
+            '"-" and ".", beginning with a letter or digit',
+        )
+
+
+def _of_ranges(chosen: JobFilter) -> Iterator[Problem]:
+    for since, until in (("created_after", "created_before"), ("ended_after", "ended_before")):
+        yield from _of_range(since, getattr(chosen, since), until, getattr(chosen, until))
+
+
+def _of_range(since: str, first: float | None, until: str, end: float | None) -> Iterator[Problem]:
+    """A range of times in which nothing can be."""
+    if first is not None and end is not None and first >= end:
+        yield _problem(until, f"is not after {since}: no time is between them")
+
+
+def _time(message: Message, field: str, problems: list[Problem]) -> float | None:
+    """The seconds of a Timestamp field; None if it is unset. What is no time is added to the problems."""
+    if not message.HasField(field):
         return None
-    stamp: Timestamp = getattr(request, field)
+    stamp: Timestamp = getattr(message, field)
     try:
         stamp.ToJsonString()  # checks the range
     except ValueError as error:

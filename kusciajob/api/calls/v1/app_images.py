@@ -7,11 +7,10 @@ from kusciajob.images.definition import Definition
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import Caller
 from kusciajob.wire.app_images import fill
-from kusciajob.wire.pages import page_size, page_token, position_in
+from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
 
-MAX_PAGE_BYTES = 2 << 20
-"""Of the entries of a page beyond the first: clients take 4 MiB by default."""
-_LISTING = "appImages"
+_SCOPE = PageScope("ListAppImages")
+"""Of every caller: all see the same."""
 
 
 class AppImagesCalls:
@@ -24,13 +23,13 @@ class AppImagesCalls:
         self._service = service
 
     async def ListAppImages(self, request: pb.ListAppImagesRequest, caller: Caller) -> pb.ListAppImagesResponse:
-        size, after = page_size(request.page_size), position_in(request.page_token, _LISTING)
+        size, after = page_size(request.page_size), _SCOPE.name(request.page_token)
         response, taken = pb.ListAppImagesResponse(), 0
         for definition in self._service.after(after):
             told = _tell(definition, caller)
             taken += told.ByteSize()
             if len(response.app_images) == size or (response.app_images and taken > MAX_PAGE_BYTES):
-                response.next_page_token = page_token(_LISTING, response.app_images[-1].name)
+                response.next_page_token = _SCOPE.token(response.app_images[-1].name)
                 break
             response.app_images.append(told)
             await asyncio.sleep(0)  # other calls have their turn

@@ -1,0 +1,119 @@
+"""The calls of JobsService that answer at once: lists, one job, history, audit, dry runs and submissions."""
+
+from typing import Protocol
+
+from msgspec.structs import astuple
+
+from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
+from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.questions import Questions
+from kusciajob.wire.v1.accounts import encode_account
+from kusciajob.wire.v1.filters import decode_audit_range, decode_filter
+from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
+from kusciajob.wire.v1.records import encode_audit, encode_history
+from kusciajob.wire.v1.submissions import decode_submission
+from kusciajob.wire.v1.summaries import encode_job
+
+
+class QuestionCalls:
+    """Some RPCs of JobsService, by their names."""
+
+    def __init__(self, service: JobService, questions: Questions) -> None:
+        self._service = service
+        self._questions = questions
+
+    async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
+        chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
+        scope = PageScope("ListJobs", request.oldest_first, *map(_in_order, astuple(chosen)))
+        page = await self._questions.list(
+            chosen,
+            caller,
+            limit=limit,
+            after=scope.position(request.page_token),
+            newest_first=not request.oldest_first,
+        )
+        response = pb.ListJobsResponse(revision=page.revision)
+        room, last = _Room(), 0
+        for job in page.jobs:
+            message = encode_job(job)
+            if not room.has(message):
+                response.next_page_token = scope.token(last)
+                return response
+            response.jobs.append(message)
+            last = job.number
+        if not page.is_last:
+            response.next_page_token = scope.token(page.through)
+        return response
+
+    async def GetJob(self, request: pb.GetJobRequest, caller: Caller) -> pb.GetJobResponse:
+        account = await self._questions.job(request.job_id, caller)
+        return pb.GetJobResponse(job=encode_account(account.job, account.attempts))
+
+    async def ListJobHistory(self, request: pb.ListJobHistoryRequest, caller: Caller) -> pb.ListJobHistoryResponse:
+        limit = page_size(request.page_size)
+        job = await self._questions.summary(request.job_id, caller)
+        # With its number: of another job that has its id by now, nothing is told in between.
+        scope = PageScope("ListJobHistory", caller.domain, job.number)
+        after = scope.position(request.page_token)
+        entries = await self._questions.history(job, caller, limit=limit + 1, after=after)
+        response = pb.ListJobHistoryResponse()
+        room, last = _Room(), 0
+        for position, entry in entries:
+            message = encode_history(entry)
+            if len(response.entries) == limit or not room.has(message):
+                response.next_page_token = scope.token(last)
+                break
+            response.entries.append(message)
+            last = position
+        return response
+
+    async def ListAuditEntries(
+        self, request: pb.ListAuditEntriesRequest, caller: Caller
+    ) -> pb.ListAuditEntriesResponse:
+        limit = page_size(request.page_size)
+        since, until = decode_audit_range(request)
+        scope = PageScope("ListAuditEntries", caller.domain, request.caller, request.job_id, since, until)
+        entries = await self._questions.audit(
+            caller,
+            limit=limit + 1,
+            before=scope.position(request.page_token),
+            of_caller=request.caller,
+            job_id=request.job_id,
+            since=since,
+            until=until,
+        )
+        response = pb.ListAuditEntriesResponse()
+        room = _Room()
+        for entry in entries:
+            message = encode_audit(entry)
+            if len(response.entries) == limit or not room.has(message):
+                response.next_page_token = scope.token(response.entries[-1].id)
+                break
+            response.entries.append(message)
+        return response
+
+    async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
+        job_id = await self._service.create(decode_submission(request), caller)
+        return pb.SubmitJobResponse(job=encode_job(await self._questions.summary(job_id, caller)))
+
+
+class _Sized(Protocol):
+    def ByteSize(self) -> int: ...
+
+
+class _Room:
+    """What is left of MAX_PAGE_BYTES. The first entry always has room."""
+
+    def __init__(self) -> None:
+        self._left = 0
+
+    def has(self, message: _Sized) -> bool:
+        """Whether the message still fits; then it takes its room."""
+        size = message.ByteSize()
+        self._left = self._left - size if self._left else max(MAX_PAGE_BYTES - size, 1)
+        return self._left > 0
+
+
+def _in_order(value: object) -> object:
+    """Of a set, its members in one order, so that equal filters have equal tokens."""
+    return sorted(value) if isinstance(value, frozenset) else value
