@@ -2,7 +2,8 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 
 import click
 from msgspec import Struct
@@ -88,17 +89,16 @@ async def _print_logs(
     async with connected(server) as connection:
         sources = await _find(connection, name, alias, domain)
         show = _printer(is_json=is_json, is_marked=len(sources) > 1)
-        printing = [
-            _print_plain(connection, source, show, follow=follow)
-            if choice is None
-            else _print_chosen(connection, source, show, choice)
-            for source in sources
-        ]
-        if follow:
-            await asyncio.gather(*printing)
+        show_log: Callable[[_Source], Coroutine[None, None, None]]
+        if choice is None:
+            show_log = partial(_print_plain, connection, show=show, follow=follow)
         else:
-            for each in printing:
-                await each
+            show_log = partial(_print_chosen, connection, show=show, choice=choice)
+        if follow:
+            await asyncio.gather(*map(show_log, sources))
+        else:
+            for source in sources:
+                await show_log(source)
 
 
 async def _find(connection: Connection, name: str, alias: str, domain: str) -> Sequence[_Source]:
@@ -140,6 +140,7 @@ def _print_json(source: _Source, line: str) -> None:
 async def _print_chosen(
     connection: Connection,
     source: _Source,
+    *,
     show: Callable[[_Source, str], None] | None,
     choice: v1.ReadTaskLogRequest,
 ) -> None:
@@ -167,7 +168,7 @@ def _show(source: _Source, line: str, show: Callable[[_Source, str], None] | Non
 
 
 async def _print_plain(
-    connection: Connection, source: _Source, show: Callable[[_Source, str], None] | None, *, follow: bool
+    connection: Connection, source: _Source, *, show: Callable[[_Source, str], None] | None, follow: bool
 ) -> None:
     pieces = connection.read_log(source.task_id, domain=source.domain, follow=follow)
     if show is None:

@@ -15,7 +15,7 @@ from kusciajob.cli.job_request import read_request
 from kusciajob.cli.pairs import pair_of
 from kusciajob.cli.remote import connected
 from kusciajob.cli.waiting import wait_for
-from kusciajob.model.job import MAX_ATTEMPTS
+from kusciajob.model.rules import MAX_ATTEMPTS
 
 _FILE = click.argument(
     "file", metavar="FILE", type=click.Path(exists=True, dir_okay=False, allow_dash=True, path_type=Path)
