@@ -140,6 +140,8 @@ class Server:
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
             log_bytes=settings.log_retention_mib * MIB,
+            audit_days=settings.audit_days,
+            audit_entries=settings.audit_entries,
             story=story,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
@@ -245,6 +247,7 @@ class Server:
             on_waiting=self._report_waiting,
         )
         runtime, images, catalog = build_runtime(self.settings, guard, store, links)
+        catalog.restore(await store.app_images())
         self.app_images = catalog.names() if images is catalog else None
         return runtime, images, catalog
 

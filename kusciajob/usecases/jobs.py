@@ -11,7 +11,7 @@ from typing import NoReturn
 from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
-from kusciajob.model import limits, transitions
+from kusciajob.model import history, limits, transitions
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
     InvalidJob,
@@ -23,10 +23,12 @@ from kusciajob.model.errors import (
     TaskExists,
     TooManyJobs,
 )
+from kusciajob.model.history import Asker, AuditEntry, Notes
 from kusciajob.model.job import JobSpec, task_ids
-from kusciajob.model.status import Job, JobSummary
-from kusciajob.model.text import listed, shown
+from kusciajob.model.status import MAX_REASON_CHARACTERS, Job, JobSummary
+from kusciajob.model.text import cut, listed, shown
 from kusciajob.model.transitions import Operation
+from kusciajob.telemetry import request
 from kusciajob.telemetry.story import LOG_ONLY, Story
 
 TASK_ID_SUFFIX_BYTES = 6
@@ -99,9 +101,10 @@ class JobService:
         """By initiator."""
         self._creation_ended = asyncio.Event()
 
-    async def create(self, spec: JobSpec, caller: Caller) -> str:
+    async def create(self, spec: JobSpec, caller: Caller, *, method: str = "CreateJob") -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists.
 
+        `method` is the RPC that wants it, for the audit.
         Raises UnknownAppImage, TaskExists, TooManyJobs; NotAllowed if a domain is not the job's initiator.
         """
         if caller.domain and spec.initiator != caller.domain:
@@ -116,9 +119,10 @@ class JobService:
             awaited=tuple(domain for domain in awaited if domain != spec.initiator),
             traceparent=self._story.trace_of_call,
         )
+        entry = self._audit(method, spec.job_id, caller)
         for _ in range(CREATE_TRIES):
             try:
-                await self._store_new(job)
+                await self._store_new(job, Notes(history.created(job.status, _asker(caller)), audit=entry))
             except asyncio.CancelledError:
                 self._story.left(spec.job_id, caller.name)
                 raise
@@ -132,6 +136,7 @@ class JobService:
                 raise
             except (JobExists, TooManyJobs) as refusal:
                 if await self._is_stored(spec, caller):
+                    await self._store.note(entry)
                     return spec.job_id
                 # The job of that id has been deleted since. Then the limit may allow another one.
                 if isinstance(refusal, TooManyJobs):
@@ -181,7 +186,8 @@ class JobService:
         def ask(job: Job) -> Job:
             return transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now())
 
-        await self._change(job_id, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
+        entry = self._audit(f"{operation}Job", job_id, caller, reason)
+        await self._change(entry, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
 
     async def approve(self, job_id: str, *, accepted: bool, reason: str, caller: Caller) -> None:
         """Accept or reject a job for a domain. The master answers for every domain that has not answered."""
@@ -194,7 +200,7 @@ class JobService:
         def tell(job: Job) -> None:
             self._story.answered(job, caller.name, reason, accepted=accepted)
 
-        await self._change(job_id, caller, answer, tell)
+        await self._change(self._audit("ApproveJob", job_id, caller, reason), caller, answer, tell)
 
     async def delete(self, job_id: str, caller: Caller) -> None:
         """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
@@ -205,7 +211,7 @@ class JobService:
             except JobDamaged as error:
                 (job,) = error.jobs
             try:
-                await self._store.delete(job)
+                await self._store.delete(job, notes=Notes(audit=self._audit("DeleteJob", job_id, caller)))
             except asyncio.CancelledError:
                 self._story.left(job_id, caller.name)
                 raise
@@ -223,16 +229,20 @@ class JobService:
             yield _VisibleStream(stream, caller) if caller.domain else stream
 
     async def _change(
-        self, job_id: str, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
+        self, entry: AuditEntry, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
     ) -> None:
-        """Commit a change and log it; nothing if it has no effect."""
+        """Commit a change to the entry's job and log it; only the entry if the change has no effect."""
+        job_id = entry.subject
         while True:
             job = await self.query(job_id, caller)
             changed = change(job)
             if changed is job:
+                await self._store.note(entry)
                 return
+            ended = history.attempts(job.status, changed.status, now=entry.at)
+            told = history.entries(job.status, changed.status, ended, now=entry.at, asker=_asker(caller))
             try:
-                committed = await self._store.replace(changed)
+                committed = await self._store.replace(changed, notes=Notes(told, ended, entry))
             except asyncio.CancelledError:
                 self._story.left(job_id, caller.name)
                 raise
@@ -243,6 +253,11 @@ class JobService:
             tell(committed)
             self._story.changed(job.status, committed)
             return
+
+    def _audit(self, method: str, job_id: str, caller: Caller, reason: str = "") -> AuditEntry:
+        """The entry of a call that is accepted."""
+        reason = cut(reason, MAX_REASON_CHARACTERS)
+        return AuditEntry(self._clock.now(), caller.name, request.present().peer, method, job_id, reason=reason)
 
     async def _find(self, job_id: str, caller: Caller) -> Job:
         """The job. Raises JobNotFound, NotAllowed; JobDamaged only to those who may see the job."""
@@ -272,14 +287,14 @@ class JobService:
                 left_out = {job.job_id for job in error.jobs}
             job_ids = [job_id for job_id in job_ids if job_id not in left_out]
 
-    async def _store_new(self, job: Job) -> None:
+    async def _store_new(self, job: Job, notes: Notes) -> None:
         """Store a new job. Raises JobExists, TaskExists, TooManyJobs."""
         initiator = job.spec.initiator
         if self._max_jobs or self._max_jobs_per_domain:
             await self._wait_for_room(initiator)
         self._creating[initiator] += 1
         try:
-            await self._store.create(job)
+            await self._store.create(job, notes=notes)
         finally:
             self._creating[initiator] -= 1
             if not self._creating[initiator]:
@@ -357,6 +372,10 @@ class _VisibleStream:
                 timeout = deadline - time.monotonic()
                 if timeout <= 0:
                     return []
+
+
+def _asker(caller: Caller) -> Asker:
+    return Asker(caller.name, request.present().peer)
 
 
 def _require_id(job_id: str) -> None:

@@ -399,7 +399,7 @@ async def test_a_page_of_large_images_is_short_and_goes_on() -> None:
     house = House()
     for name in ("a", "b", "c"):
         request = create_request(name)
-        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES * 2 // 5)
+        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES // 3)
         await house.calls.CreateAppImage(request, MASTER)
     page = await house.list()
     assert [image.name for image in page.app_images] == ["a", "b"]
