@@ -1,7 +1,7 @@
 """Commands in a document and what they answer, run against a real server.
 
 A block is fenced as `console`; in it, each line that begins with `$ ` is a command (a backslash at its end continues
-it), and what follows up to the next one is what it prints.
+it, and a here-document belongs to it), and what follows up to the next one is what it prints.
 """
 
 import os
@@ -17,6 +17,7 @@ from tests.support.polling import PATIENCE_SECONDS
 from tests.support.server import RunningServer, clean_environment
 
 _BLOCK = re.compile(r"^```console\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_HERE = re.compile(r"<<'(\w+)'\n$")
 _VARYING: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"), "<time>"),
     (re.compile(r"\b\d\d:\d\d:\d\d\b"), "<clock>"),
@@ -47,7 +48,8 @@ def steps(document: str) -> Iterator[Step]:
             command = lines[index].removeprefix("$ ")
             at += len(lines[index])
             index += 1
-            while command.endswith("\\\n"):
+            here = _HERE.search(command)
+            while command.endswith("\\\n") or (here and not command.endswith(f"\n{here[1]}\n")):
                 command += lines[index]
                 at += len(lines[index])
                 index += 1
