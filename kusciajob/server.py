@@ -39,9 +39,11 @@ from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.app_images import AppImageService
+from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
+from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
@@ -184,8 +186,13 @@ class Server:
             ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),
-            QuestionCalls(service, Questions(store=store, jobs=service)),
+            QuestionCalls(
+                service,
+                Questions(store=store, jobs=service),
+                DryRun(jobs=service, images=images, previewer=runtime),
+            ),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
+            refusals=RefusalLog(store=store, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
