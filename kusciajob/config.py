@@ -238,6 +238,10 @@ class Settings(Struct, frozen=True, kw_only=True):
         int, Meta(ge=0, description="what they may take on disk, in MiB, roughly; 0 = no limit")
     ] = 1024
     log_retention_hours: Annotated[float, Meta(ge=0, description="how long they are kept; 0 = no limit")] = 168.0
+    audit_days: Annotated[
+        float, Meta(ge=0, description="who called what is kept so long, also of jobs that are gone; 0 = no limit")
+    ] = 90.0
+    audit_entries: Annotated[int, Meta(ge=0, description="so many of these calls are kept; 0 = no limit")] = 1_000_000
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="what is logged, to stderr")
     ] = "info"

@@ -421,6 +421,42 @@ class Runtime(Protocol):
         """Release everything but the programs: they go on running."""
 
 
+class ProgramPreview(Struct, frozen=True):
+    """What one container of a party would execute.
+
+    Of the environment and of config files only names and paths: their values can be secret. A reference to a variable
+    stands in the command line as it is, `$(NAME)`.
+    """
+
+    name: str
+    image: str
+    command: tuple[str, ...]
+    args: tuple[str, ...]
+    working_dir: str
+    environment_names: tuple[str, ...]
+    config_paths: tuple[str, ...]
+    cpu_limit: str
+    memory_limit: str
+
+
+class PartyPreview(Struct, frozen=True):
+    """What a party would execute; no programs where the runtime needs no AppImage."""
+
+    deploy_template: str = ""
+    replicas: int = 1
+    programs: tuple[ProgramPreview, ...] = ()
+
+
+class Previewer(Protocol):
+    """A runtime, asked before there is a job."""
+
+    def preview(self, party: PartySpec) -> PartyPreview:
+        """What would be executed for a party, which has no endpoints yet. Nothing is started, reserved or written.
+
+        Raises StartFailed where the start would. It reads files and may take long: not for the event loop.
+        """
+
+
 class OutputStream(StrEnum):
     """What a program writes to."""
 

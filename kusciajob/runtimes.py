@@ -14,6 +14,7 @@ from kusciajob.contracts import (
     JobStore,
     OutputSource,
     PartySpec,
+    Previewer,
     ProgressReport,
     Runtime,
     WaitReport,
@@ -35,8 +36,8 @@ class RuntimeUnavailable(Exception):
     """The runtime that the settings ask for cannot be used here; the text says what to do."""
 
 
-class AnyRuntime(Runtime, OutputSource, Protocol):
-    """Runs parties and keeps their output."""
+class AnyRuntime(Runtime, OutputSource, Previewer, Protocol):
+    """Runs parties, keeps their output, and tells beforehand what they would run."""
 
 
 class Links(NamedTuple):

@@ -13,6 +13,7 @@ from kusciajob import users
 from kusciajob.api.calls import build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
+from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
@@ -38,9 +39,11 @@ from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.app_images import AppImageService
+from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
+from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
@@ -140,6 +143,8 @@ class Server:
             log_events=settings.log_retention_events,
             log_hours=settings.log_retention_hours,
             log_bytes=settings.log_retention_mib * MIB,
+            audit_days=settings.audit_days,
+            audit_entries=settings.audit_entries,
             story=story,
         )
         parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
@@ -179,9 +184,15 @@ class Server:
                 clock=clock,
                 head=store.head,
             ),
+            TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),
-            QuestionCalls(service, Questions(store=store, jobs=service)),
+            QuestionCalls(
+                service,
+                Questions(store=store, jobs=service),
+                DryRun(jobs=service, images=images, previewer=runtime),
+            ),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
+            refusals=RefusalLog(store=store, clock=clock),
         )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
@@ -245,6 +256,7 @@ class Server:
             on_waiting=self._report_waiting,
         )
         runtime, images, catalog = build_runtime(self.settings, guard, store, links)
+        catalog.restore(await store.app_images())
         self.app_images = catalog.names() if images is catalog else None
         return runtime, images, catalog
 

@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from prometheus_client.parser import text_string_to_metric_families
 
 from kusciajob.cli.settings import settings
-from kusciajob.model.status import JobState
-from kusciajob.model.transitions import OPERATION_TABLE, Effect, Operation, job_moves
+from kusciajob.model.status import JobState, TaskState
+from kusciajob.model.transitions import OPERATION_TABLE, TASK_MOVES, Effect, Operation, job_moves
 from kusciajob.operations import formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.telemetry.metrics import Metrics
@@ -83,7 +83,7 @@ CODES = {
 
 
 def diagram() -> str:
-    """The moves of a job as a Mermaid state diagram, and the operations as a table."""
+    """The moves of a job and of a task as Mermaid state diagrams, and the operations as a table."""
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> Pending: Create", "    [*] --> AwaitingApproval: Create"]
     lines += [f"    {start} --> {end}: {' or '.join(causes)}" for (start, end), causes in job_moves().items()]
     lines += ["```", "", "| operation | " + " | ".join(JobState) + " |", "|---|" + "---|" * len(JobState)]
@@ -92,6 +92,10 @@ def diagram() -> str:
         f"| {operation} | " + " | ".join(shown[OPERATION_TABLE[operation][state]] for state in JobState) + " |"
         for operation in Operation
     ]
+    lines += ["", "The tasks of a job (Starting is told as Pending):", "", "```mermaid", "stateDiagram-v2"]
+    lines += [f"    [*] --> {TaskState.PENDING}: job created"]
+    lines += [f"    {start} --> {end}: {cause}" for (start, end), cause in TASK_MOVES.items()]
+    lines += ["```"]
     return "\n".join(lines)
 
 

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kusciajob.model.job import ScheduleMode
+from kusciajob.model.job import Retry, ScheduleMode, Task
 from kusciajob.model.status import (
     ACTIVE,
+    SCHEDULED,
     Job,
     JobState,
     PartyStatus,
@@ -16,7 +17,7 @@ from kusciajob.model.status import (
     TaskStatus,
     Unstarted,
 )
-from kusciajob.model.text import listed, shown
+from kusciajob.model.text import listed, seconds_text, shown
 
 ENDED_TEXT: dict[StageKind, str] = {
     StageKind.STOP: "Job was stopped",
@@ -53,8 +54,10 @@ class Plan(Struct, frozen=True, gc=False):
 
 
 def plan(job: Job, now: float) -> Plan:
-    """Start ready tasks within max_parallelism, stop programs no longer needed, give up tasks that waited too long."""
-    states = _states(job)
+    """Start ready tasks within max_parallelism, stop programs that are not needed any more or run too long, give up
+    tasks that waited too long.
+    """
+    states = states_of(job)
     ending = ENDED_TEXT.get(job.status.stage.kind, "") or _strict_text(job, states)
     active = [index for index, state in enumerate(states) if state in ACTIVE]
     stop: list[Stop] = []
@@ -67,31 +70,47 @@ def plan(job: Job, now: float) -> Plan:
             expired.append(index)
         elif reason := ending or _partner_failure(task):
             stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
-        elif states[index] is TaskState.RUNNING or (due := deadline(job, index)) is None:
+        elif (due := deadline(job, index)) is None:
             continue
         elif due > now:
-            wake_at = due if wake_at is None else min(wake_at, due)
+            wake_at = _earlier(wake_at, due)
+        elif states[index] is TaskState.RUNNING:
+            reason = _overrun_text(job.spec.tasks[index])
+            stop += [Stop(index, position, reason) for position in _positions(task, ACTIVE)]
         elif is_unplaced(task):
             expired.append(index)
         else:
             reason = expiry_text(job, index)
             stop += [Stop(index, position, reason) for position in _positions(task, {TaskState.STARTING})]
-    free = job.spec.max_parallelism - len(active)
-    return Plan(_start(job, states, free), tuple(stop), tuple(expired), wake_at)
+    start, retry_at = _start(job, states, free=job.spec.max_parallelism - len(active), now=now)
+    for due in (retry_at, job_deadline(job)):
+        if due is not None and due > now:
+            wake_at = _earlier(wake_at, due)
+    return Plan(start, tuple(stop), tuple(expired), wake_at)
 
 
 def deadline(job: Job, index: int) -> float | None:
-    """When an admitted task is given up (seconds since the epoch) unless all its parties have started; None = never."""
-    schedule = job.spec.tasks[index].schedule_config
-    phase = job.status.tasks[index].phase
-    if schedule is None or not isinstance(phase, Unstarted) or phase.state is not TaskState.STARTING:
+    """When an admitted task is given up (seconds since the epoch); None = never.
+
+    Until all its parties have started that is the time-out of its schedule_config, then its run_timeout.
+    """
+    spec, phase = job.spec.tasks[index], job.status.tasks[index].phase
+    if phase.state is TaskState.RUNNING and phase.started_at is not None:
+        return None if spec.run_timeout_seconds is None else phase.started_at + spec.run_timeout_seconds
+    if spec.schedule_config is None or not isinstance(phase, Unstarted) or phase.state is not TaskState.STARTING:
         return None
-    return phase.since + schedule.task_timeout_seconds
+    return phase.since + spec.schedule_config.task_timeout_seconds
+
+
+def job_deadline(job: Job) -> float | None:
+    """When the job is stopped by its own deadline (seconds since the epoch); None = never."""
+    seconds = job.spec.deadline_seconds
+    return None if seconds is None else job.status.began_at + seconds
 
 
 def expiry_text(job: Job, index: int) -> str:
     """The error text of a task that waited too long for a slot or port."""
-    if text := _strict_text(job, _states(job)):
+    if text := _strict_text(job, states_of(job)):
         return text
     schedule = job.spec.tasks[index].schedule_config
     seconds = schedule.task_timeout_seconds if schedule else 0
@@ -103,10 +122,35 @@ def expiry_text(job: Job, index: int) -> str:
     )
 
 
+def may_retry(job: Job, index: int) -> bool:
+    """Whether a Failed task may run again by itself, as far as its own policy counts."""
+    retry, task = job.spec.tasks[index].retry, job.status.tasks[index]
+    if retry is None or task.state is not TaskState.FAILED or not 0 < task.tries < retry.max_attempts:
+        return False
+    return not retry.exit_codes or any(
+        party.state is TaskState.FAILED and party.exit_code in retry.exit_codes for party in task.parties
+    )
+
+
+def retry_text(retry: Retry, task: TaskStatus) -> str:
+    """Why a task is Pending whose attempt has just failed."""
+    wait = seconds_text(retry.backoff_seconds(task.tries))
+    return f"attempt {task.tries + 1} of {retry.max_attempts} in {wait}; attempt {task.tries}: {task.message}"
+
+
 def starting_text(parties: Sequence[PartyStatus]) -> str:
     """The message of a placed task until all its parties have started."""
     late = dict.fromkeys(_late_text(party) for party in parties if party.state is TaskState.STARTING)
     return f"waiting for {listed(list(late))} to start"
+
+
+def _overrun_text(task: Task) -> str:
+    """The text of parties that are stopped because their attempt has run too long."""
+    return f"not ended within {seconds_text(task.run_timeout_seconds or 0.0)} after its start (run_timeout)"
+
+
+def _earlier(at: float | None, other: float) -> float:
+    return other if at is None else min(at, other)
 
 
 def _late_text(party: PartyStatus) -> str:
@@ -120,13 +164,13 @@ def is_unplaced(task: TaskStatus) -> bool:
 
 
 def has_ready(job: Job) -> bool:
-    """Whether a task could start now or later without anything else ending first."""
-    return bool(_ready(job, _states(job)))
+    """Whether a task could start now or later without anything else ending first. One that awaits a retry can."""
+    return bool(_ready(job, states_of(job)))
 
 
-def is_active(job: Job) -> bool:
-    """Whether any task is admitted and unfinished."""
-    return not ACTIVE.isdisjoint(_states(job))
+def has_strict_failure(job: Job) -> bool:
+    """Whether a failed task ends the job, which is of scheduleMode Strict."""
+    return bool(_strict_failure(job, states_of(job)))
 
 
 def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStatus, ...]:
@@ -139,15 +183,15 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
         return status.tasks
     states: dict[str, TaskState] = {task.alias: task.state for task in status.tasks}
     never = _never_succeeding(job, states)
-    idle = turn = ""
+    idle = turn = strict = ""
     if status.state is JobState.AWAITING_APPROVAL:
         idle = "waiting for approval"
     elif status.state is JobState.APPROVAL_REJECT:
         idle = "never started: the job was rejected"
     elif status.stage.kind is StageKind.SUSPEND:
         turn = "waiting for a restart: the job is suspended"
-    elif failed := _strict_failure(job, _states(job)):
-        idle = f"never started: task {shown(failed)} failed {_STRICT}"
+    elif failed := _strict_failure(job, states_of(job)):
+        strict = f"task {shown(failed)} failed {_STRICT}"
     elif len(status.tasks) > job.spec.max_parallelism < _contenders(job):
         turn = f"waiting for its turn (max_parallelism is {job.spec.max_parallelism})"
     tasks = list(status.tasks)
@@ -155,8 +199,10 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
     for index, (task, spec) in enumerate(zip(status.tasks, job.spec.tasks, strict=True)):
         if task.state is not TaskState.PENDING or (succeeded and succeeded not in spec.dependencies):
             continue
-        message = idle
-        if not idle and spec.dependencies:
+        if task.retry_at is not None:
+            continue  # its text tells of the attempt that failed
+        message = idle or (f"{'not started again' if task.tries else 'never started'}: {strict}" if strict else "")
+        if not message and spec.dependencies:
             message = _waiting_text(dict.fromkeys(spec.dependencies), states, never)
         message = message or turn
         if task.message != message:
@@ -166,9 +212,9 @@ def explain_waiting(job: Job, *, succeeded: str | None = None) -> tuple[TaskStat
 
 
 def _contenders(job: Job) -> int:
-    """How many tasks run or could run now."""
-    states = _states(job)
-    return sum(state in ACTIVE for state in states) + len(_ready(job, states))
+    """How many tasks run or could run now. One that awaits a retry keeps nobody from running."""
+    states, tasks = states_of(job), job.status.tasks
+    return sum(state in ACTIVE for state in states) + sum(tasks[at].retry_at is None for at in _ready(job, states))
 
 
 def _waiting_text(dependencies: dict[str, None], states: dict[str, TaskState], never: set[str]) -> str:
@@ -218,16 +264,28 @@ def _strict_failure(job: Job, states: list[TaskState]) -> str:
     return ""
 
 
-def _start(job: Job, states: list[TaskState], free: int) -> tuple[int, ...]:
+def _start(job: Job, states: list[TaskState], *, free: int, now: float) -> tuple[tuple[int, ...], float | None]:
+    """The tasks to start, and when the first of those that could start now but await a retry may."""
     status = job.status
-    if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in (JobState.PENDING, JobState.RUNNING):
-        return ()
+    if free <= 0 or status.stage.kind in ENDING_STAGES or status.state not in SCHEDULED:
+        return (), None
     # The sort is stable: ties keep the order of declaration.
     ready = sorted(_ready(job, states), key=lambda index: -job.spec.tasks[index].priority)
-    return tuple(ready[:free])
+    start: list[int] = []
+    first: float | None = None
+    for index in ready:
+        retry_at = status.tasks[index].retry_at
+        if retry_at is not None and retry_at > now:
+            first = _earlier(first, retry_at)
+        else:
+            start.append(index)
+            if len(start) == free:
+                break
+    return tuple(start), first
 
 
-def _states(job: Job) -> list[TaskState]:
+def states_of(job: Job) -> list[TaskState]:
+    """The states of all its tasks."""
     return [task.phase.state for task in job.status.tasks]
 
 

@@ -32,6 +32,11 @@ def cut(text: str, limit: int) -> str:
     return text[: max(limit - len(end), 0)] + end[:limit]
 
 
+def seconds_text(seconds: float) -> str:
+    """A time span for a text, to the millisecond."""
+    return f"{round(seconds, 3):.15g} s"
+
+
 def listed(entries: Sequence[str], separator: str = ", ") -> str:
     """The entries, joined. Of a long list the first ones, and how many more there are."""
     if len(entries) <= 1:

@@ -14,8 +14,9 @@ from msgspec.structs import replace
 
 from kusciajob.model import failures, planner
 from kusciajob.model.errors import InvalidTransition
-from kusciajob.model.job import JobSpec, Party
+from kusciajob.model.job import JobSpec, Party, ScheduleMode
 from kusciajob.model.status import (
+    ACTIVE,
     UNFINISHED,
     Approval,
     Ended,
@@ -33,6 +34,10 @@ from kusciajob.model.status import (
     TaskStatus,
     Unstarted,
 )
+from kusciajob.model.text import seconds_text
+
+SERVER_NAME = "kusciajob"
+"""Who gave a command that the server gave itself."""
 
 
 class PartyEvent(StrEnum):
@@ -115,11 +120,25 @@ _ENDED_STATE: dict[StageKind, JobState] = {
 
 # The moves that a job makes without a command; `settle` derives them.
 SELF_MOVES: dict[tuple[JobState, JobState], str] = {
+    (_S.PENDING, _S.PENDING): "task awaits a retry",
     (_S.PENDING, _S.RUNNING): "first task started",
     (_S.PENDING, _S.FAILED): "nothing could be started",
     (_S.PENDING, _S.SUCCEEDED): "all tasks tolerable, none could be started",
+    (_S.RUNNING, _S.RUNNING): "task awaits a retry",
     (_S.RUNNING, _S.SUCCEEDED): "every non-tolerable task succeeded",
     (_S.RUNNING, _S.FAILED): "nothing left to run and a task failed",
+}
+# The moves of a task: most are made by its parties (`move_parties`), or with its job.
+TASK_MOVES: dict[tuple[TaskState, TaskState], str] = {
+    (TaskState.PENDING, TaskState.STARTING): "ready, back-off over",
+    (TaskState.PENDING, TaskState.FAILED): "job ended by Stop, Cancel or deadline",
+    (TaskState.STARTING, TaskState.RUNNING): "all parties started",
+    (TaskState.STARTING, TaskState.PENDING): "party failed or task_timeout, retry left",
+    (TaskState.STARTING, TaskState.FAILED): "party failed or task_timeout",
+    (TaskState.RUNNING, TaskState.SUCCEEDED): "all parties succeeded",
+    (TaskState.RUNNING, TaskState.PENDING): "party failed or run_timeout, retry left",
+    (TaskState.RUNNING, TaskState.FAILED): "party failed or run_timeout",
+    (TaskState.FAILED, TaskState.PENDING): "Restart",
 }
 # The state after a domain's answer, and whether all or one must have given it.
 _APPROVAL_MOVES = {
@@ -129,7 +148,7 @@ _APPROVAL_MOVES = {
 
 
 def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
-    """Every change of state that a job can make, with its cause."""
+    """Every change of state that a job can make, with its causes; also where it keeps its state for a retry."""
     moves = {pair: [cause] for pair, cause in SELF_MOVES.items()}
     for operation, row in OPERATION_TABLE.items():
         for state in (state for state, effect in row.items() if effect is Effect.APPLY):
@@ -139,7 +158,9 @@ def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
                 target, cause = _S.RUNNING, "Restart"
             else:
                 target, cause = _ENDED_STATE[_STAGES[operation]], operation.value
-            moves.setdefault((state, target), []).append(cause)
+            # When its deadline is over, the server itself asks for Stop.
+            causes = [cause, "deadline"] if operation is Operation.STOP else [cause]
+            moves.setdefault((state, target), []).extend(causes)
     # It was stopped before all had accepted it. A restart does not replace their acceptance.
     moves[_S.FAILED, _S.AWAITING_APPROVAL] = ["Restart, approval pending"]
     return moves
@@ -187,10 +208,19 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
         # Not settled: if every task has succeeded already, watchers must see the restart before they see the end.
         return _explain_waiting(replace(job, status=status))
     message = planner.ENDED_TEXT[stage.kind]
-    tasks = (_fail_unplaced(task, stage.kind, now, message) for task in status.tasks)
+    tasks = (_without_retry(_fail_unplaced(task, stage.kind, now, message)) for task in status.tasks)
     job = _explain_waiting(replace(job, status=replace(status, tasks=tuple(tasks))))
     # A Failed job has an end already. Cancel gives it a new one.
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
+
+
+def stop_overdue(job: Job, now: float) -> Job:
+    """The job after the server's own Stop where its deadline is over; else, and if it ends anyway, the same object."""
+    end = planner.job_deadline(job)
+    if end is None or end > now:
+        return job
+    reason = f"its deadline of {seconds_text(job.spec.deadline_seconds or 0.0)} is over"
+    return request(job, Operation.STOP, by=SERVER_NAME, reason=reason, now=now)
 
 
 def approve(job: Job, domains: Sequence[str], *, accepted: bool, reason: str = "", now: float) -> Job:
@@ -213,9 +243,9 @@ def admit(job: Job, task: int, *, now: float) -> Job:
     status = job.status.tasks[task]
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
-    return _with_task(
-        job, task, replace(status, phase=Unstarted(TaskState.STARTING, now), attempt=status.attempt + 1, message="")
-    )
+    attempt, tries = status.attempt + 1, status.tries + 1
+    phase = Unstarted(TaskState.STARTING, now)
+    return _with_task(job, task, replace(status, phase=phase, attempt=attempt, tries=tries, retry_at=None, message=""))
 
 
 def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
@@ -231,12 +261,17 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
 
 
 class PartyMove(NamedTuple):
-    """What happened to one party of a task, and the texts that the party gets."""
+    """What happened to one party of a task, and the texts that the party gets.
+
+    `at` is when it happened, in seconds since the epoch; None means now.
+    """
 
     party: int
     event: PartyEvent
     message: str = ""
     detail: str = ""
+    exit_code: int | None = None
+    at: float | None = None
 
 
 def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
@@ -247,7 +282,19 @@ def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float)
         before = parties[move.party]
         message, detail = failures.bounded(move.message, move.detail)
         state = _moved(status, before, move.event)
-        parties[move.party] = replace(before, state=state, message=message, detail=detail)
+        at = now if move.at is None else move.at
+        started_at, ended_at = (at, None) if state is TaskState.RUNNING else (before.started_at, at)
+        if ended_at is not None and started_at is not None and ended_at < started_at:
+            ended_at = started_at  # clocks differ, or one was set back
+        parties[move.party] = replace(
+            before,
+            state=state,
+            message=message,
+            detail=detail,
+            started_at=started_at,
+            ended_at=ended_at,
+            exit_code=move.exit_code,
+        )
     return _with_parties(job, task, tuple(parties), now)
 
 
@@ -290,13 +337,20 @@ def report_progress(job: Job, task: int, progress: float) -> Job:
 
 
 def settle(job: Job, now: float) -> Job:
-    """Derive the job's state from its tasks, stage and approvals; the same object if nothing changes."""
+    """Derive the job's state from its tasks, stage and approvals; the same object if nothing changes.
+
+    A task whose attempt failed is Pending again where its policy allows another attempt.
+    """
     if isinstance(job.status.phase, Ended):
         return job
     job = _note_start(job, now)
-    status = job.status
-    if planner.is_active(job):
+    states = planner.states_of(job)
+    if TaskState.FAILED in states:
+        job = _retry(job, now)
+        states = planner.states_of(job)
+    if not ACTIVE.isdisjoint(states):
         return job
+    status = job.status
     if status.stage.kind in planner.ENDING_STAGES:
         return _end_stage(job, now)
     if status.state is JobState.AWAITING_APPROVAL:
@@ -335,14 +389,36 @@ def _restarted(status: JobStatus, now: float) -> JobPhase:
     return Unstarted(JobState.AWAITING_APPROVAL, now)
 
 
-def _reset(task: TaskStatus, now: float) -> TaskStatus:
+def _reset(task: TaskStatus, now: float, *, tries: int = 0, retry_at: float | None = None) -> TaskStatus:
     return replace(
         task,
         phase=Unstarted(TaskState.PENDING, now),
         message="",
         progress=0.0,
         parties=_waiting_parties(task.parties),
+        tries=tries,
+        retry_at=retry_at,
     )
+
+
+def _retry(job: Job, now: float) -> Job:
+    """Let tasks run again whose policy wants it; none while the job is about to end."""
+    failed = [index for index in range(len(job.spec.tasks)) if planner.may_retry(job, index)]
+    if not failed or job.status.stage.kind in planner.ENDING_STAGES:
+        return job
+    tasks = list(job.status.tasks)
+    for index in failed:
+        task, retry = tasks[index], job.spec.tasks[index].retry
+        if retry is not None:
+            again = _reset(task, now, tries=task.tries, retry_at=now + retry.backoff_seconds(task.tries))
+            tasks[index] = replace(again, message=planner.retry_text(retry, task))
+    retried = replace(job, status=replace(job.status, tasks=tuple(tasks)))
+    # Not before it is known which tasks have failed for good: one of these may end a job of scheduleMode Strict.
+    return job if planner.has_strict_failure(retried) else _explain_waiting(retried)
+
+
+def _without_retry(task: TaskStatus) -> TaskStatus:
+    return task if task.retry_at is None else replace(task, retry_at=None)
 
 
 def _waiting_parties(parties: Sequence[Party | PartyStatus]) -> tuple[PartyStatus, ...]:
@@ -397,6 +473,8 @@ def _with_parties(job: Job, index: int, parties: tuple[PartyStatus, ...], now: f
 
 
 def _explain_waiting(job: Job, *, succeeded: str | None = None) -> Job:
+    if job.spec.schedule_mode is ScheduleMode.STRICT and planner.has_strict_failure(job):
+        job = replace(job, status=replace(job.status, tasks=tuple(map(_without_retry, job.status.tasks))))
     tasks = planner.explain_waiting(job, succeeded=succeeded)
     return job if tasks is job.status.tasks else replace(job, status=replace(job.status, tasks=tasks))
 

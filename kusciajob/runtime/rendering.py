@@ -2,14 +2,18 @@
 
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import PurePosixPath
 
 from msgspec import Struct
+from msgspec.structs import replace
 
-from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, PartySpec
+from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, PartySpec, ProgramPreview, StartFailed
 from kusciajob.model import cluster, template
 from kusciajob.model.appimage import Container, DeployTemplate, Port
+from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.expansion import expand
+from kusciajob.model.job import Resources
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import first
 
@@ -52,11 +56,13 @@ def render(
     place: Callable[[str], str],
     is_strict: bool,
     replica: int = 0,
+    is_preview: bool = False,
 ) -> Rendering:
     """Render all that the party's program gets. Raises TemplateError.
 
     In the environment, the container's variables override `surroundings`, the machine's; `variables`, the server's,
     override both. `place` replaces the AppImage's absolute paths in a text by the paths at which the files are.
+    In a preview the command line keeps its references: what they stand for is not known yet, or can be secret.
     """
     certificates = certificate_files(container, facts)
     supplied = {
@@ -68,7 +74,8 @@ def render(
     for variable in container.env:
         # A variable can refer to those before it.
         declared[variable.name] = place(expand(variable.value, ChainMap(supplied, declared)))
-    words = [expand(word, ChainMap(supplied, declared)) for word in (*container.command, *container.args)]
+    known = {} if is_preview else ChainMap(supplied, declared)
+    words = [expand(word, known) for word in (*container.command, *container.args)]
     env = {**surroundings, **declared, **supplied}
     # The domain's own values override the machine's variables, and nothing else.
     values = {
@@ -93,6 +100,61 @@ def render(
         files[mount.mount_path] = rendered.text
         missing += rendered.missing
     return Rendering(tuple(map(place, words)), env, files, certificates, missing)
+
+
+def preview_of(
+    party: PartySpec,
+    deploy: DeployTemplate,
+    container: Container,
+    *,
+    facts: DomainFacts,
+    surroundings: Mapping[str, str],
+    variables: Mapping[str, str],
+    is_strict: bool,
+) -> ProgramPreview:
+    """What the program would get, by the code that renders it. Raises StartFailed."""
+    try:
+        rendering = render(
+            party,
+            deploy,
+            container,
+            facts=facts,
+            surroundings=surroundings,
+            variables=variables,
+            place=lambda text: text,
+            is_strict=is_strict,
+            is_preview=True,
+        )
+    except TemplateError as error:
+        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    asked, of_command = party.party.resources or Resources(), len(container.command)
+    return ProgramPreview(
+        name=container.name,
+        image=party.image.image.reference if party.image else "",
+        command=rendering.words[:of_command],
+        args=rendering.words[of_command:],
+        working_dir=container.working_dir,
+        environment_names=tuple(sorted(rendering.env)),
+        config_paths=(*rendering.files, *rendering.secret_files),
+        cpu_limit=asked.cpu or container.limits.cpu,
+        memory_limit=asked.memory or container.limits.memory,
+    )
+
+
+def with_likely_endpoints(party: PartySpec) -> PartySpec:
+    """The party as it may be once addresses are allocated, so that config templates find them all."""
+    endpoints = []
+    for member in party.task.parties:
+        deploy = None
+        if party.image is not None:
+            with suppress(UnknownRole):
+                deploy = party.image.template_for(member.role)
+        ports = ports_of(deploy) * deploy.replicas if deploy else ()
+        host = member.domain_id
+        endpoints.append(
+            tuple(Endpoint(port.name, port.scope, port.protocol, f"{host}:{port.port or 0}") for port in ports)
+        )
+    return replace(party, endpoints=tuple(endpoints))
 
 
 def certificate_files(container: Container, facts: DomainFacts) -> dict[str, bytes]:

@@ -15,6 +15,7 @@ from kusciajob.contracts import (
     OutputPiece,
     OutputStream,
     PartyKey,
+    PartyPreview,
     PartySpec,
     ProgressReport,
     StartFailed,
@@ -145,6 +146,13 @@ class SimulatedRuntime:
 
     async def open(self) -> None:
         pass
+
+    def preview(self, party: PartySpec) -> PartyPreview:
+        """A script that the start would refuse is refused here too."""
+        script = _script_of(party)
+        if script.start_error:
+            raise StartFailed(script.start_error)
+        return PartyPreview()
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         return [0] * len(parties)

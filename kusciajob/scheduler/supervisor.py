@@ -22,13 +22,18 @@ RETRY_SECONDS = (1.0, 2.0, 5.0, 10.0)
 
 
 class PartyReport(Struct, frozen=True, gc=False):
-    """What happened to a party. For `is_fault`, `message` and `detail` see ExitResult."""
+    """What happened to a party, and when (seconds since the epoch; None means just now). For the rest see ExitResult.
+
+    A program that was stopped has no exit code: it says nothing about the program.
+    """
 
     key: PartyKey
     event: PartyEvent
     message: str = ""
     is_fault: bool = False
     detail: str = ""
+    exit_code: int | None = None
+    at: float | None = None
 
 
 class PartySupervisor:
@@ -116,20 +121,22 @@ class PartySupervisor:
             raise failure
         self._began_at = self._clock.now()
         self._story.party_began(self._party)
-        self._report(PartyReport(self._party.key, PartyEvent.STARTED))
+        self._report(PartyReport(self._party.key, PartyEvent.STARTED, at=self._began_at))
         return True
 
     async def _stop_party(self) -> None:
         await stop_party(self._party.key, runtime=self._runtime, clock=self._clock)
 
     def _end(self, result: ExitResult) -> PartyReport:
-        key = self._party.key
+        key, at = self._party.key, result.ended_at or self._clock.now()
         if self._stop_reason is not None:
-            return PartyReport(key, PartyEvent.FAILED, self._stop_reason)
+            return PartyReport(key, PartyEvent.FAILED, self._stop_reason, at=at)
         if result.succeeded:
-            return PartyReport(key, PartyEvent.SUCCEEDED, result.message, result.is_fault)
+            return PartyReport(
+                key, PartyEvent.SUCCEEDED, result.message, result.is_fault, exit_code=result.exit_code, at=at
+            )
         message = result.message or "failed without a reason"
-        return PartyReport(key, PartyEvent.FAILED, message, result.is_fault, result.detail)
+        return PartyReport(key, PartyEvent.FAILED, message, result.is_fault, result.detail, result.exit_code, at)
 
 
 async def stop_party(key: PartyKey, *, runtime: Runtime, clock: Clock) -> None:

@@ -17,11 +17,12 @@ from kusciajob.contracts import (
     Runtime,
     StartFailed,
 )
-from kusciajob.model import failures, planner, transitions
+from kusciajob.model import failures, history, planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
-from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState
+from kusciajob.model.history import Attempt, Notes
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, JobStatus, TaskState, TaskStatus
 from kusciajob.model.text import listed
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.departures import Departures
@@ -54,7 +55,11 @@ class _Step(Struct):
     """A change under construction. No action of it is carried out before its commit."""
 
     job: Job
+    now: float
+    told: JobStatus
+    """Up to which the attempts that have ended are noted."""
     faults: list[str]
+    attempts: list[Attempt] = []
     has_failed_parties: bool = False
     """The server or its machine is to blame for one at least: that too is a fault."""
     plan: planner.Plan = planner.Plan()
@@ -63,6 +68,19 @@ class _Step(Struct):
     ended: list[PartyKey] = []
     kept: list[PartyReport] = []
     """Reports left for the next step."""
+
+    def settle(self) -> None:
+        """Derive the job's state, and stop it when its deadline is over; note the attempts that have ended."""
+        self._note_attempts()  # a retry hides how the attempt has ended
+        self.job = transitions.settle(self.job, self.now)
+        self.told = self.job.status
+        self.job = transitions.stop_overdue(self.job, self.now)
+        self._note_attempts()
+
+    def _note_attempts(self) -> None:
+        if self.told is not self.job.status:
+            self.attempts += history.attempts(self.told, self.job.status, now=self.now)
+            self.told = self.job.status
 
 
 class _News(Struct):
@@ -83,6 +101,8 @@ class JobWorker:
         self._tools = tools
         self._inbox: list[PartyReport] = []
         self._news = _News()
+        self._early: dict[PartyKey, float] = {}
+        """Progress of tasks that do not run yet."""
         self._supervisors: dict[PartyKey, PartySupervisor] = {}
         self._wake = asyncio.Event()
         self._wake.set()
@@ -103,7 +123,8 @@ class JobWorker:
         """Note the progress of a party's task, 0 to 1. False if the task has begun another attempt."""
         if key.attempt != self._job.status.tasks[key.task].attempt:
             return False
-        self._news.progress[key] = progress
+        # In this form, the comparison also ignores a NaN.
+        self._news.progress[key] = max(self._news.progress.get(key, 0.0), progress)
         if self._news_hold is None:
             self._wake.set()
         return True
@@ -157,7 +178,8 @@ class JobWorker:
         step = await self._prepare(before, news)
         if step.job.status != before.status:
             try:
-                committed = await self._tools.store.replace(step.job, fault=_fault_of(step))
+                fault = _fault_of(step)
+                committed = await self._tools.store.replace(step.job, fault=fault, notes=_notes(before, step, fault))
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
                 self._news = _News({**news.progress, **self._news.progress}, {**news.waiting, **self._news.waiting})
@@ -200,12 +222,13 @@ class JobWorker:
 
     async def _prepare(self, job: Job, news: _News) -> _Step:
         now = self._tools.clock.now()
-        step = _Step(job, [self._fault] if self._fault else [])
+        step = _Step(job, now, job.status, [self._fault] if self._fault else [])
         self._fold(step, news, now)
         self._tools.departures.leave(job.number)
         tried: set[int] = set()
         while True:
-            step.job = settled = transitions.settle(step.job, now)
+            step.settle()
+            settled = step.job
             step.plan = planner.plan(settled, now)
             for index in step.plan.expired:
                 text = planner.expiry_text(step.job, index)
@@ -234,8 +257,13 @@ class JobWorker:
         self._move(step, ends, now)
         step.ended = [report.key for report in ends]
         step.has_failed_parties = any(report.is_fault for report in (*starts, *ends))
-        for key, value in news.progress.items():
-            if key.attempt == step.job.status.tasks[key.task].attempt:
+        for key, value in (*self._early.items(), *news.progress.items()):
+            task = step.job.status.tasks[key.task]
+            if key.attempt != task.attempt:
+                continue
+            if task.state is TaskState.STARTING:
+                self._early[key] = max(self._early.get(key, 0.0), value)
+            else:
                 step.job = transitions.report_progress(step.job, key.task, value)
         for key, text in news.waiting.items():
             if key.attempt == step.job.status.tasks[key.task].attempt:
@@ -245,7 +273,7 @@ class JobWorker:
         """Apply the reports, task by task. Return the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
-            move = PartyMove(report.key.party, report.event, report.message, report.detail)
+            move = PartyMove(report.key.party, report.event, report.message, report.detail, report.exit_code, report.at)
             moves.setdefault(report.key.task, []).append(move)
         for index, of_task in moves.items():
             step.job = transitions.move_parties(step.job, index, of_task, now=now)
@@ -291,6 +319,9 @@ class JobWorker:
     def _act(self, step: _Step) -> None:
         for key in step.ended:
             self._supervisors.pop(key, None)
+        if self._early:
+            tasks = step.job.status.tasks
+            self._early = {key: value for key, value in self._early.items() if _is_starting(tasks[key.task], key)}
         # Not before the commit of their end: no watcher may see more parties run than there are slots.
         self._tools.room.release(step.ended)
         self._tools.room.keep_active(step.job)
@@ -356,10 +387,26 @@ class JobWorker:
         return all(at in told or party.state is not TaskState.STARTING for at, party in enumerate(parties))
 
 
+def _is_starting(task: TaskStatus, key: PartyKey) -> bool:
+    return task.state is TaskState.STARTING and task.attempt == key.attempt
+
+
+def _notes(before: Job, step: _Step, fault: str) -> Notes:
+    """What the change means for the job's history and attempts."""
+    entries = history.entries(before.status, step.job.status, step.attempts, now=step.now, fault=fault)
+    return Notes(entries, tuple(step.attempts))
+
+
 def _fault_of(step: _Step) -> str:
     """The text of the job's ERROR event; empty for none. Made from the parties' texts, so that details fit in."""
-    of_parties = [failures.fault_text(step.job.status.tasks)] if step.has_failed_parties else []
-    return listed(list(dict.fromkeys([*step.faults, *of_parties])), "; ")
+    of_parties: list[str] = []
+    if step.has_failed_parties:
+        tasks = step.job.status.tasks
+        # Nothing of an attempt is left in the status of a task that awaits the next one.
+        again = [attempt for attempt in step.attempts if tasks[attempt.task].retry_at is not None]
+        of_parties = [f"Task[{tasks[attempt.task].alias}]-{attempt.message}" for attempt in again]
+        of_parties.append(failures.fault_text(tasks))
+    return listed(list(dict.fromkeys(filter(None, [*step.faults, *of_parties]))), "; ")
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:

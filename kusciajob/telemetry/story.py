@@ -8,9 +8,21 @@ import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from msgspec.structs import replace
+
 from kusciajob.contracts import ExitResult, PartyKey, PartySpec
 from kusciajob.model import planner
-from kusciajob.model.status import ACTIVE, Ended, Job, JobState, JobStatus, JobSummary, TaskStatus
+from kusciajob.model.status import (
+    ACTIVE,
+    Ended,
+    Job,
+    JobState,
+    JobStatus,
+    JobSummary,
+    TaskState,
+    TaskStatus,
+    Unstarted,
+)
 from kusciajob.model.text import cut, listed
 from kusciajob.model.transitions import Operation
 from kusciajob.telemetry import request
@@ -95,8 +107,12 @@ class Story:
         """A change of the job was committed: log what it means for the job and its tasks."""
         status = job.status
         for index, (old, task) in enumerate(zip(before.tasks, status.tasks, strict=True)):
-            if old is not task and old.state in ACTIVE and isinstance(task.phase, Ended):
+            if old is task or old.state not in ACTIVE:
+                continue
+            if isinstance(task.phase, Ended):
                 self._task_ended(job, index, old)
+            elif task.retry_at is not None:
+                self._task_retried(job, index, old)
         if before.phase.state == status.phase.state:
             return
         if before.state is JobState.PENDING and status.state is JobState.RUNNING:
@@ -128,6 +144,15 @@ class Story:
         )
         if self._spans:
             self._spans.task_ended(job, index, began_at=began_at)
+
+    def _task_retried(self, job: Job, index: int, before: TaskStatus) -> None:
+        task = job.status.tasks[index]
+        _tell("task awaits a retry", job=job.job_id, task=task.task_id, attempt=task.attempt, reason=task.message)
+        if self._spans and isinstance(task.phase, Unstarted):
+            failed_at, tasks = task.phase.since, list(job.status.tasks)
+            tasks[index] = replace(task, phase=Ended(TaskState.FAILED, before.phase.started_at, failed_at))
+            of_attempt = replace(job, status=replace(job.status, tasks=tuple(tasks)))
+            self._spans.task_ended(of_attempt, index, began_at=before.since or failed_at)
 
     # --- the supervisor
 

@@ -14,12 +14,11 @@ from kusciajob.model.errors import (
     AppImageInFile,
     AppImageNotFound,
     InvalidAppImage,
-    StoreFailed,
     TooManyAppImages,
     UnknownAppImage,
 )
 from kusciajob.model.history import AuditEntry, Notes
-from kusciajob.model.text import cut, listed, shown
+from kusciajob.model.text import listed, shown
 from kusciajob.telemetry.request import present
 from kusciajob.usecases.jobs import Caller
 
@@ -29,8 +28,6 @@ MAX_APP_IMAGES_BYTES = 32 << 20
 """What they may take as JSON in all: they are kept in memory."""
 LARGE_BYTES = 64 << 10
 """What is larger is read on a thread."""
-MAX_NOTED_CHARACTERS = 1024
-"""Of a name or reason in the audit."""
 
 _CHANGE_FILE = "change or remove that file"
 
@@ -90,22 +87,6 @@ class AppImageService:
             self._changeable(name)
 
         await self._change("DeleteAppImage", name, caller, decide)
-
-    async def note_refused(self, method: str, name: str, caller: Caller, *, code: int, reason: str) -> None:
-        """Note that a change was refused."""
-        entry = AuditEntry(
-            self._clock.now(),
-            caller.name,
-            present().peer,
-            method,
-            cut(name, MAX_NOTED_CHARACTERS),
-            code,
-            cut(reason, MAX_NOTED_CHARACTERS),
-        )
-        try:
-            await self._store.note(entry)
-        except StoreFailed as error:
-            _log.warning("a refused %s of %s is not noted: %s", method, caller.name, error)
 
     def get(self, name: str) -> Definition:
         """The AppImage of that name. Raises AppImageNotFound."""

@@ -4,14 +4,15 @@ import asyncio
 import secrets
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import NoReturn
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import NoReturn, TypeAlias
 
 from msgspec import Struct
 
 from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
-from kusciajob.model import limits, transitions
+from kusciajob.model import history, limits, transitions
+from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
     InvalidJob,
@@ -19,14 +20,21 @@ from kusciajob.model.errors import (
     JobExists,
     JobNotFound,
     NotAllowed,
+    Problem,
     StaleJob,
     TaskExists,
+    TaskNotFound,
     TooManyJobs,
+    UnknownAppImage,
 )
+from kusciajob.model.history import Asker, AuditEntry, Notes
 from kusciajob.model.job import JobSpec, task_ids
-from kusciajob.model.status import Job, JobSummary
-from kusciajob.model.text import listed, shown
+from kusciajob.model.limits import LimitedJob
+from kusciajob.model.rules import MAX_NAME_CHARACTERS, MAX_TASKS
+from kusciajob.model.status import MAX_REASON_CHARACTERS, Job, JobSummary
+from kusciajob.model.text import cut, listed, shown
 from kusciajob.model.transitions import Operation
+from kusciajob.telemetry import request
 from kusciajob.telemetry.story import LOG_ONLY, Story
 
 TASK_ID_SUFFIX_BYTES = 6
@@ -53,6 +61,11 @@ class Caller(Struct, frozen=True):
         if not self.may_see(job):
             raise self._denied(job.job_id)
 
+    def require_initiator(self, initiator: str) -> None:
+        """Raise NotAllowed unless the caller may create jobs of that initiator."""
+        if self.domain and initiator != self.domain:
+            self.refuse(f"create a job of initiator {shown(initiator)}: only jobs of which it is the initiator")
+
     def explain(self, unknown: JobNotFound) -> JobError:
         """The error for unknown jobs. A domain gets the same one as for jobs that it may not see."""
         return self._denied(*unknown.job_ids) if self.domain else unknown
@@ -70,6 +83,10 @@ class Caller(Struct, frozen=True):
 
 
 MASTER = Caller()
+
+
+FoundImage: TypeAlias = AppImage | UnknownAppImage | None
+"""What a name of an AppImage has led to; None where the runtime needs none."""
 
 
 class JobService:
@@ -99,26 +116,27 @@ class JobService:
         """By initiator."""
         self._creation_ended = asyncio.Event()
 
-    async def create(self, spec: JobSpec, caller: Caller) -> str:
+    async def create(self, spec: JobSpec, caller: Caller, *, method: str = "CreateJob") -> str:
         """Store a new job and return its id. An identical one that exists already is success, another JobExists.
 
+        `method` is the RPC that wants it, for the audit.
         Raises UnknownAppImage, TaskExists, TooManyJobs; NotAllowed if a domain is not the job's initiator.
         """
-        if caller.domain and spec.initiator != caller.domain:
-            caller.refuse(f"create a job of initiator {shown(spec.initiator)}: only jobs of which it is the initiator")
+        caller.require_initiator(spec.initiator)
         images = [self._images.get(task.app_image) for task in spec.tasks]
         limits.check_status_size(spec, [image.most_endpoints if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
             spec,
-            task_ids=task_ids(spec, _suffixes(len(spec.tasks))),
+            task_ids=task_ids(spec, task_id_suffixes(len(spec.tasks))),
             now=self._clock.now(),
             awaited=tuple(domain for domain in awaited if domain != spec.initiator),
             traceparent=self._story.trace_of_call,
         )
+        entry = self._audit(method, spec.job_id, caller)
         for _ in range(CREATE_TRIES):
             try:
-                await self._store_new(job)
+                await self._store_new(job, Notes(history.created(job.status, _asker(caller)), audit=entry))
             except asyncio.CancelledError:
                 self._story.left(spec.job_id, caller.name)
                 raise
@@ -131,7 +149,8 @@ class JobService:
                     ) from None
                 raise
             except (JobExists, TooManyJobs) as refusal:
-                if await self._is_stored(spec, caller):
+                if await self._is_stored(spec.job_id, spec, caller):
+                    await self._store.note(entry)
                     return spec.job_id
                 # The job of that id has been deleted since. Then the limit may allow another one.
                 if isinstance(refusal, TooManyJobs):
@@ -140,6 +159,49 @@ class JobService:
                 self._story.created(job, caller.name)
                 return spec.job_id
         raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
+
+    async def objections(
+        self, job: LimitedJob, spec: JobSpec | None, images: Mapping[str, FoundImage], caller: Caller
+    ) -> list[Problem]:
+        """Why `create` would refuse a job at present, beyond its rules; `spec` is None where it breaks these."""
+        found: list[Problem] = []
+        try:
+            caller.require_initiator(job.initiator)
+        except NotAllowed as error:
+            found.append(Problem("initiator", str(error)))
+        for index, task in enumerate(job.tasks[:MAX_TASKS]):
+            if isinstance(unknown := images.get(task.app_image), UnknownAppImage):
+                found.append(Problem(f"tasks[{index}].app_image", str(unknown)))
+        if spec is not None:
+            known = [images[task.app_image] for task in spec.tasks]
+            try:
+                limits.check_status_size(
+                    spec, [each.most_endpoints if isinstance(each, AppImage) else 0 for each in known]
+                )
+            except InvalidJob as error:
+                found.append(Problem("tasks", str(error)))
+        return found + await self._conflicts(job, spec, caller)
+
+    async def _conflicts(self, job: LimitedJob, spec: JobSpec | None, caller: Caller) -> list[Problem]:
+        """What is stored already and prevents a job."""
+        found: list[Problem] = []
+        if len(job.job_id) <= MAX_NAME_CHARACTERS:
+            try:
+                if await self._is_stored(job.job_id, spec, caller):
+                    return []
+            except (JobExists, NotAllowed, JobDamaged) as error:
+                found.append(Problem("job_id", str(error)))
+        for index, task in enumerate(job.tasks[:MAX_TASKS]):
+            if 0 < len(task.task_id) <= MAX_NAME_CHARACTERS:
+                with suppress(TaskNotFound):
+                    await self._store.job_of_task(task.task_id)
+                    text = f"task_id {shown(task.task_id)} is taken: choose another, or leave it empty"
+                    found.append(Problem(f"tasks[{index}].task_id", text))
+        try:
+            await self._stored(job.initiator)
+        except TooManyJobs as error:
+            found.append(Problem("", str(error)))
+        return found
 
     async def query(self, job_id: str, caller: Caller) -> Job:
         """The whole job. Raises JobNotFound; to a domain NotAllowed, for unknown jobs as for jobs of others."""
@@ -181,7 +243,8 @@ class JobService:
         def ask(job: Job) -> Job:
             return transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now())
 
-        await self._change(job_id, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
+        entry = self._audit(f"{operation}Job", job_id, caller, reason)
+        await self._change(entry, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
 
     async def approve(self, job_id: str, *, accepted: bool, reason: str, caller: Caller) -> None:
         """Accept or reject a job for a domain. The master answers for every domain that has not answered."""
@@ -194,7 +257,7 @@ class JobService:
         def tell(job: Job) -> None:
             self._story.answered(job, caller.name, reason, accepted=accepted)
 
-        await self._change(job_id, caller, answer, tell)
+        await self._change(self._audit("ApproveJob", job_id, caller, reason), caller, answer, tell)
 
     async def delete(self, job_id: str, caller: Caller) -> None:
         """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
@@ -205,7 +268,7 @@ class JobService:
             except JobDamaged as error:
                 (job,) = error.jobs
             try:
-                await self._store.delete(job)
+                await self._store.delete(job, notes=Notes(audit=self._audit("DeleteJob", job_id, caller)))
             except asyncio.CancelledError:
                 self._story.left(job_id, caller.name)
                 raise
@@ -223,16 +286,20 @@ class JobService:
             yield _VisibleStream(stream, caller) if caller.domain else stream
 
     async def _change(
-        self, job_id: str, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
+        self, entry: AuditEntry, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
     ) -> None:
-        """Commit a change and log it; nothing if it has no effect."""
+        """Commit a change to the entry's job and log it; only the entry if the change has no effect."""
+        job_id = entry.subject
         while True:
             job = await self.query(job_id, caller)
             changed = change(job)
             if changed is job:
+                await self._store.note(entry)
                 return
+            ended = history.attempts(job.status, changed.status, now=entry.at)
+            told = history.entries(job.status, changed.status, ended, now=entry.at, asker=_asker(caller))
             try:
-                committed = await self._store.replace(changed)
+                committed = await self._store.replace(changed, notes=Notes(told, ended, entry))
             except asyncio.CancelledError:
                 self._story.left(job_id, caller.name)
                 raise
@@ -243,6 +310,11 @@ class JobService:
             tell(committed)
             self._story.changed(job.status, committed)
             return
+
+    def _audit(self, method: str, job_id: str, caller: Caller, reason: str = "") -> AuditEntry:
+        """The entry of a call that is accepted."""
+        reason = cut(reason, MAX_REASON_CHARACTERS)
+        return AuditEntry(self._clock.now(), caller.name, request.present().peer, method, job_id, reason=reason)
 
     async def _find(self, job_id: str, caller: Caller) -> Job:
         """The job. Raises JobNotFound, NotAllowed; JobDamaged only to those who may see the job."""
@@ -272,14 +344,14 @@ class JobService:
                 left_out = {job.job_id for job in error.jobs}
             job_ids = [job_id for job_id in job_ids if job_id not in left_out]
 
-    async def _store_new(self, job: Job) -> None:
+    async def _store_new(self, job: Job, notes: Notes) -> None:
         """Store a new job. Raises JobExists, TaskExists, TooManyJobs."""
         initiator = job.spec.initiator
         if self._max_jobs or self._max_jobs_per_domain:
             await self._wait_for_room(initiator)
         self._creating[initiator] += 1
         try:
-            await self._store.create(job)
+            await self._store.create(job, notes=notes)
         finally:
             self._creating[initiator] -= 1
             if not self._creating[initiator]:
@@ -316,17 +388,17 @@ class JobService:
             )
         return stored, initiated
 
-    async def _is_stored(self, spec: JobSpec, caller: Caller) -> bool:
+    async def _is_stored(self, job_id: str, spec: JobSpec | None, caller: Caller) -> bool:
         """Whether this very job exists. Raises JobExists if it differs, NotAllowed if it belongs to other domains."""
         try:
-            existing = await self._find(spec.job_id, caller)
+            existing = await self._find(job_id, caller)
         except JobNotFound:
             return False
         except NotAllowed:
-            caller.refuse(f"use job_id {shown(spec.job_id)}: it is taken, choose another")
+            caller.refuse(f"use job_id {shown(job_id)}: it is taken, choose another")
         if existing.spec != spec:
             raise JobExists(
-                f"job {shown(spec.job_id)} already exists with another specification: "
+                f"job {shown(job_id)} already exists with another specification: "
                 "delete it first or choose another job_id"
             )
         return True
@@ -359,11 +431,16 @@ class _VisibleStream:
                     return []
 
 
+def _asker(caller: Caller) -> Asker:
+    return Asker(caller.name, request.present().peer)
+
+
 def _require_id(job_id: str) -> None:
     if not job_id:
         raise InvalidJob("job_id is required: it must name a job")
 
 
-def _suffixes(count: int) -> list[str]:
+def task_id_suffixes(count: int) -> list[str]:
+    """Random ends for the ids of so many tasks."""
     digits, each = secrets.token_hex(TASK_ID_SUFFIX_BYTES * count), 2 * TASK_ID_SUFFIX_BYTES
     return [digits[start : start + each] for start in range(0, len(digits), each)]

@@ -1,24 +1,47 @@
 """The use cases of the log API: what the programs of a task have written, and where they run."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+
+from msgspec import Struct
 
 from kusciajob.contracts import ImageSource, JobStore, Node, OutputSource, OutputStream, PartyKey, Runtime
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
 from kusciajob.model.damage import JobDamaged
-from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, TaskNotFound
-from kusciajob.model.status import JobStatus, JobSummary, TaskState
+from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, Problem, TaskNotFound
+from kusciajob.model.status import ACTIVE, JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Output, Round, Timeline
+from kusciajob.usecases.log_order import TailFilter, merged
 
 POLL_SECONDS = 0.2
-MAX_LINE_BYTES = 64 * 1024
 _ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
 
 
+class LogQuery(Struct, frozen=True):
+    """Which lines are wanted of what a party has written.
+
+    `attempt`: 0 is the newest. `stream`: None is both, in order of arrival as far as that is known. `tail_lines`: None
+    is all. `since`: seconds since the epoch; lines that arrived before are left out. `offset`: in bytes, of one stream.
+    `follow`: until the attempt ends.
+    """
+
+    task_id: str
+    domain_id: str = ""
+    role: str = ""
+    attempt: int = 0
+    replica: int = 0
+    stream: OutputStream | None = None
+    tail_lines: int | None = None
+    since: float | None = None
+    offset: int = 0
+    follow: bool = False
+
+
 class TaskOutput:
-    """Reads what a task's programs write, in its latest attempt: while they run, after they ended, after a restart."""
+    """Reads what a task's programs write: while they run, after they ended, after a restart."""
 
     def __init__(self, *, store: JobStore, runtime: Runtime, source: OutputSource, images: ImageSource) -> None:
         self._store = store
@@ -29,7 +52,7 @@ class TaskOutput:
     async def read(
         self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
     ) -> AsyncIterator[str]:
-        """The output of one party, stdout before stderr; when it follows, whole lines as they come.
+        """The output of one party in its newest attempt, stdout before stderr; when it follows, lines as they come.
 
         The party is chosen by `domain`, or `domain/role` where a domain has several. Without it: the caller's own
         party; for the master, the task's first. Raises InvalidJob (also for an unknown container), TaskNotFound,
@@ -50,6 +73,85 @@ class TaskOutput:
             if is_last:
                 return
             await asyncio.sleep(POLL_SECONDS)
+
+    async def find(self, query: LogQuery, caller: Caller) -> PartyKey:
+        """The run that the query means, for `lines`. A task that has not started has no run yet: it is of attempt 0.
+
+        Raises InvalidJob (also for an attempt that never was), TaskNotFound, NotAllowed.
+        """
+        _check(query)
+        if caller.domain and query.domain_id not in ("", caller.domain):
+            caller.refuse(f"read the output of domain {shown(query.domain_id)}: each domain reads its own")
+        job = await self._job_of(query.task_id, caller)
+        index = job.index_of(query.task_id)
+        task = job.status.tasks[index]
+        if query.attempt > task.attempt:
+            had = f"it has had {listed([str(number + 1) for number in range(task.attempt)])}; 0 is the newest"
+            raise _invalid(
+                "attempt",
+                f"task {shown(query.task_id)} has no attempt {query.attempt}: "
+                f"{had if task.attempt else 'it has not started yet'}",
+            )
+        domain_id = query.domain_id or caller.domain
+        for position, party in enumerate(task.parties):
+            if domain_id in ("", party.domain_id) and query.role in ("", party.role):
+                key = PartyKey(job.number, index, query.attempt or task.attempt, position)
+                is_newest = key.attempt == task.attempt
+                if query.replica:
+                    await self._check_replica(query, key, job.status if is_newest else None)
+                return key
+        wanted = f"{domain_id}/{query.role}" if query.role else domain_id
+        known = listed(failures.party_names(task.parties))
+        raise _invalid(
+            "role" if query.role else "domain_id",
+            f"task {shown(query.task_id)} has no party {shown(wanted)}; it has: {known}",
+        )
+
+    async def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncIterator[Sequence[LogLine]]:
+        """The lines of the run that was found, some at a time; when it follows, whole ones as they come.
+
+        What was written after the call is left out unless it follows. Raises as `find`.
+        """
+        while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
+            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
+            key = await self.find(query, caller)
+        streams = [query.stream] if query.stream else list(OutputStream)
+        outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
+        is_over = await self._is_ended(query.task_id, key)
+        now = await self._round(query, key, outputs, before=None, is_over=is_over)
+        readers, chosen = await _begin(query, outputs, now)
+        while True:
+            async for lines in merged(readers, now):
+                if kept := chosen.keep(lines):
+                    yield kept
+            if now.is_last:
+                return
+            await asyncio.sleep(POLL_SECONDS)
+            is_over = await self._is_ended(query.task_id, key)
+            now = await self._round(query, key, outputs, before=now, is_over=is_over)
+
+    async def _round(
+        self,
+        query: LogQuery,
+        key: PartyKey,
+        outputs: dict[OutputStream, Output],
+        *,
+        before: Round | None,
+        is_over: bool,
+    ) -> Round:
+        """How far to read now. While it follows, it leaves for later what came just now: its order is known then."""
+        sizes = {stream: await output.size() for stream, output in outputs.items()}
+        if before is not None and sizes == before.sizes == before.bounds and not is_over:
+            return before
+        timeline = Timeline(await self._source.arrivals(key, replica=query.replica))
+        is_last = is_over or not query.follow
+        bounds = sizes
+        if before is not None and not is_last:
+            # If nothing is known of it a round later, nothing will be.
+            bounds = {
+                stream: min(size, max(timeline.known(stream), before.sizes[stream])) for stream, size in sizes.items()
+            }
+        return Round(sizes, bounds, timeline, is_last=is_last, is_over=is_over)
 
     async def node(self, task_id: str, *, domain: str, replica: int, caller: Caller) -> Node:
         """The machine where a party runs. Raises InvalidJob, TaskNotFound, NotAllowed."""
@@ -75,6 +177,12 @@ class TaskOutput:
                 return key
         known = listed(failures.party_names(task.parties))
         raise InvalidJob(f"task {shown(task_id)} has no party {shown(wanted)}; it has: {known}")
+
+    async def _check_replica(self, query: LogQuery, key: PartyKey, status: JobStatus | None) -> None:
+        """Raise InvalidJob if the run has no such replica. `status`: that of the job, if the run is its newest."""
+        replicas = await self._replicas(query.task_id, key, status) if status else await self._source.replicas(key)
+        if query.replica >= replicas:
+            raise _invalid("replica", f"replica {query.replica} is out of range: the party runs {replicas}, from 0 on")
 
     async def _replicas(self, task_id: str, key: PartyKey, status: JobStatus) -> int:
         """How many instances of its program the party has, or will have once it is started."""
@@ -133,7 +241,47 @@ class TaskOutput:
             return True
         if task.attempt != key.attempt:
             return key.attempt > 0  # else it has just started
-        return task.parties[key.party].state in _ENDED
+        # A task that is to run again is Pending.
+        return task.parties[key.party].state in _ENDED or (key.attempt > 0 and task.state not in ACTIVE)
+
+
+def _check(query: LogQuery) -> None:
+    """Raises InvalidJob."""
+    if not query.task_id:
+        raise _invalid("task_id", "task_id is required: GetJob tells the ids of a job's tasks")
+    for name in ("attempt", "replica", "tail_lines", "offset"):
+        if (getattr(query, name) or 0) < 0:
+            raise _invalid(name, f"{name} {getattr(query, name)} is out of range: it is 0 or more")
+    if query.offset and query.stream is None:
+        raise _invalid("offset", f"offset {query.offset} is in one stream: stream must be stdout or stderr")
+
+
+def _invalid(field: str, text: str) -> InvalidJob:
+    return InvalidJob(text, problems=[Problem(field, text)])
+
+
+async def _begin(
+    query: LogQuery, outputs: dict[OutputStream, Output], now: Round
+) -> tuple[list[LineReader], TailFilter]:
+    """Readers at the places where the wanted lines begin, and what leaves out those before the last ones of both."""
+    readers, found = [], 0
+    for stream, output in outputs.items():
+        start, has_news = query.offset, True
+        if query.since is not None:
+            earlier = now.timeline.before(stream, query.since)
+            start, has_news = await output.line_with(earlier, low=start), earlier < now.sizes[stream]
+        start, is_cut = await output.character_with(start)
+        if query.tail_lines is not None:
+            end = now.sizes[stream]
+            if not now.is_over:
+                end, _ = await output.character_with(end)
+            low, end = start, max(start, end)
+            start, count = await output.tail(query.tail_lines, low=low, end=end)
+            is_cut = is_cut and start == low
+            found += count if has_news else 0
+        readers.append(LineReader(output, start, is_cut=is_cut))
+    surplus = found - query.tail_lines if query.tail_lines is not None else 0
+    return readers, TailFilter(surplus, query.since)
 
 
 class _Follower:

@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
+from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.model.status import Job
 from kusciajob.runtime.process.runtime import ProcessRuntime
@@ -49,11 +50,11 @@ class CrashingStore(GuardedStore):
         self._at = at
         self.commits = 0
 
-    async def create(self, job: Job) -> Job:
-        return await self._commit(self._store.create(job))
+    async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
+        return await self._commit(self._store.create(job, notes=notes))
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
-        return await self._commit(self._store.replace(job, fault=fault))
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+        return await self._commit(self._store.replace(job, fault=fault, notes=notes))
 
     async def _commit(self, commit: Awaitable[T]) -> T:
         self.commits += 1

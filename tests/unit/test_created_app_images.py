@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import app_images_pb2 as v1
 from kusciajob.api.calls.app_image import MAX_BATCH_BYTES, AppImageCalls
+from kusciajob.api.calls.refusals import noting
 from kusciajob.api.calls.v1.app_images import AppImagesCalls
 from kusciajob.contracts import JobStore
 from kusciajob.images.catalog import AppImageCatalog
@@ -20,6 +22,7 @@ from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import app_images
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.refusals import MAX_SUBJECT_CHARACTERS, RefusalLog
 from kusciajob.wire.status import Code
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope
 from tests.support.app_images import create_request, shell_request
@@ -36,7 +39,12 @@ class House:
         self.store = store or MemoryStore()
         self.catalog = AppImageCatalog(directory)
         service = AppImageService(store=self.store, catalog=self.catalog, clock=ManualClock())
-        self.calls = AppImageCalls(service)
+        log = RefusalLog(store=self.store, clock=ManualClock())
+        calls = AppImageCalls(service)
+        methods = pb.DESCRIPTOR.services_by_name["AppImageService"].methods
+        self.calls: Any = SimpleNamespace(
+            **{method.name: noting(method, getattr(calls, method.name), log) for method in methods}
+        )
         self.v1 = AppImagesCalls(service)
 
     async def create(self, name: str, script: str = "true", caller: Caller = MASTER) -> tuple[int, str]:
@@ -52,7 +60,8 @@ class House:
         return answer.status.code, answer.status.message
 
     async def query(self, name: str, caller: Caller = MASTER) -> pb.QueryAppImageResponse:
-        return await self.calls.QueryAppImage(pb.QueryAppImageRequest(name=name), caller)
+        answer: pb.QueryAppImageResponse = await self.calls.QueryAppImage(pb.QueryAppImageRequest(name=name), caller)
+        return answer
 
     async def list(self, caller: Caller = MASTER, **fields: Any) -> v1.ListAppImagesResponse:
         return await self.v1.ListAppImages(v1.ListAppImagesRequest(**fields), caller)
@@ -271,7 +280,7 @@ async def test_every_change_is_in_the_audit_accepted_or_refused() -> None:
         ("master", "DeleteAppImage", "a", 0),
     ]
     assert entries[3].reason == 'domain "alice" may not change AppImage "a": only the master may'
-    assert len(entries[-1].subject) <= app_images.MAX_NOTED_CHARACTERS
+    assert len(entries[-1].subject) <= MAX_SUBJECT_CHARACTERS
 
 
 async def test_too_many_images_are_refused_and_replacing_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -399,7 +408,7 @@ async def test_a_page_of_large_images_is_short_and_goes_on() -> None:
     house = House()
     for name in ("a", "b", "c"):
         request = create_request(name)
-        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES * 2 // 5)
+        request.config_templates["big"] = "x" * (MAX_PAGE_BYTES // 3)
         await house.calls.CreateAppImage(request, MASTER)
     page = await house.list()
     assert [image.name for image in page.app_images] == ["a", "b"]

@@ -10,6 +10,7 @@ import pytest
 from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobExists, JobNotFound, TaskExists, TooManyJobs
+from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.status import Job
 from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
@@ -76,7 +77,7 @@ async def test_an_id_that_is_never_free_long_enough_is_told_so() -> None:
     store = await stored("job-1")
 
     class Taken(GuardedStore):
-        async def create(self, job: Job) -> Job:
+        async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
             raise JobExists("taken")
 
         async def _admit(self, method: str) -> None:

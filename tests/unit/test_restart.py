@@ -3,6 +3,7 @@
 import pytest
 
 from kusciajob.model import transitions
+from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.status import Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
@@ -21,13 +22,13 @@ class LastInstantStore(GuardedStore):
         super().__init__(MemoryStore())
         self._operation: Operation | None = operation
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         if self._operation is not None and job.status.state is JobState.SUCCEEDED:
             stored = await self.get(job.job_id)
             asked = transitions.request(stored, self._operation, by="alice", reason="", now=NOW)
             self._operation = None
             await super().replace(asked)
-        return await super().replace(job, fault=fault)
+        return await super().replace(job, fault=fault, notes=notes)
 
 
 @pytest.mark.parametrize(

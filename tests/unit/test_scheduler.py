@@ -13,6 +13,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import JobError, UnknownAppImage
 from kusciajob.model.failures import seen_by, told
+from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, ScheduleConfig, Task
 from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
 from kusciajob.model.transitions import Operation
@@ -305,8 +306,8 @@ class RestartingStore(GuardedStore):
         self._attempts = attempts
         self._turns = turns
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
-        committed = await super().replace(job, fault=fault)
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+        committed = await super().replace(job, fault=fault, notes=notes)
         if committed.status.state is JobState.FAILED and committed.status.tasks[0].attempt < self._attempts:
             await super().replace(transitions.request(committed, Operation.RESTART, by="alice", reason="", now=NOW))
             await give_way(self._turns)
@@ -389,11 +390,11 @@ async def test_a_task_waits_for_room_and_says_so(runtime: ManualRuntime) -> None
 
 async def test_room_made_while_the_refusal_is_being_committed_is_not_missed(runtime: ManualRuntime) -> None:
     class HoldsSecond(GuardedStore):
-        async def replace(self, job: Job, *, fault: str = "") -> Job:
+        async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
             if job.job_id == "second" and not runtime.running:
                 refused.set()
                 await released.wait()
-            return await super().replace(job, fault=fault)
+            return await super().replace(job, fault=fault, notes=notes)
 
     refused, released = asyncio.Event(), asyncio.Event()
     runtime.capacity = 2
@@ -531,12 +532,12 @@ class RacingStore(FaultyStore):
             await race(self._store, await self._store.get(job_id))
         return await super().get(job_id)
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         self._at -= 1
         if self._at == 0:
             await self._race(self._store, await self._store.get(job.job_id))
             self.fails = self.then_fails
-        return await super().replace(job, fault=fault)
+        return await super().replace(job, fault=fault, notes=notes)
 
 
 async def stop_job(store: JobStore, job: Job) -> None:

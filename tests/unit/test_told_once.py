@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from kusciajob.contracts import NoCapacity, PartySpec
+from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, Party
 from kusciajob.model.status import Endpoint, Job, TaskState
 from kusciajob.scheduler.slots import SlotLimits
@@ -32,9 +33,9 @@ class CountingStore(GuardedStore):
         super().__init__(MemoryStore())
         self.commits = 0
 
-    async def replace(self, job: Job, *, fault: str = "") -> Job:
+    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
         self.commits += 1
-        return await super().replace(job, fault=fault)
+        return await super().replace(job, fault=fault, notes=notes)
 
 
 async def let_run_and_end(house: House, runtime: ManualRuntime, jobs: Sequence[str]) -> None:

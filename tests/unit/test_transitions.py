@@ -401,6 +401,7 @@ def test_a_restart_runs_again_what_did_not_succeed(state: JobState) -> None:
         message="",
         progress=0.0,
         parties=new_job().status.tasks[0].parties,
+        tries=0,
     )
     assert again.status.message == "Party: alice execute the cmd: Restart. Reason: why not"
     running = start(again, 1, now=LATER)

@@ -11,12 +11,14 @@ from kusciajob.api.calls.app_image import AppImageCalls
 from kusciajob.api.calls.health import HealthCalls
 from kusciajob.api.calls.job import JobCalls
 from kusciajob.api.calls.log import LogCalls
+from kusciajob.api.calls.refusals import noting
 from kusciajob.api.calls.v1 import PACKAGE, Told, V1Calls
 from kusciajob.api.calls.v1.app_images import AppImagesCalls
 from kusciajob.contracts import Published
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.refusals import RefusalLog
 
 UnaryCall: TypeAlias = Callable[[Any, Caller], Awaitable[Any]]
 """Of a request and a caller; what it returns is the response, or a EncodedResponse."""
@@ -32,15 +34,25 @@ class Calls(Struct, frozen=True):
     HealthService: HealthCalls
     AppImageService: AppImageCalls
     v1: V1Calls = V1Calls()
+    refusals: RefusalLog | None = None
+    """None: nobody keeps them."""
 
     def of(self, method: MethodDescriptor) -> Any:
         """The UnaryCall or, where the answer is a stream, the StreamCall; None where nothing serves the method."""
         if method.containing_service.file.package == PACKAGE:
-            return self.v1.of(method)
-        return getattr(getattr(self, method.containing_service.name), method.name)
+            call = self.v1.of(method)
+        else:
+            call = getattr(getattr(self, method.containing_service.name), method.name)
+        return noting(method, call, self.refusals) if call and self.refusals else call
 
 
-def build_calls(service: JobService, output: TaskOutput, *v1: object, app_images: AppImageService) -> Calls:
+def build_calls(
+    service: JobService,
+    output: TaskOutput,
+    *v1: object,
+    app_images: AppImageService,
+    refusals: RefusalLog | None = None,
+) -> Calls:
     """Build the calls once for both edges, which so share their caches. `v1`: other parts of V1Calls."""
     return Calls(
         JobService=JobCalls(service),
@@ -48,4 +60,5 @@ def build_calls(service: JobService, output: TaskOutput, *v1: object, app_images
         HealthService=HealthCalls(),
         AppImageService=AppImageCalls(app_images),
         v1=V1Calls(AppImagesCalls(app_images), *v1),
+        refusals=refusals,
     )

@@ -1,7 +1,7 @@
 """The calls of Kuscia's AppImageService: decode, call the use case, encode."""
 
 import asyncio
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, TypeAlias
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2 as pb
 from kusciajob.images.definition import check_size
@@ -15,7 +15,6 @@ MAX_BATCH_NAMES = 1000
 MAX_BATCH_BYTES = 64 << 20
 
 _Written: TypeAlias = pb.CreateAppImageRequest | pb.UpdateAppImageRequest
-_Response = TypeVar("_Response", pb.CreateAppImageResponse, pb.UpdateAppImageResponse, pb.DeleteAppImageResponse)
 
 
 class AppImageCalls:
@@ -33,7 +32,7 @@ class AppImageCalls:
             self._service.check_rights(request.name, caller)
             spec, size = await _read(request)
             await self._service.create(request.name, spec, caller, size=size)
-        return await self._noted("CreateAppImage", request.name, response, caller)
+        return response
 
     async def UpdateAppImage(self, request: pb.UpdateAppImageRequest, caller: Caller) -> pb.UpdateAppImageResponse:
         response = pb.UpdateAppImageResponse()
@@ -41,13 +40,13 @@ class AppImageCalls:
             self._service.check_rights(request.name, caller)
             spec, size = await _read(request)
             await self._service.update(request.name, spec, caller, size=size)
-        return await self._noted("UpdateAppImage", request.name, response, caller)
+        return response
 
     async def DeleteAppImage(self, request: pb.DeleteAppImageRequest, caller: Caller) -> pb.DeleteAppImageResponse:
         response = pb.DeleteAppImageResponse()
         with Answer(response.status, Code.DELETE_APP_IMAGE_FAILED):
             await self._service.delete(request.name, caller)
-        return await self._noted("DeleteAppImage", request.name, response, caller)
+        return response
 
     async def QueryAppImage(self, request: pb.QueryAppImageRequest, caller: Caller) -> pb.QueryAppImageResponse:
         response = pb.QueryAppImageResponse()
@@ -72,13 +71,6 @@ class AppImageCalls:
                 if size > MAX_BATCH_BYTES:
                     return _too_large(count, len(request.names))
                 await asyncio.sleep(0)  # other calls have their turn
-        return response
-
-    async def _noted(self, method: str, name: str, response: _Response, caller: Caller) -> _Response:
-        """The response; a refusal is in the audit before it is told."""
-        if response.status.code:
-            reason = response.status.message
-            await self._service.note_refused(method, name, caller, code=response.status.code, reason=reason)
         return response
 
 

@@ -147,7 +147,11 @@ def _resource(route: Route, schemas: dict[str, Schema]) -> Schema:
         "operationId": route.name,
         "tags": [route.call.containing_service.name],
         "parameters": parameters,
-        "responses": {"200": whole, "default": {"$ref": f"#/components/responses/{_V1_ERROR}"}},
+        "responses": {
+            "200": whole,
+            "default": {"$ref": f"#/components/responses/{_V1_ERROR}"},
+            "431": {"$ref": "#/components/responses/Refused"},  # too long a line has no path yet
+        },
     }
     if route.has_body:
         request = _reference(route.call.input_type, schemas)

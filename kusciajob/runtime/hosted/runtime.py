@@ -18,6 +18,7 @@ from kusciajob.contracts import (
     OutputPiece,
     OutputStream,
     PartyKey,
+    PartyPreview,
     PartySpec,
     StartFailed,
     WaitReport,
@@ -101,6 +102,10 @@ class HostedRuntime:
     async def open(self) -> None:
         await self._engine.open(self._store_id, self._see)
         self._do(self._sweep(), name="sweep")
+
+    def preview(self, party: PartySpec) -> PartyPreview:
+        """See Previewer."""
+        return workloads.preview(party, facts=self._facts_of(party.party.domain_id), policy=self._policy)
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         for party in parties:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kusciajob.contracts import DomainFacts, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import DomainFacts, PartyKey, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate, Port, Quantities
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.job import Resources
@@ -12,7 +12,14 @@ from kusciajob.model.text import shown
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import DOMAIN_DIRECTORY, Limits, Program, Ref, Workload, WorkloadPort
-from kusciajob.runtime.rendering import Rendering, ports_of, render, trace_collector
+from kusciajob.runtime.rendering import (
+    Rendering,
+    ports_of,
+    preview_of,
+    render,
+    trace_collector,
+    with_likely_endpoints,
+)
 
 FIRST_PORT = 20000
 """The number of the first port for which the AppImage states none."""
@@ -79,11 +86,7 @@ def workload_of(
     warnings = []
     programs = []
     for container in deploy.containers:
-        if container.is_privileged and not policy.allow_privileged:
-            raise StartFailed(
-                f"container {shown(container.name)} wants to be privileged: the operator must allow it "
-                "(setting allow_privileged)"
-            )
+        _check_allowed(container, policy)
         variables = {"KUSCIAJOB_DOMAIN_DIR": DOMAIN_DIRECTORY}
         if progress_url:
             variables["TASK_PROGRESS_URL"] = progress_url
@@ -113,6 +116,35 @@ def workload_of(
         restart_pause_seconds=policy.restart_pause_seconds,
     )
     return workload, next(filter(None, warnings), "")
+
+
+def preview(party: PartySpec, *, facts: DomainFacts, policy: Policy) -> PartyPreview:
+    """What would be executed for a party. Raises StartFailed."""
+    deploy = template_of(party)
+    likely = with_likely_endpoints(party)
+    programs = []
+    for container in deploy.containers:
+        _check_allowed(container, policy)
+        programs.append(
+            preview_of(
+                likely,
+                deploy,
+                container,
+                facts=facts,
+                surroundings=trace_collector(policy.otlp_endpoint),
+                variables=dict.fromkeys(("KUSCIAJOB_DOMAIN_DIR", "TASK_PROGRESS_URL"), ""),
+                is_strict=policy.strict_templates,
+            )
+        )
+    return PartyPreview(deploy.name, deploy.replicas, tuple(programs))
+
+
+def _check_allowed(container: Container, policy: Policy) -> None:
+    if container.is_privileged and not policy.allow_privileged:
+        raise StartFailed(
+            f"container {shown(container.name)} wants to be privileged: the operator must allow it "
+            "(setting allow_privileged)"
+        )
 
 
 def _program(party: PartySpec, deploy: DeployTemplate, container: Container, rendering: Rendering) -> Program:

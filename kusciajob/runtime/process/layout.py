@@ -11,14 +11,20 @@ from urllib.parse import quote
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartySpec, StartFailed
+from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
 from kusciajob.runtime import output_files
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
-from kusciajob.runtime.rendering import certificate_files, render, trace_collector
+from kusciajob.runtime.rendering import (
+    certificate_files,
+    preview_of,
+    render,
+    trace_collector,
+    with_likely_endpoints,
+)
 from kusciajob.telemetry.story import of_party
 from kusciajob.users import User, Users
 
@@ -103,14 +109,7 @@ def prepare(
             deploy,
             container,
             facts=facts,
-            surroundings={
-                "PATH": ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH)))),
-                "LANG": "C.UTF-8",
-                "HOME": root,
-                "TMPDIR": temporary,
-                **trace_collector(otlp_endpoint),
-                **({"USER": user.name, "LOGNAME": user.name} if user else {}),
-            },
+            surroundings=_surroundings(path, root, temporary, user, otlp_endpoint),
             variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
             place=placer.place,
             is_strict=strict_templates,
@@ -153,6 +152,42 @@ def prepare(
         # For the party's owner there; for the operator in the log.
         notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
     )
+
+
+def preview(
+    party: PartySpec, *, path: str, facts: DomainFacts, strict_templates: bool, user: User | None, otlp_endpoint: str
+) -> PartyPreview:
+    """What would be executed for a party. Paths are the AppImage's own. StartFailed tells why it could not be."""
+    deploy = template_of(party)
+    program = preview_of(
+        with_likely_endpoints(party),
+        deploy,
+        deploy.containers[0],
+        facts=facts,
+        surroundings=_surroundings(path, "", "", user, otlp_endpoint),
+        variables=dict.fromkeys(("KUSCIAJOB_DOMAIN_DIR", "TASK_PROGRESS_URL"), ""),
+        is_strict=strict_templates,
+    )
+    name = (*program.command, *program.args)[0]
+    if "/" not in name and "$" not in name:
+        _find(name, "/", _search_path(path))
+    return PartyPreview(deploy.name, deploy.replicas, (program,))
+
+
+def _surroundings(path: str, home: str, temporary: str, user: User | None, otlp_endpoint: str) -> dict[str, str]:
+    """What a program has of this machine's environment."""
+    return {
+        "PATH": _search_path(path),
+        "LANG": "C.UTF-8",
+        "HOME": home,
+        "TMPDIR": temporary,
+        **trace_collector(otlp_endpoint),
+        **({"USER": user.name, "LOGNAME": user.name} if user else {}),
+    }
+
+
+def _search_path(path: str) -> str:
+    return ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH))))
 
 
 def directory_name(domain_id: str) -> str:

@@ -20,6 +20,7 @@ from kusciajob.contracts import (
     OutputPiece,
     OutputStream,
     PartyKey,
+    PartyPreview,
     PartySpec,
     StartFailed,
 )
@@ -88,6 +89,17 @@ class ProcessRuntime:
         self._runs.mkdir(parents=True, exist_ok=True, mode=0o700)
         if self._users:
             self._runs.chmod(layout.PASSAGE)
+
+    def preview(self, party: PartySpec) -> PartyPreview:
+        """See Previewer."""
+        return layout.preview(
+            party,
+            path=self._path,
+            facts=self._facts_of(party.party.domain_id),
+            strict_templates=self._strict_templates,
+            user=layout.user_of(party, self._users) if self._users else None,
+            otlp_endpoint=self._otlp_endpoint,
+        )
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         return list(map(_ports_of, map(layout.template_of, parties)))

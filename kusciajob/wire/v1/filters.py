@@ -40,10 +40,10 @@ def decode_filter(request: _Request, *, visible_to: str) -> JobFilter:
         app_image=request.app_image,
         custom_fields=_pairs("custom_fields", request.custom_fields, problems),
         labels=_pairs("labels", request.labels, problems),
-        created_after=_time(request, "created_after", problems),
-        created_before=_time(request, "created_before", problems),
-        ended_after=_time(request, "ended_after", problems),
-        ended_before=_time(request, "ended_before", problems),
+        created_after=decode_time(request, "created_after", problems),
+        created_before=decode_time(request, "created_before", problems),
+        ended_after=decode_time(request, "ended_after", problems),
+        ended_before=decode_time(request, "ended_before", problems),
         visible_to=visible_to,
     )
     problems += _of_names(chosen)
@@ -61,7 +61,7 @@ def decode_filter(request: _Request, *, visible_to: str) -> JobFilter:
 def decode_audit_range(request: pb.ListAuditEntriesRequest) -> tuple[float | None, float | None]:
     """From when on and until when calls are wanted. Raises InvalidJob with every problem."""
     problems: list[Problem] = []
-    since, until = _time(request, "after", problems), _time(request, "before", problems)
+    since, until = decode_time(request, "after", problems), decode_time(request, "before", problems)
     problems += _of_range("after", since, "before", until)
     if problems:
         raise InvalidJob("; ".join(problem.text for problem in problems), problems=problems)
@@ -125,7 +125,7 @@ def _of_range(since: str, first: float | None, until: str, end: float | None) ->
         yield _problem(until, f"is not after {since}: no time is between them")
 
 
-def _time(message: Message, field: str, problems: list[Problem]) -> float | None:
+def decode_time(message: Message, field: str, problems: list[Problem]) -> float | None:
     """The seconds of a Timestamp field; None if it is unset. What is no time is added to the problems."""
     if not message.HasField(field):
         return None

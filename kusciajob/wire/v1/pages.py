@@ -29,7 +29,7 @@ _DIGEST_BYTES = 12
 class _Token(Struct, frozen=True, array_like=True):
     version: int
     digest: bytes
-    position: Annotated[int, Meta(ge=0, lt=2**63)] | Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]
+    position: Annotated[int, Meta(ge=0, le=2**63 - 1)] | Annotated[str, Meta(max_length=MAX_NAME_CHARACTERS)]
 
 
 class PageScope:

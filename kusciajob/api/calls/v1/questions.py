@@ -5,22 +5,25 @@ from typing import Protocol
 from msgspec.structs import astuple
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
+from kusciajob.api.calls.v1.verdicts import encode_verdict
+from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.usecases.questions import Questions
 from kusciajob.wire.v1.accounts import encode_account
 from kusciajob.wire.v1.filters import decode_audit_range, decode_filter
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
 from kusciajob.wire.v1.records import encode_audit, encode_history
-from kusciajob.wire.v1.submissions import decode_submission
+from kusciajob.wire.v1.submissions import decode_submission, problems
 from kusciajob.wire.v1.summaries import encode_job
 
 
 class QuestionCalls:
     """Some RPCs of JobsService, by their names."""
 
-    def __init__(self, service: JobService, questions: Questions) -> None:
+    def __init__(self, service: JobService, questions: Questions, dry_run: DryRun) -> None:
         self._service = service
         self._questions = questions
+        self._dry_run = dry_run
 
     async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
         chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
@@ -92,8 +95,15 @@ class QuestionCalls:
             response.entries.append(message)
         return response
 
+    async def ValidateJob(self, request: pb.ValidateJobRequest, caller: Caller) -> pb.ValidateJobResponse:
+        asked = request.request
+        known = problems(asked)
+        spec = None if known else decode_submission(asked)
+        verdict = await self._dry_run.judge(asked.job, spec, known, caller)
+        return encode_verdict(verdict, spec)
+
     async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
-        job_id = await self._service.create(decode_submission(request), caller)
+        job_id = await self._service.create(decode_submission(request), caller, method="SubmitJob")
         return pb.SubmitJobResponse(job=encode_job(await self._questions.summary(job_id, caller)))
 
 
