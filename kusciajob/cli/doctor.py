@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain
@@ -28,6 +29,14 @@ from kusciajob.runtimes import ENGINES, RuntimeUnavailable, open_engine
     show_default=True,
     help="The server's data directory.",
 )
+@click.option(
+    "--app-image-dir",
+    metavar="DIR",
+    type=click.Path(file_okay=False, path_type=Path),
+    envvar="KUSCIAJOB_APP_IMAGE_DIR",
+    show_envvar=True,
+    help="The server's directory of AppImage files. [default: <data-dir>/appimages]",
+)
 @click.option("--repair", "is_repair", is_flag=True, help="Set damaged rows aside first; the server must be stopped.")
 @click.option(
     "--runtime",
@@ -35,20 +44,21 @@ from kusciajob.runtimes import ENGINES, RuntimeUnavailable, open_engine
     help="Ask the engine of that runtime, too, what it has of this server; its settings come from the environment.",
 )
 @options.text_output
-def doctor(data_dir: Path, is_repair: bool, runtime: str | None, output: str) -> int:
+def doctor(data_dir: Path, app_image_dir: Path | None, is_repair: bool, runtime: str | None, output: str) -> int:
     """Check a data directory, whether its server runs or not: every record, what was lost, strays, jobs that wait.
 
     Nothing is changed without --repair: that moves damaged records to the table `damaged` of the database, so that
     their job ids are free. Exit code 1 when there is a problem.
     """
     found = []
+    logging.getLogger("kusciajob").addHandler(logging.NullHandler())  # what is found is told, not logged
     try:
         with datadir.held(data_dir) if is_repair else nullcontext():
             if is_repair:
                 formats.check(data_dir)
             for finding in chain(
                 set_damage_aside(data_dir) if is_repair else (),
-                examine(data_dir),
+                examine(data_dir, app_image_dir),
                 _ask_engine(data_dir, runtime) if runtime else (),
             ):
                 found.append(finding)

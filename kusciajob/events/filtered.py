@@ -52,6 +52,11 @@ class FilteredStream(Stream):
                 self._owes_bookmark = False
         return events
 
+    def end_wait(self) -> None:
+        """End a read that only waits for events: while it reads the store, it finds itself that a bookmark is due."""
+        if self._replay is None and self._is_live:
+            self.interrupt()
+
     def _new_replay(self) -> Replay:
         return FilteredReplay(self._source, chosen=self._group.chosen, start=self._cursor, limit=self._batch_events)
 

@@ -35,8 +35,8 @@ class Marked(Protocol):
     bookmark_at: int
     """The revision at which that is due."""
 
-    def interrupt(self) -> None:
-        """End a waiting read."""
+    def end_wait(self) -> None:
+        """End a read that only waits for events."""
 
 
 class Group:
@@ -164,7 +164,7 @@ class Selection:
         for group in woken:
             group.wake()
         for revision in range(self._seen + 1, self._ring.head + 1):
-            self._end_reads(revision)
+            self._end_waits(revision)
         self._seen = self._ring.head
 
     def restart(self) -> None:
@@ -172,13 +172,13 @@ class Selection:
         for group in self._groups.values():
             group.restart()
         for revision in [revision for revision in self._due if revision <= self._ring.head]:
-            self._end_reads(revision)
+            self._end_waits(revision)
         self._seen = self._ring.head
 
-    def _end_reads(self, revision: int) -> None:
+    def _end_waits(self, revision: int) -> None:
         for stream in self._due.pop(revision, ()):
             if stream.bookmark_at <= self._ring.head:
-                stream.interrupt()
+                stream.end_wait()
             self._set_due(stream)
 
     def _set_due(self, stream: Marked) -> None:

@@ -78,14 +78,24 @@ class AppImageCatalog:
         return created | {name: found for name, (_, found) in self._found.items()}
 
     def file_of(self, name: str) -> str:
-        """The file that declares the name now, even if it is refused; "" for none."""
+        """The file, or files, that declare the name now, even if it is refused; "" for none."""
         self._scan()
-        return next((name_of(path) for path, file in self._files.items() if _declares(file, name)), "")
+        return self._files_of(name)
 
     @property
     def created(self) -> Mapping[str, Definition | None]:
         """The AppImages of the API by name, also hidden ones; None for one whose record cannot be used."""
         return self._created
+
+    @property
+    def hidden(self) -> Mapping[str, str]:
+        """The AppImages of the API that files hide, each with those files."""
+        return {name: self._files_of(name) for name in sorted(self._hidden)}
+
+    @property
+    def unusable(self) -> Mapping[str, str]:
+        """The AppImages of the API whose record cannot be used, each with the reason."""
+        return self._unusable
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
         """Take in the AppImages of the API as they were stored. One that cannot be used is logged and told."""
@@ -116,6 +126,9 @@ class AppImageCatalog:
         del self._created[name]
         self._unusable.pop(name, None)
         self._index()
+
+    def _files_of(self, name: str) -> str:
+        return " and ".join(name_of(path) for path, file in self._files.items() if _declares(file, name))
 
     def _in_force(self, name: str) -> Definition | None:
         if name in self._found:
@@ -185,10 +198,8 @@ class AppImageCatalog:
     def _hide(self, hidden: frozenset[str]) -> None:
         """Log what files begin to hide, and what they hide no longer."""
         for name in sorted(hidden - self._hidden):
-            files = " and ".join(name_of(path) for path, file in self._files.items() if _declares(file, name))
-            _log.warning(
-                "AppImage %s was created through the API and is hidden now: %s declares that name", shown(name), files
-            )
+            text = "AppImage %s was created through the API and is hidden now: %s declares that name"
+            _log.warning(text, shown(name), self._files_of(name))
         for name in sorted(self._hidden - hidden):
             if name in self._created:
                 _log.warning("AppImage %s of the API is in force again: no file declares it", shown(name))

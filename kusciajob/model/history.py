@@ -247,7 +247,8 @@ def _of_task(old: TaskStatus, task: TaskStatus, over: Attempt | None, now: float
 def _on_the_way(old: TaskStatus, task: TaskStatus, now: float) -> Iterator[HistoryEntry]:
     """A reason to wait that is more than the start taking its time, and progress."""
     if task.state is TaskState.STARTING and task.message and task.message != old.message:
-        if planner.is_unplaced(task) or any(party.message for party in task.parties):
+        late = (party.message for party in task.parties if party.state is TaskState.STARTING)
+        if planner.is_unplaced(task) or any(late):
             yield HistoryEntry(
                 HistoryEvent.TASK_WAITING, now, alias=task.alias, attempt=task.attempt, reason=task.message
             )

@@ -11,11 +11,13 @@ from pathlib import Path
 
 from msgspec import MsgspecError, Struct
 
+from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.status import ACTIVE, Job, TaskState
+from kusciajob.model.text import shown
 from kusciajob.operations import formats
 from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.process.shim_probe import ask_shim
-from kusciajob.store.sqlite import database, landmark, repair, report, sql
+from kusciajob.store.sqlite import database, landmark, notes, repair, report, sql
 
 LOW_SPACE_BYTES = 1 << 30
 ENGINE_SECONDS = 20.0
@@ -37,8 +39,8 @@ class Finding(Struct, frozen=True):
     text: str
 
 
-def examine(directory: Path) -> Iterator[Finding]:
-    """All findings, one by one; an unreadable database ends them."""
+def examine(directory: Path, app_images: Path | None = None) -> Iterator[Finding]:
+    """All findings, one by one; an unreadable database ends them. `app_images` is the directory of their files."""
     yield _space(directory)
     yield _shim(directory)
     yield from (Finding(Level.PROBLEM, sentence) for sentence in formats.newer(directory))
@@ -69,6 +71,7 @@ def examine(directory: Path) -> Iterator[Finding]:
             yield from _damage(connection)
             yield from _revisions(connection)
             yield from _strays(connection, directory / "runs")
+            yield from _app_images(connection, app_images or directory / "appimages")
             yield from _unfinished(connection)
     except sqlite3.Error as error:
         yield Finding(
@@ -200,6 +203,18 @@ def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:
         if not entry.name.isdecimal():
             yield Finding(Level.PROBLEM, f"runs/{entry.name}: not the server's; it stays until somebody removes it")
     yield Finding(Level.OK, f"runs: directories of {len(numbers) - len(strays)} jobs")
+
+
+def _app_images(connection: sqlite3.Connection, directory: Path) -> Iterator[Finding]:
+    catalog = AppImageCatalog(directory)
+    catalog.restore(notes.app_images(connection))
+    for name, reason in catalog.unusable.items():
+        text = f"AppImage {shown(name)} cannot be used: {reason}; update or delete it through the API"
+        yield Finding(Level.PROBLEM, text)
+    for name, files in catalog.hidden.items():
+        text = f"AppImage {shown(name)} was created through the API and is hidden: {files} declares that name"
+        yield Finding(Level.NOTE, text)
+    yield Finding(Level.OK, f"AppImages: {len(catalog.names())}, created through the API: {len(catalog.created)}")
 
 
 def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -9,13 +9,17 @@ from click.testing import CliRunner, Result
 
 from kusciajob.cli.main import cli
 from kusciajob.contracts import PartyKey
+from kusciajob.images.definition import define
 from kusciajob.operations.doctor import Level, examine, examine_engine
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import Workload
 from kusciajob.runtime.hosted.workloads import ref_of
 from kusciajob.store.sqlite.store import SqliteStore
+from kusciajob.wire.app_images import spec_of
+from tests.support.app_images import shell_request
 from tests.support.builders import job_spec, new_job, task
 from tests.support.engine import MemoryEngine
+from tests.support.images import write_image
 
 
 def ask(directory: Path) -> Result:
@@ -101,3 +105,23 @@ def test_what_is_no_database_is_told(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_bytes(b"x" * 5000)
     result = ask(tmp_path)
     assert (result.return_value, "cannot be read" in result.output) == (1, True)
+
+
+async def test_app_images_that_files_hide_or_that_cannot_be_used_are_told(place: Path) -> None:
+    store = await SqliteStore.open(place / "jobs.db")
+    for name in ("a", "b"):
+        definition = define(name, spec_of(shell_request(name, "true")))
+        await store.put_app_image(name, definition.stored)
+    await store.put_app_image("odd", b"{}")
+    await store.close()
+    write_image(place / "appimages", "b", ["x"])
+    result = ask(place)
+    assert result.return_value == 1
+    assert 'PROBLEM AppImage "odd" cannot be used: it was created through the API, and' in result.output
+    assert 'note    AppImage "b" was created through the API and is hidden: b.yaml declares that name' in result.output
+    assert "ok      AppImages: 2, created through the API: 3" in result.output
+    write_image(place / "elsewhere", "a", ["x"])
+    arguments = ["doctor", "--data-dir", os.fspath(place), "--app-image-dir", os.fspath(place / "elsewhere")]
+    output = CliRunner().invoke(cli, arguments, standalone_mode=False).output
+    assert 'AppImage "a" was created through the API and is hidden: a.yaml declares that name' in output
+    assert 'AppImage "b"' not in output

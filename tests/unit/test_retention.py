@@ -1,16 +1,18 @@
 """What is forgotten with time, and what is not."""
 
 import pytest
+from msgspec.structs import replace
 
 from kusciajob.contracts import JobStore
 from kusciajob.model import transitions
 from kusciajob.model.errors import LogTruncated
-from kusciajob.model.status import EventType
+from kusciajob.model.history import AuditEntry
+from kusciajob.model.status import EventType, JobState
 from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import retention
 from kusciajob.usecases.retention import DAY_SECONDS, HOUR_SECONDS, Retention
-from tests.support.builders import new_job
+from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 
 
@@ -92,3 +94,47 @@ async def test_zero_keeps_for_ever() -> None:
     await kept(store, clock).round()
     assert await ids(store) == ["old"]
     assert len(await store.read_log(0, 10)) == 2
+
+
+async def test_audit_entries_go_by_age_and_number() -> None:
+    store, clock = MemoryStore(), ManualClock()
+
+    async def called() -> list[str]:
+        return [entry.subject for entry in await store.audit(limit=100)]
+
+    for day in range(6):
+        await store.note(AuditEntry(clock.now(), "alice", "", "StopJob", f"job-{day}"))
+        clock.advance(DAY_SECONDS)
+
+    def keeper(*, days: float = 0.0, entries: int = 0) -> Retention:
+        return Retention(
+            store=store,
+            clock=clock,
+            job_days=0,
+            log_events=0,
+            log_hours=0,
+            audit_days=days,
+            audit_entries=entries,
+        )
+
+    await keeper().round()
+    assert len(await called()) == 6
+    await keeper(days=4.5).round()
+    assert await called() == ["job-5", "job-4", "job-3", "job-2"]
+    await keeper(entries=2).round()
+    assert await called() == ["job-5", "job-4"]
+
+
+async def test_all_jobs_whose_time_is_over_go_in_one_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "JOBS_PER_ROUND", 3)
+    store, clock = MemoryStore(), ManualClock()
+    for number in range(8):
+        spec = replace(job_spec(f"job-{number}"), ttl_seconds=50.0, deadline_seconds=100.0)
+        await store.create(new_job(spec, awaited=("bob",), now=clock.now()))
+    keeper = kept(store, clock)
+    clock.advance(100)
+    await keeper.round()
+    assert {job.status.state for job in await store.page(0, 100)} == {JobState.FAILED}
+    clock.advance(50)
+    await keeper.round()
+    assert await ids(store) == []
