@@ -108,7 +108,7 @@ async def test_a_stream_that_cannot_go_on_says_why_and_breaks_off(
     last = received.strip().splitlines()[-1].removeprefix(b"data: ")
     told = json.loads(last)["error"]
     assert told["status"] == ("OUT_OF_RANGE" if isinstance(error, LogTruncated) else "INTERNAL")
-    assert (b"\nevent: error\n" in received) == bool(headers)
+    assert (b"\nevent: broken\n" in received) == bool(headers)
     assert b"event: end" not in received
     assert b"secret" not in received
 

@@ -26,7 +26,7 @@ class ToldEvent:
     """An item of a watch whose forms are made once."""
 
     def __init__(self, revision: int, event: str, job_id: str) -> None:
-        self.revision = revision
+        self.id = str(revision or "")
         self.event = event
         self._message = pb.WatchJobsResponse(revision=revision, job=pb.JobSummary(job_id=job_id))
 

@@ -30,7 +30,7 @@ _PARTY = (
 )
 _EVENTS = (
     "Or server-sent events: `data` is one JSON object; where there is an `id`, it is one for Last-Event-ID; "
-    "`end` comes last, or `error` before a stream breaks off."
+    "`end` comes last, or `broken`, with an `error`, before a stream breaks off."
 )
 _V1_ERROR = "Error"
 _V1_ERROR_SCHEMA: dict[str, Any] = {

@@ -78,7 +78,7 @@ def _line_of(item: Any) -> bytes:
 def _sent_event(item: Any) -> bytes:
     if isinstance(item, Message):
         return b"data: " + to_json(item) + b"\n\n"
-    place = f"id: {item.revision}\n" if item.revision else ""
+    place = f"id: {item.id}\n" if item.id else ""
     data: bytes = item.to_json()
     return f"{place}event: {item.event}\ndata: ".encode() + data + b"\n\n"
 
@@ -91,7 +91,7 @@ EVENTS = Form(
     begin=f"retry: {RETRY_MILLISECONDS}\n\n".encode(),
     silence=b":\n\n",
     end=b"event: end\ndata: {}\n\n",
-    error=lambda error: b"event: error\ndata: " + error + b"\n\n",
+    error=lambda error: b"event: broken\ndata: " + error + b"\n\n",
 )
 
 

@@ -21,14 +21,14 @@ _NAMES = {
     pb.WatchJobsResponse.TYPE_ADDED: "added",
     pb.WatchJobsResponse.TYPE_MODIFIED: "modified",
     pb.WatchJobsResponse.TYPE_DELETED: "deleted",
-    pb.WatchJobsResponse.TYPE_ERROR: "error",
+    pb.WatchJobsResponse.TYPE_ERROR: "fault",  # browsers have an event `error` of their own
     pb.WatchJobsResponse.TYPE_LEFT: "left",
     pb.WatchJobsResponse.TYPE_BOOKMARK: "bookmark",
 }
 
 
 class ToldEvent:
-    """An event, or a bookmark where there is none, as a stream is told. `revision` is 0 where nothing can go on."""
+    """An event, or a bookmark where there is none, as a stream is told."""
 
     __slots__ = ("_published", "_type", "revision")
 
@@ -36,6 +36,12 @@ class ToldEvent:
         self._type = kind
         self.revision = revision
         self._published = published
+
+    @property
+    def id(self) -> str:
+        """After which a stream can go on; empty where none can."""
+        is_place = self.revision or self._type == pb.WatchJobsResponse.TYPE_BOOKMARK  # that of an empty log is 0
+        return str(self.revision) if is_place else ""
 
     @property
     def event(self) -> str:

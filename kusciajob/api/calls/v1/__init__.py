@@ -33,10 +33,13 @@ FAILED: Mapping[str, Code] = MappingProxyType(
 class Told(Protocol):
     """A message of a stream whose forms are made once for all that are sent it."""
 
-    revision: int
-    """Where a stream can go on after it; 0 where it cannot."""
-    event: str
-    """What server-sent events call it, such as `added`."""
+    @property
+    def id(self) -> str:
+        """After which a stream can go on, as an id of server-sent events; empty where none can."""
+
+    @property
+    def event(self) -> str:
+        """What server-sent events call it, such as `added`."""
 
     def SerializeToString(self) -> bytes:
         """The message."""
