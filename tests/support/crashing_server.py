@@ -15,7 +15,7 @@ from typing import TypeVar
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.history import NO_NOTES, Notes
-from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.job import JobSpec, Party, Retry, Task
 from kusciajob.model.status import Job
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.scheduler.loop import Scheduler
@@ -68,9 +68,10 @@ class CrashingStore(GuardedStore):
 
 
 def job() -> JobSpec:
-    """Two tasks of two parties each, one after the other."""
+    """Two tasks of two parties each, one after the other; the first may run twice."""
     parties = (Party("alice"), Party("bob"))
-    tasks = (Task("first", "mark", parties), Task("second", "mark", parties, dependencies=("first",)))
+    first = Task("first", "mark", parties, retry=Retry(2, first_backoff_seconds=0.05))
+    tasks = (first, Task("second", "mark", parties, dependencies=("first",)))
     return JobSpec(JOB_ID, "alice", tasks, max_parallelism=1)
 
 
