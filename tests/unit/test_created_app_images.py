@@ -28,6 +28,7 @@ from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope
 from tests.support.app_images import create_request, shell_request
 from tests.support.clock import ManualClock
 from tests.support.images import write_image
+from tests.support.polling import give_way
 
 ALICE = Caller("alice")
 
@@ -366,6 +367,20 @@ async def test_a_change_whose_caller_leaves_while_it_is_committed_is_in_force() 
     store.may_end.set()
     assert (await house.create("a"))[0] == Code.APP_IMAGE_EXISTS
     assert house.catalog.names() == ("a",)
+
+
+async def test_of_calls_at_once_that_create_one_name_a_single_one_succeeds() -> None:
+    class Turns(MemoryStore):
+        async def put_app_image(self, name: str, definition: bytes | None, *, notes: Notes = Notes()) -> None:  # noqa: B008
+            await give_way(3)  # others have their turn
+            await super().put_app_image(name, definition, notes=notes)
+
+    house = House(store=Turns())
+    answers = await asyncio.gather(*(house.create("a", str(index)) for index in range(5)))
+    assert sorted(code for code, _ in answers) == [0, *[Code.APP_IMAGE_EXISTS] * 4]
+    assert house.command("a") == ("sh", "-c", str([code for code, _ in answers].index(0)))
+    (stored,) = (await house.store.app_images()).values()
+    assert stored == house.catalog.definition("a").stored
 
 
 async def test_a_list_has_files_and_the_api_by_name_in_pages_without_hole_or_repeat(tmp_path: Path) -> None:

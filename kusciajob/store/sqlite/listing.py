@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, NamedTuple
@@ -227,9 +226,10 @@ def _read(packed: Any, encoded: Any) -> Listed | None:
     phase = status.phase
     if isinstance(phase, Unknown) or not is_time(status.created_at):
         return None
-    spec = _Spec([])
-    with suppress(*_NOT_DECODED):  # else it is listed by what its status tells
+    try:
         spec = _decode_spec(encoded)
+    except _NOT_DECODED:
+        spec = _Spec([])  # it is listed by what its status tells
     traits = Traits(tuple(dict.fromkeys([task.app_image for task in spec.tasks])), spec.custom_fields, spec.labels)
     row = Listing(
         str(phase.state),

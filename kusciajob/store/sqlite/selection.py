@@ -20,12 +20,16 @@ from kusciajob.model.status import JobSummary
 from kusciajob.store.sqlite import packing, rows, sql
 from kusciajob.store.sqlite.listing import facet, is_time
 
-WORK = 20_000
+WORK = 12_000
 """What a page may cost: a number that is read costs 1, and a row takes about half a microsecond."""
 SEEK_WORK = 10
 """What it costs to look something up."""
+CHECK_WORK = 5
+"""What it costs to look up whether a job can pass."""
 JOB_WORK = 40
 """What it costs to read a job that does not pass."""
+PAGE_BYTES = 512 << 10
+"""A page ends early when its jobs take more, stored: to read and write a job takes about as long as it is large."""
 FEW = 4096
 """So many numbers of jobs are read at once where they are not in order."""
 FIRST_READ, MOST_READ = 8, 1024
@@ -45,7 +49,7 @@ def select(
     newest_first: bool,
     note: rows.Note = rows.ignore,
 ) -> JobPage:
-    """See JobStore.select; at most sql.READ_BYTES of jobs, but one. All is read from one moment."""
+    """See JobStore.select; at most PAGE_BYTES of jobs, but one. All is read from one moment."""
     connection.execute("BEGIN")
     try:
         search = _Search(connection, chosen, after, newest_first=newest_first)
@@ -66,6 +70,7 @@ def _page(
     order = "DESC" if search.direction < 0 else "ASC"
     query = f"{sql.SUMMARIES} WHERE job.number IN (SELECT value FROM json_each(?)){checks} ORDER BY job.number {order}"  # noqa: S608  # our own texts
     while batch := list(islice(numbers, max(limit - len(found), LOOKED_UP if checks else 0))):
+        search.work -= len(batch) * CHECK_WORK if checks else 0
         read = connection.execute(query, (_encode(batch).decode(), *values))
         for *others, packed in read:
             if len(found) == limit:
@@ -73,7 +78,7 @@ def _page(
                 return found, found[-1].number, False
             status = packing.plain(packed)
             size += len(status) if isinstance(status, bytes | str) else 0
-            if found and size > sql.READ_BYTES:
+            if found and size > PAGE_BYTES:
                 read.close()
                 return found, found[-1].number, False
             job = rows.summary((*others, status), note)
