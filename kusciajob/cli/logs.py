@@ -2,15 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from functools import partial
 
 import click
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob.cli import options, terminal
+from kusciajob.cli.durations import Moment
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.lines import whole_lines
+from kusciajob.cli.lines import MAX_LINE_CHARACTERS, whole_lines
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.client.connection import CallFailed, Connection
 from kusciajob.wire.status import Code
@@ -35,31 +38,67 @@ class _Source(Struct, frozen=True):
 @click.option("--task", "alias", metavar="ALIAS", default="", help="Only this task of the job.")
 @click.option("--party", "domain", metavar="DOMAIN", default="", help="Only this domain's party.")
 @click.option("-f", "--follow", is_flag=True, help="Go on printing what is written until the tasks end.")
+@click.option("--attempt", metavar="N", type=click.IntRange(1), help="Of this attempt, not of the newest.")
+@click.option("--replica", metavar="N", type=click.IntRange(0), help="Of this instance, from 0 on.")
+@click.option("--stream", type=click.Choice(["stdout", "stderr"]), help="Only this; else both, as they arrived.")
+@click.option("--tail", metavar="N", type=click.IntRange(0), help="Only the last N lines of each party.")
+@click.option("--since", type=Moment(), help="Only what was written since then: 5m means five minutes ago.")
 @options.server
 @options.line_output
-def logs(name: str, alias: str, domain: str, *, follow: bool, server: options.Target, output: str) -> None:
+def logs(
+    name: str,
+    alias: str,
+    domain: str,
+    *,
+    follow: bool,
+    attempt: int | None,
+    replica: int | None,
+    stream: str | None,
+    tail: int | None,
+    since: float | None,
+    server: options.Target,
+    output: str,
+) -> None:
     """Print what the programs of a job, or of one task, write.
 
     The lines of several parties are marked with task and party. A TASK_ID stands for its first party without --party.
     On a terminal, control characters are shown as escapes; a file or another program gets what was written, as it is.
     JSON output has task, task_id, party and line of each line; task is empty where a TASK_ID was asked for.
     """
-    asyncio.run(_print_logs(name, alias, domain, server, follow=follow, is_json=output == "json"))
+    choice = v1.ReadTaskLogRequest(
+        attempt=attempt or 0, replica=replica or 0, stream=stream or "", tail_lines=tail, follow=follow
+    )
+    if since is not None:
+        choice.since_time.FromMilliseconds(int(since * 1000))
+    is_plain = (attempt, replica, stream, tail, since) == (None,) * 5
+    wanted = None if is_plain else choice
+    asyncio.run(_print_logs(name, alias, domain, server, wanted, follow=follow, is_json=output == "json"))
 
 
 async def _print_logs(
-    name: str, alias: str, domain: str, server: options.Target, *, follow: bool, is_json: bool
+    name: str,
+    alias: str,
+    domain: str,
+    server: options.Target,
+    choice: v1.ReadTaskLogRequest | None,
+    *,
+    follow: bool,
+    is_json: bool,
 ) -> None:
     end_promptly()
     async with connected(server) as connection:
         sources = await _find(connection, name, alias, domain)
         show = _printer(is_json=is_json, is_marked=len(sources) > 1)
-        printing = [_print(connection, source, show, follow=follow) for source in sources]
-        if follow:
-            await asyncio.gather(*printing)
+        show_log: Callable[[_Source], Coroutine[None, None, None]]
+        if choice is None:
+            show_log = partial(_print_plain, connection, show=show, follow=follow)
         else:
-            for each in printing:
-                await each
+            show_log = partial(_print_chosen, connection, show=show, choice=choice)
+        if follow:
+            await asyncio.gather(*map(show_log, sources))
+        else:
+            for source in sources:
+                await show_log(source)
 
 
 async def _find(connection: Connection, name: str, alias: str, domain: str) -> Sequence[_Source]:
@@ -98,8 +137,38 @@ def _print_json(source: _Source, line: str) -> None:
     terminal.say_json(json.dumps(told, ensure_ascii=False))
 
 
-async def _print(
-    connection: Connection, source: _Source, show: Callable[[_Source, str], None] | None, *, follow: bool
+async def _print_chosen(
+    connection: Connection,
+    source: _Source,
+    *,
+    show: Callable[[_Source, str], None] | None,
+    choice: v1.ReadTaskLogRequest,
+) -> None:
+    request = v1.ReadTaskLogRequest(task_id=source.task_id, domain_id=source.domain)
+    request.MergeFrom(choice)
+    rest: dict[str, str] = {}
+    async for answer in connection.stream(connection.v1.ReadTaskLog, request):
+        for line in answer.lines:
+            text = rest.pop(line.stream, "") + line.text
+            if line.dropped_bytes:
+                text = f"[{line.dropped_bytes} bytes of output dropped: output_limit_mib] {text}"
+            if line.is_partial and len(text) < MAX_LINE_CHARACTERS:
+                rest[line.stream] = text
+            else:
+                _show(source, text, show)
+    for text in rest.values():
+        _show(source, text, show)
+
+
+def _show(source: _Source, line: str, show: Callable[[_Source, str], None] | None) -> None:
+    if show is None:
+        terminal.pass_on(f"{line}\n")
+    else:
+        show(source, line)
+
+
+async def _print_plain(
+    connection: Connection, source: _Source, *, show: Callable[[_Source, str], None] | None, follow: bool
 ) -> None:
     pieces = connection.read_log(source.task_id, domain=source.domain, follow=follow)
     if show is None:

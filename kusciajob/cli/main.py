@@ -19,6 +19,13 @@ _COMMANDS = {
     "serve": ("serve", "Run the job server."),
     "run": ("run", "Run one job to its end; brings its own server."),
     "create": ("create", "Create a job from a file."),
+    "submit": ("submitting", "Create a job from a file, with retries, time-outs and labels."),
+    "validate": ("submitting", "Say all that is wrong with a job, or how it would run."),
+    "list": ("listing", "List jobs: by state, party, initiator, AppImage, field, time."),
+    "describe": ("details", "Show all of a job, with each attempt of each task."),
+    "history": ("details", "Show what happened to a job, who asked for it, and why."),
+    "wait": ("waiting", "Return when a job is in a state."),
+    "images": ("details", "List the AppImages that tasks can name."),
     "get": ("jobs", "Show a job: tasks, parties, endpoints."),
     "status": ("jobs", "Show where jobs stand."),
     "watch": ("watch", "Follow one job, or all of them."),
@@ -36,6 +43,9 @@ _COMMANDS = {
     "completion": ("completion", "Print what makes a shell complete commands."),
 }
 
+_FUNCTIONS = {"list": "list_jobs"}
+"""Where it has another name than its command."""
+
 
 class _LazyGroup(click.Group):
     """Lists its commands without importing them."""
@@ -47,7 +57,7 @@ class _LazyGroup(click.Group):
         if cmd_name not in _COMMANDS:
             return None
         module = import_module(f"kusciajob.cli.{_COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
         return command
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:

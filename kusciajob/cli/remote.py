@@ -18,11 +18,17 @@ from kusciajob.client.connection import (
     ClientError,
     Connection,
     NotKnown,
+    NotOffered,
     Unreachable,
     tls_credentials,
     token_file_of,
 )
 from kusciajob.security.errors import SecurityError
+
+_WHAT_KUSCIA_OFFERS = (
+    "a plain Kuscia, or an earlier kusciajob, has create, get, status, watch, logs and the commands that change a job; "
+    "list, describe, history, wait, validate, submit, images and the choices of logs need kusciajob.v1"
+)
 
 
 @asynccontextmanager
@@ -40,6 +46,8 @@ async def connected(target: Target) -> AsyncIterator[Connection]:
         ) from None
     except NotKnown as error:
         raise CommandError(f"{error}{_whose_token(target)}") from None
+    except NotOffered as error:
+        raise CommandError(f"{error}: {_WHAT_KUSCIA_OFFERS}") from None
     except ClientError as error:
         raise CommandError(str(error), error.code if isinstance(error, CallFailed) else None) from None
 

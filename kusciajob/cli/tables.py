@@ -38,9 +38,8 @@ def print_json(message: Message, *, indent: int | None = 2) -> None:
 def print_job(job: pb.QueryJobResponseData) -> None:
     """All there is to know about a job."""
     out, status = console(), job.status
-    out.print(state(status.state, f"job {job.job_id}: {status.state}"))
-    _print_problems(out, status, texts.Told())
-    out.print(_facts(job))
+    print_job_head(job.job_id, status)
+    print_facts(_facts(job))
     out.print()
     out.print(tasks_table(status.tasks, job.tasks))
     endpoints = [
@@ -52,6 +51,20 @@ def print_job(job: pb.QueryJobResponseData) -> None:
     if endpoints:
         out.print()
         out.print(_table(("TASK", "PARTY", "PORT", "SCOPE", "ADDRESS"), endpoints))
+
+
+def print_job_head(job_id: str, status: pb.JobStatusDetail) -> None:
+    """The job's state, and each reason that it, its tasks and parties give."""
+    out = console()
+    out.print(state(status.state, f"job {job_id}: {status.state}"))
+    _print_problems(out, status, texts.Told())
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """A name and a value a line."""
+    table = _table(("", ""), facts)
+    table.show_header = False
+    console().print(table)
 
 
 def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
@@ -73,7 +86,7 @@ def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
     console().print(_table(("JOB", "STATE", "TASKS", "CREATED", "TIME", "MESSAGE"), rows))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Iterable[str]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) -> None:
     """Any table of texts."""
     console().print(_table(columns, rows))
 
@@ -113,7 +126,7 @@ def tasks_table(tasks: Iterable[pb.TaskStatus], configs: Iterable[pb.TaskConfig]
     return _table([*columns, "AFTER", "APP IMAGE", "TASK ID"] if by_id else columns, rows)
 
 
-def _facts(job: pb.QueryJobResponseData) -> Table:
+def _facts(job: pb.QueryJobResponseData) -> list[tuple[str, str]]:
     status = job.status
     facts = [
         ("initiator", job.initiator),
@@ -125,9 +138,7 @@ def _facts(job: pb.QueryJobResponseData) -> Table:
         *((f"custom {name}", value) for name, value in job.custom_fields.items()),
         *((f"approval {answer.domain_id}", answer.state) for answer in status.approve_status_list),
     ]
-    table = _table(("", ""), (fact for fact in facts if fact[1] != texts.UNKNOWN))
-    table.show_header = False
-    return table
+    return [fact for fact in facts if fact[1] != texts.UNKNOWN]
 
 
 def _parties(task: pb.TaskStatus) -> Text:

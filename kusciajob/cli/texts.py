@@ -5,10 +5,14 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from itertools import zip_longest
 
+from google.protobuf.message import Message
+
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.model.status import JobState
 
 _NEW_TASK, _NEW_PARTY = pb.TaskStatus(state="Pending"), pb.PartyStatus(state="Pending")
 UNKNOWN = "-"
+STATES = [state.value for state in JobState]
 FINAL_STATES = frozenset({"Succeeded", "Failed", "Cancelled", "ApprovalReject"})
 _COUNTED_AS = {"Running": "running", "Failed": "failed", "Pending": "waiting", "Succeeded": "done"}
 MIN_DETAIL_CHARACTERS = 16
@@ -39,6 +43,14 @@ class Told:
             self._details.clear()
         self._details.add(detail)
         return text
+
+
+def iso(message: Message, field: str) -> str:
+    """A Timestamp of kusciajob.v1 as a time of Kuscia's API; empty where there is none."""
+    if not message.HasField(field):
+        return ""
+    text: str = getattr(message, field).ToJsonString()
+    return text
 
 
 def local_time(time: str) -> str:

@@ -3,10 +3,11 @@
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import grpc
 import grpc.aio
+from google.rpc import error_details_pb2, status_pb2
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import (
@@ -17,6 +18,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import (
     log_pb2_grpc,
 )
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob._gen.kusciajob.v1 import app_images_pb2_grpc, jobs_pb2_grpc, server_pb2_grpc
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 from kusciajob.security.tokens import MASTER_FILE, read_token
 
@@ -28,6 +30,9 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
+
+STATUS_DETAILS = "grpc-status-details-bin"
+KUSCIA_CODE = "kuscia_code"
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -48,6 +53,10 @@ class CallFailed(ClientError):
 
 class RpcFailed(ClientError):
     """gRPC ended a call with an error of its own, not with one of Kuscia's codes."""
+
+
+class NotOffered(RpcFailed):
+    """The server does not have this call."""
 
 
 class NotKnown(RpcFailed):
@@ -100,6 +109,9 @@ class Connection:
         self.jobs = job_pb2_grpc.JobServiceStub(self._channel)
         self.logs = log_pb2_grpc.LogServiceStub(self._channel)
         self.health = health_pb2_grpc.HealthServiceStub(self._channel)
+        self.v1 = jobs_pb2_grpc.JobsServiceStub(self._channel)
+        self.app_images = app_images_pb2_grpc.AppImagesServiceStub(self._channel)
+        self.server = server_pb2_grpc.ServerServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -117,6 +129,25 @@ class Connection:
             raise self._translate(error) from None
         _check(response.status)  # type: ignore[attr-defined]  # every response of Kuscia's has one
         return response
+
+    async def ask(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request
+    ) -> _Response:
+        """The response to a call of kusciajob.v1. Raises CallFailed, NotOffered, RpcFailed, Unreachable."""
+        try:
+            return await method(request, timeout=CALL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error) from None
+
+    async def stream(
+        self, method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]", request: _Request
+    ) -> AsyncIterator[_Response]:
+        """The messages of a stream of kusciajob.v1. Raises as `ask`."""
+        try:
+            async for message in method(request):
+                yield message
+        except grpc.aio.AioRpcError as error:
+            raise self._translate(error) from None
 
     async def watch(self) -> AsyncIterator[pb.WatchJobEventResponse]:
         """Every job as ADDED, then each change, without end. Raises RpcFailed, Unreachable."""
@@ -164,8 +195,24 @@ class Connection:
             case grpc.StatusCode.DEADLINE_EXCEEDED:
                 return RpcFailed(f"the server at {self._address} did not answer within {CALL_SECONDS:g} seconds")
             case grpc.StatusCode.UNIMPLEMENTED:
-                return RpcFailed(f"the server at {self._address} does not offer this operation (gRPC UNIMPLEMENTED)")
+                return NotOffered(f"the server at {self._address} does not offer this operation (gRPC UNIMPLEMENTED)")
+        if kuscia_code := _kuscia_code(error):
+            return CallFailed(kuscia_code, details)
         return RpcFailed(f"{details} (gRPC {code.name})")
+
+
+def _kuscia_code(error: grpc.aio.AioRpcError) -> int:
+    """Kuscia's code in the details of an error of kusciajob.v1; 0 where there is none."""
+    status = status_pb2.Status()
+    metadata: Any = error.trailing_metadata() or ()
+    details = dict(metadata).get(STATUS_DETAILS)
+    if isinstance(details, bytes):
+        status.ParseFromString(details)
+    for detail in status.details:
+        info = error_details_pb2.ErrorInfo()
+        if detail.Unpack(info) and info.metadata[KUSCIA_CODE].isdigit():
+            return int(info.metadata[KUSCIA_CODE])
+    return 0
 
 
 def _check(status: common_pb2.Status) -> None:

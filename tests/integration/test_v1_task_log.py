@@ -1,6 +1,8 @@
 """ReadTaskLog of a real server, over gRPC and HTTP: what real programs wrote, in each attempt, while they run too."""
 
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -14,23 +16,26 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import jobs_pb2_grpc
 from tests.support.images import shell_image, write_images
-from tests.support.polling import PATIENCE_SECONDS
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.rich import refusal_in, refusal_of
 from tests.support.server import RunningServer, running_server
 
 TALK = "echo one; sleep 0.3; echo zwei € >&2; sleep 0.3; printf 'three\nno end'"
+MUCH = "seq 0 399999 | sed 's/^/€-/'"
 
 
 @pytest.fixture
-async def server(tmp_path: Path) -> AsyncIterator[RunningServer]:
+async def server(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[RunningServer]:
     go = f"echo begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; echo over"
     large = "i=0; while [ $i -lt 20000 ]; do echo line-$i; i=$((i+1)); done"
     fails = f"echo attempt >&2; echo run >> {tmp_path}/runs; [ $(wc -l < {tmp_path}/runs) -gt 2 ]"
-    images = {"talk": TALK, "wait": go, "large": large, "fails": fails}
+    images = {"talk": TALK, "wait": go, "large": large, "fails": fails, "much": MUCH}
     (tmp_path / "images").mkdir()
     write_images(tmp_path / "images", [shell_image(name, script) for name, script in images.items()])
-    async with running_server(tmp_path, protocol="notls", app_image_dir=tmp_path / "images") as server:
+    marker = request.node.get_closest_marker("settings")
+    settings = marker.kwargs if marker else {}
+    async with running_server(tmp_path, app_image_dir=tmp_path / "images", **settings) as server:
         yield server
 
 
@@ -135,3 +140,32 @@ async def test_an_old_run_without_times_is_told_stdout_first(server: RunningServ
     lines = await read(server, "talk")
     assert [line.text for line in lines] == ["one", "three", "no end", "zwei €"]
     assert not any(line.HasField("time") for line in lines)
+
+
+async def test_what_a_killed_shim_has_noted_is_known(server: RunningServer) -> None:
+    await create_job(server, "wait")
+
+    async def is_noted() -> bool:
+        lines = await read(server, "wait")
+        return bool(lines) and lines[0].HasField("time")
+
+    await eventually_true(is_noted)
+    before = await read(server, "wait")
+    os.kill(server.shim_pid, signal.SIGKILL)
+    await server.kill()
+    await server.start()
+    await ended(server.stub, "wait")
+    assert await read(server, "wait") == before
+    assert told(before) == [("stdout", "begun")]
+
+
+@pytest.mark.settings(output_limit_mib=1)
+async def test_dropped_output_is_told_once_and_the_rest_is_whole(server: RunningServer) -> None:
+    await create_job(server, "much")
+    await ended(server.stub, "much")
+    first, *others = await read(server, "much")
+    assert first.dropped_bytes == first.offset > 0
+    assert not any(line.dropped_bytes for line in others)
+    assert not any("\ufffd" in line.text for line in (first, *others))
+    assert [line.text for line in others] == [f"€-{number}" for number in range(400_000 - len(others), 400_000)]
+    assert told(await read(server, "much", tail_lines=1)) == [("stdout", "€-399999")]

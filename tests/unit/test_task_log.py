@@ -1,6 +1,8 @@
 """What ReadTaskLog tells equals what was written, from wherever it is read."""
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import Sequence
 from unittest.mock import patch
 
@@ -9,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from kusciajob.contracts import OutputStream, PartyKey
+from kusciajob.contracts import OutputPiece, OutputStream, PartyKey
 from kusciajob.model.errors import InvalidJob, NotAllowed, TaskNotFound
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import Ended, Job, Started, TaskState
@@ -112,7 +114,7 @@ def written(writes: Sequence[tuple[OutputStream, bytes, bool]], piece_bytes: int
     return source
 
 
-PROPERTY = settings(max_examples=400, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+PROPERTY = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @PROPERTY
@@ -298,13 +300,49 @@ async def test_without_times_stdout_comes_before_stderr() -> None:
     assert [(line.text, line.at) for line in told] == [("o1", None), ("e1", None), ("e2", None)]
 
 
-async def test_the_tail_of_a_large_output_is_read_from_its_end() -> None:
-    source = WrittenOutput()
-    source.write(STDOUT, b"a line of text\n" * 1_000_000, at=1.0)
+class EndlessOutput(WrittenOutput):
+    """Much is written, and nothing of it is in memory."""
+
+    def __init__(self, text: bytes, size: int) -> None:
+        super().__init__()
+        self._text = text * (128 * 1024 // len(text))
+        self._period = len(text)
+        self._size = size
+
+    async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
+        return self._size
+
+    async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
+        begin = offset % self._period
+        data = self._text[begin : begin + min(64 * 1024, self._size - offset)]
+        self.read_bytes += len(data)
+        return OutputPiece(offset, data)
+
+
+@pytest.mark.parametrize("text", [b"x" * 4095 + b"\n", b"x" * 4096], ids=["lines", "one line"])
+async def test_any_output_is_read_in_bounded_memory(text: bytes) -> None:
+    size = 16 << 20
+    output, _ = await open_output(EndlessOutput(text, size))
+    count = 0
+    gc.collect()
+    tracemalloc.start()
+    try:
+        for tail_lines in (None, 1_000_000):
+            query = LogQuery(TASK, tail_lines=tail_lines)
+            async for lines in output.lines(query, await output.find(query, MASTER), MASTER):
+                count += sum(line.end_offset - line.offset for line in lines)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert count == 4 * size  # both streams, twice
+    assert peak < 3 << 20
+
+
+async def test_the_tail_of_a_gigabyte_is_read_from_its_end() -> None:
+    source = EndlessOutput(b"x" * 1023 + b"\n", 1 << 30)
     output, _ = await open_output(source)
-    told = await read(output, LogQuery(TASK, tail_lines=100))
-    assert joined(told) == "a line of text\n" * 100
-    assert source.read_bytes < 1_000_000
+    assert len(await read(output, LogQuery(TASK, stream=STDOUT, tail_lines=10))) == 10
+    assert source.read_bytes < 1 << 20
 
 
 async def test_each_party_and_each_attempt_has_its_own_log() -> None:
