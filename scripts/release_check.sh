@@ -33,7 +33,7 @@ wheel=dist/kusciajob-$version-py3-none-any.whl
 [[ -e $sdist && -e $wheel ]] || fail "dist/ has $(ls dist | xargs), not the sdist and the wheel of $version"
 
 tar -tzf "$sdist" >"$work/sdist"
-for name in LICENSE NOTICE CHANGELOG.md README.md README.zh-CN.md Makefile scripts/gen_proto.sh; do
+for name in LICENSE NOTICE CHANGELOG.md README.md README.zh-CN.md Makefile scripts/gen_proto.sh proto/released.binpb; do
     grep -qx "kusciajob-$version/$name" "$work/sdist" || fail "the sdist lacks $name"
 done
 for tree in proto:.proto tests:.py docs:.md examples:.yaml; do

@@ -46,13 +46,13 @@ class JsonError(ValueError):
 
     def __init__(self, text: str, path: str = "") -> None:
         super().__init__(f"{path}: {text}" if path else text)
-        self._text = text
-        self._path = path
+        self.text = text
+        self.path = path
 
     def within(self, step: str) -> "JsonError":
         """The error with its place extended by the object or list that contains it."""
-        separator = "" if not self._path or self._path.startswith("[") else "."
-        return JsonError(self._text, f"{step}{separator}{self._path}")
+        separator = "" if not self.path or self.path.startswith("[") else "."
+        return JsonError(self.text, f"{step}{separator}{self.path}")
 
 
 @cache

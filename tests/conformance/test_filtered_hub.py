@@ -131,7 +131,7 @@ def test_resumable(recording: FilteredRecording) -> None:
 def test_the_recordings_hold_what_is_hard(recording: FilteredRecording) -> None:
     """Else the tests above would prove nothing."""
     names = [each.name for history in recording.histories for each in history.live]
-    for name in ("added", "modified", "left", "deleted", "error"):
+    for name in ("added", "modified", "left", "deleted", "fault"):
         assert names.count(name) > 5, name
     silent = sum(
         position > history.start and not count

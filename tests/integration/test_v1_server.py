@@ -1,5 +1,6 @@
 """kusciajob.v1 of a real server: what it tells of itself, and that its paths and RPCs are guarded as all others."""
 
+import io
 import json
 import re
 from collections.abc import AsyncIterator
@@ -208,3 +209,30 @@ async def test_calls_are_measured_by_method_and_code(shared: RunningServer) -> N
     after = await metrics_of(shared)
     for transport, code in (("grpc", "OK"), ("http", "OK"), ("http", "INVALID_ARGUMENT")):
         assert counted(after, transport, code) == counted(before, transport, code) + 1, (transport, code)
+
+
+@pytest.mark.asyncio(loop_scope="module")
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        ('{"request": {"task_policies": {"a": {"rety": {}}}}}', 'request.task_policies["a"]', '"rety" is unknown here'),
+        ('{"request": {"deadline": 90}}', "request.deadline", "expected a duration in seconds"),
+        ('{"request": [', "", "this is not JSON"),
+    ],
+)
+async def test_a_body_that_cannot_be_read_names_the_field(
+    shared: RunningServer, body: str, field: str, words: str
+) -> None:
+    status, text, _ = await fetch(shared, "POST", "/v1/jobs:validate", data=body)
+    refusal = refusal_in(text, 400)
+    assert (status, refusal.code) == (400, "INVALID_ARGUMENT")
+    ((named, description),) = refusal.violations
+    assert named == field
+    assert words in description
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_body_above_the_limit_is_refused_in_the_form_of_the_package(shared: RunningServer) -> None:
+    status, text, headers = await fetch(shared, "POST", "/v1/jobs", data=io.BytesIO(b" " * ((1 << 20) + 1)))
+    assert (status, refusal_in(text, 413).code) == (413, "RESOURCE_EXHAUSTED")
+    assert headers["Connection"] == "close"

@@ -149,7 +149,7 @@ class FilteredRecording(Struct, frozen=True):
 
 def _name(event: JobEvent, *, before: bool, inside: bool) -> str:
     if event.type in (EventType.ERROR, EventType.DELETED):
-        return event.type.lower()
+        return "fault" if event.type is EventType.ERROR else "deleted"
     if not inside:
         return "left"
     return "modified" if before else "added"
@@ -254,7 +254,7 @@ def fold(history: FilteredHistory) -> dict[int, JobSummary]:
         assert (each.name == "added") == (job.number not in inside), each
         if each.name in ("left", "deleted"):
             del inside[job.number]
-        elif each.name == "error":
+        elif each.name == "fault":
             inside[job.number] = replace(inside[job.number], revision=job.revision)
         else:
             inside[job.number] = job

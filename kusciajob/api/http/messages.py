@@ -17,6 +17,7 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob.api.calls.encoded import EncodedResponse
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
+from kusciajob.model.errors import Problem
 from kusciajob.model.text import shown
 from kusciajob.security.browser import BrowserRules, ForeignHost, ForeignPage
 from kusciajob.wire import rich_status
@@ -67,7 +68,11 @@ class Refused(Exception):
 
 
 class Unreadable(Exception):
-    """The body is not the message of the path; the text says what it should be."""
+    """The body is not the message of the path; the text says what it should be. `problem` is the field's, if any."""
+
+    def __init__(self, text: str, problem: Problem | None = None) -> None:
+        super().__init__(text)
+        self.problem = problem
 
 
 class Encoding(Struct, frozen=True):
@@ -88,7 +93,8 @@ class Encoding(Struct, frozen=True):
             message: _Message = self.parse(body, kind)
         except (JsonError, DecodeError, TooManyElements) as error:
             name = kind.DESCRIPTOR.name
-            raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}") from None
+            problem = Problem(error.path, error.text) if isinstance(error, JsonError) and error.path else None
+            raise Unreadable(f"the body cannot be read as {name} in {self.name}: {error}", problem) from None
         return message
 
     def answer(self, message: Message | EncodedResponse) -> web.Response:

@@ -159,7 +159,7 @@ class Resources:
         try:
             message: Message = await encoding_of(request).read(await self._read_body(request, take), route.request)
         except Unreadable as error:
-            raise InvalidJob(str(error)) from None
+            raise InvalidJob(str(error), problems=[error.problem] if error.problem else []) from None
         for name, value in values.items():
             setattr(message, name, value)
         return message
