@@ -432,4 +432,4 @@ def active_parties(job: Job, image_of: Callable[[int], AppImage | None]) -> Iter
             continue
         for party, status in zip(party_specs(job, index, image_of(index)), task.parties, strict=True):
             if status.state in ACTIVE:
-                yield party, task.since if status.state is TaskState.RUNNING else None
+                yield party, (status.started_at or task.since) if status.state is TaskState.RUNNING else None
