@@ -18,12 +18,12 @@ help: ## print this list
 $(VENV)/.ready: setup.cfg pyproject.toml $(CONSTRAINTS)
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	    { echo "Python 3.11 or newer is needed; choose one with: make PYTHON=python3.11 …"; exit 1; }
-	@echo "downloading up to 100 MB (the server alone would be 19 MB); what pip has in its cache is not fetched again"
+	@echo "downloading up to 125 MB (the server alone would be 19 MB); what pip has in its cache is not fetched again"
 	$(PYTHON) -m venv $(VENV)
 	PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-setup: $(VENV)/.ready ## create .venv with the server and the development tools (a download of 100 MB)
+setup: $(VENV)/.ready ## create .venv with the server and the development tools (a download of 125 MB)
 
 $(ENGINE)/.ready: examples/psi/setup_engine.sh $(shell find examples/psi/engine -name '*.py' -o -name '*.toml' -o -name '*.cfg')
 	PYTHON=$(PYTHON) examples/psi/setup_engine.sh $(ENGINE)

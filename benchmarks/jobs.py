@@ -13,12 +13,14 @@ CREATE = f"{_JOB_SERVICE}/CreateJob"
 QUERY = f"{_JOB_SERVICE}/QueryJob"
 BATCH_QUERY = f"{_JOB_SERVICE}/BatchQueryJobStatus"
 WATCH = f"{_JOB_SERVICE}/WatchJob"
+STOP = f"{_JOB_SERVICE}/StopJob"
 
 JOB_BYTES = 8192
 DOMAINS = ("alice", "bob")
 ALIASES = ("intersect", "split", "statistics", "train")
 DEPENDENCIES = {"split": ["intersect"], "statistics": ["intersect"], "train": ["split", "statistics"]}
 POLL_SECONDS = 0.002
+ENDED = ("Succeeded", "Failed", "Cancelled")
 PATIENCE_SECONDS = 60.0
 
 _numbers = itertools.count()
@@ -87,6 +89,12 @@ def create_one(address: str, message: bytes) -> bytes:
     return reply
 
 
+def stop(address: str, job_id: str) -> None:
+    """Stop a job, and return once it has failed. LoadError when it ends otherwise, or late."""
+    call_once(address, STOP, pb.StopJobRequest(job_id=job_id).SerializeToString())
+    _wait(address, job_id, "Failed")
+
+
 def query(address: str, job_id: str) -> bytes:
     """The reply to QueryJob."""
     return call_once(address, QUERY, query_message(job_id))
@@ -102,12 +110,16 @@ def batch_message(job_ids: Sequence[str]) -> bytes:
 
 def wait_succeeded(address: str, job_ids: Sequence[str]) -> None:
     """Return once all have. LoadError when one ends otherwise, or late."""
-    deadline = time.monotonic() + PATIENCE_SECONDS
     for job_id in job_ids:
-        while (state := state_in(query(address, job_id))) != "Succeeded":
-            if state in ("Failed", "Cancelled") or time.monotonic() > deadline:
-                raise LoadError(f"job {job_id} is {state}")
-            time.sleep(POLL_SECONDS)
+        _wait(address, job_id, "Succeeded")
+
+
+def _wait(address: str, job_id: str, wanted: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while (state := state_in(query(address, job_id))) != wanted:
+        if state in ENDED or time.monotonic() > deadline:
+            raise LoadError(f"job {job_id} is {state}")
+        time.sleep(POLL_SECONDS)
 
 
 def state_in(reply: bytes) -> str:

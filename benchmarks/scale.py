@@ -24,7 +24,7 @@ def scale(effort: Effort, directory: Path) -> Iterator[Result]:
     count = effort.stored_jobs
     in_store = f"with {count:,} stored jobs"
     full, empty = directory / "full", directory / "empty"
-    _fill(full, count)
+    fill(full, count)
     yield single(f"Start-up {in_store}", "s", at_most(3.0), [_start_seconds(full) for _ in range(STARTS)])
     messages = JobMessages.large()
     with ExitStack() as stack:
@@ -84,7 +84,7 @@ def _start_seconds(directory: Path) -> float:
         return time.perf_counter() - start
 
 
-def _fill(directory: Path, count: int) -> None:
+def fill(directory: Path, count: int) -> None:
     """A data directory as it is after so many jobs, of which the log remembers the last event."""
     with kusciajob(directory, runtime="simulated", http_port=-1) as server:
         job_ids = jobs.create(server.address, JobMessages(jobs.make_job()), 1)
@@ -103,6 +103,9 @@ def _fill(directory: Path, count: int) -> None:
         _copy(connection, "job", changed)
         _copy(connection, "spec", changed | {"spec": spec})
         _copy(connection, "task", changed | {"task_id": task_id})
+        # The copies are as old as the job.
+        _copy(connection, "listing", changed)
+        _copy(connection, "facet", changed)
         connection.execute("DELETE FROM log WHERE revision < ?", (head,))
         connection.execute("DELETE FROM copy WHERE id < ?", (head + count,))
         _copy(connection, "log", changed)

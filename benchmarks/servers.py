@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SERVER_CPU, LOAD_CPU = 0, 1
-START_SECONDS = 60.0
+START_SECONDS = 240.0
 STOP_SECONDS = 30.0
 POLL_SECONDS = 0.002
 SETTLED_SECONDS = 0.1

@@ -4,6 +4,7 @@
 from one document to another leads somewhere, and every file is there that a document names.
 """
 
+import inspect
 import json
 import re
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 from unittest.mock import MagicMock
 
 from click.testing import CliRunner
+from google.rpc import code_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from kusciajob.cli.settings import settings
@@ -19,6 +21,7 @@ from kusciajob.model.transitions import OPERATION_TABLE, TASK_MOVES, Effect, Ope
 from kusciajob.operations import formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.telemetry.metrics import Metrics
+from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code
 
 ROOT = Path(__file__).parents[1]
@@ -82,6 +85,27 @@ CODES = {
 """What each code means, and what to do about it."""
 
 
+REASONS = {
+    "REFUSED": "Another refusal, which the text tells.",
+    "UNEXPECTED": "An unexpected error; the text has a reference to the server's log.",
+    "SERVER_STOPPING": "The server is stopping: connect again to go on.",
+    "UNREADABLE": "Bytes that are no such message (gRPC).",
+    "LIMIT_REACHED": "A limit of calls, streams or bytes, or the size of a request; the text names its setting.",
+    "UNAUTHENTICATED": "The token is missing, wrong or withdrawn, or the client certificate's authority is.",
+    "NO_SUCH_PATH": "There is no such path (HTTP).",
+    "METHOD_NOT_ALLOWED": "The path takes other methods, which the header `Allow` tells (HTTP).",
+}
+"""The reasons of kusciajob.v1 that no error of the model explains; those from SERVER_STOPPING on are of the edges."""
+_OF_EDGES = {
+    "SERVER_STOPPING": code_pb2.UNAVAILABLE,
+    "UNREADABLE": code_pb2.INVALID_ARGUMENT,
+    "LIMIT_REACHED": code_pb2.RESOURCE_EXHAUSTED,
+    "UNAUTHENTICATED": code_pb2.UNAUTHENTICATED,
+    "NO_SUCH_PATH": code_pb2.NOT_FOUND,
+    "METHOD_NOT_ALLOWED": code_pb2.UNIMPLEMENTED,
+}
+
+
 def diagram() -> str:
     """The moves of a job and of a task as Mermaid state diagrams, and the operations as a table."""
     lines = ["```mermaid", "stateDiagram-v2", "    [*] --> Pending: Create", "    [*] --> AwaitingApproval: Create"]
@@ -103,6 +127,17 @@ def codes() -> str:
     """Every code with its meaning. KeyError: one has none yet."""
     lines = ["| code | name | meaning | what to do |", "|---|---|---|---|"]
     lines += [f"| {code.value} | {code.name} | {CODES[code][0]} | {CODES[code][1]} |" for code in Code]
+    return "\n".join(lines)
+
+
+def reasons() -> str:
+    """How calls of kusciajob.v1 end, by the reasons in their details."""
+    lines = ["| reason | gRPC | HTTP | when |", "|---|---|---|---|"]
+    causes = [(reason, code, inspect.getdoc(kind) or "") for kind, code, reason in rich_status.CAUSES]
+    for reason, code, meaning in (*causes, *((reason, code, "") for reason, code in _OF_EDGES.items())):
+        told = REASONS.get(reason) or f"{re.split('[.;]', meaning)[0]}."
+        http = 405 if reason == "METHOD_NOT_ALLOWED" else int(rich_status.HTTP_STATUSES[code])
+        lines.append(f"| {reason} | {code_pb2.Code.Name(code)} | {http} | {' '.join(told.split())} |")
     return "\n".join(lines)
 
 
@@ -145,7 +180,7 @@ def with_part(text: str, name: str, content: str) -> str:
 PARTS = {
     "docs/architecture.md": {"states": diagram},
     "docs/operating.md": {"settings": lambda: CliRunner().invoke(settings).output, "metrics": metrics},
-    "docs/errors.md": {"codes": codes},
+    "docs/errors.md": {"codes": codes, "reasons": reasons},
     "docs/benchmarks.md": {"benchmarks": benchmarks},
     "docs/upgrade.md": {"formats": formats.table},
 }

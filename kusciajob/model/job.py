@@ -155,8 +155,9 @@ class JobSpec(Struct, frozen=True, omit_defaults=True, weakref=True):
 
     def __post_init__(self) -> None:
         rules.require(rules.of_job(self, max_parallelism=self.max_parallelism))
-        rules.require(rules.of_seconds("deadline", self.deadline_seconds))
-        rules.require(rules.of_seconds("ttl", self.ttl_seconds))
+        for field, seconds in (("deadline", self.deadline_seconds), ("ttl", self.ttl_seconds)):
+            if seconds is not None:
+                rules.require(rules.of_seconds(field, seconds))
 
     @property
     def domains(self) -> tuple[str, ...]:

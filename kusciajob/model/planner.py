@@ -13,6 +13,7 @@ from kusciajob.model.status import (
     JobState,
     PartyStatus,
     StageKind,
+    Started,
     TaskState,
     TaskStatus,
     Unstarted,
@@ -94,8 +95,11 @@ def deadline(job: Job, index: int) -> float | None:
 
     Until all its parties have started that is the time-out of its schedule_config, then its run_timeout.
     """
-    spec, phase = job.spec.tasks[index], job.status.tasks[index].phase
-    if phase.state is TaskState.RUNNING and phase.started_at is not None:
+    spec = job.spec.tasks[index]
+    if spec.run_timeout_seconds is None and spec.schedule_config is None:
+        return None
+    phase = job.status.tasks[index].phase
+    if isinstance(phase, Started):
         return None if spec.run_timeout_seconds is None else phase.started_at + spec.run_timeout_seconds
     if spec.schedule_config is None or not isinstance(phase, Unstarted) or phase.state is not TaskState.STARTING:
         return None

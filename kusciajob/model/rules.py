@@ -218,11 +218,10 @@ def of_task(task: TaskLike) -> Iterator[Problem]:
     """A task's own, without those of its parties, of its retries and of its time-out."""
     if not task.alias:
         yield Problem("alias", 'alias is required and must be unique in the job, e.g. "psi"')
-    label = f"task {shown(task.alias)}"
     if not task.app_image:
-        yield Problem("app_image", f"{label}: app_image is required: the name of a registered AppImage")
+        yield Problem("app_image", f"{_label(task)}: app_image is required: the name of a registered AppImage")
     if not task.parties:
-        yield Problem("parties", f"{label}: parties is empty: at least one party is required")
+        yield Problem("parties", f"{_label(task)}: parties is empty: at least one party is required")
     # Equal parties are one: clients do send repeated ones.
     seen: dict[tuple[str, str], PartyLike] = {}
     for index, party in enumerate(task.parties):
@@ -230,11 +229,15 @@ def of_task(task: TaskLike) -> Iterator[Problem]:
         if earlier is not party and earlier != party:
             yield Problem(
                 f"parties[{index}]",
-                f"{label}: party {shown(party.domain_id)} with role {shown(party.role)} "
+                f"{_label(task)}: party {shown(party.domain_id)} with role {shown(party.role)} "
                 "is listed twice with different values: domain_id and role together must be unique in a task",
             )
     if task.task_id:
-        yield from of_name("task_id", task.task_id, label=f"{label}: task_id")
+        yield from of_name("task_id", task.task_id, label=f"{_label(task)}: task_id")
+
+
+def _label(task: TaskLike) -> str:
+    return f"task {shown(task.alias)}"
 
 
 def of_run_timeout(alias: str, seconds: float | None) -> Iterator[Problem]:

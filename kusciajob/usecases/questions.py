@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import JobPage, JobStore
 from kusciajob.model import failures
+from kusciajob.model.damage import JobDamaged
 from kusciajob.model.history import Attempt, AuditEntry, HistoryEntry
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobSummary
@@ -40,8 +41,11 @@ class Questions:
         return replace(page, jobs=tuple([_seen(job, caller) for job in page.jobs]))
 
     async def summary(self, job_id: str, caller: Caller) -> JobSummary:
-        """A job as lists tell it. Raises what `JobService.summaries` raises."""
-        (job,) = await self._jobs.summaries([job_id], caller)
+        """A job as lists tell it, also a damaged one. Raises what `JobService.summaries` raises."""
+        try:
+            (job,) = await self._jobs.summaries([job_id], caller)
+        except JobDamaged as error:
+            (job,) = error.jobs
         return _seen(job, caller)
 
     async def job(self, job_id: str, caller: Caller) -> JobAccount:

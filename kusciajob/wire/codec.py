@@ -64,6 +64,8 @@ def fill_request(request: pb.CreateJobRequest, spec: JobSpec, task_ids: Sequence
 
 
 def _decode_schedule_mode(request: pb.CreateJobRequest) -> ScheduleMode:
+    if not request.HasField("header"):
+        return ScheduleMode.BEST_EFFORT
     rules.require(_of_schedule_mode(request))
     return ScheduleMode(_schedule_mode(request))
 
@@ -118,7 +120,8 @@ def _of_party(party: pb.Party) -> Iterator[Problem]:
 def _each(
     field: str, messages: Sequence[_Message], decode: Callable[[_Message], _Value], *, most: int
 ) -> tuple[_Value, ...]:
-    rules.require(limits.of_count(field, len(messages), most))
+    if len(messages) > most:
+        rules.require(limits.of_count(field, len(messages), most))
     try:
         return tuple(map(decode, messages))
     except InvalidJob:

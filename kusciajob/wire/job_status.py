@@ -15,6 +15,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model import failures, weight
 from kusciajob.model.limits import MAX_PARTIES, MAX_STATUS_BYTES
 from kusciajob.model.status import (
+    Endpoint,
     EventType,
     JobEvent,
     JobState,
@@ -137,7 +138,7 @@ def _format_second(second: int) -> str:
 
 def wire_state(state: TaskState) -> str:
     """A task's or party's state as clients know it."""
-    return JobState.PENDING if state is TaskState.STARTING else state.value
+    return JobState.PENDING.value if state is TaskState.STARTING else state.value
 
 
 _EVENT_TYPES = {kind: pb.WatchJobEventResponse(type=kind.value).SerializeToString() for kind in EventType}
@@ -172,15 +173,17 @@ def _encode_task(task: TaskStatus) -> bytes:
 
 def _encode_party(party: PartyStatus) -> bytes:
     """Encode a party as a part of TaskStatus."""
+    # Only what is told: the times of a party would make each one another.
+    told = party.domain_id, wire_state(party.state), party.message, party.endpoints
     if len(party.message) <= KEPT_MESSAGE_CHARACTERS and len(party.endpoints) <= KEPT_ENDPOINTS:
-        return _kept_party(party)
-    return _encode_any_party(party)
+        return _kept_party(*told)
+    return _encode_any_party(*told)
 
 
-def _encode_any_party(party: PartyStatus) -> bytes:
+def _encode_any_party(domain_id: str, state: str, text: str, endpoints: tuple[Endpoint, ...]) -> bytes:
     task = pb.TaskStatus()
-    message = task.parties.add(domain_id=party.domain_id, state=wire_state(party.state), err_msg=party.message)
-    for endpoint in party.endpoints:
+    message = task.parties.add(domain_id=domain_id, state=state, err_msg=text)
+    for endpoint in endpoints:
         if endpoint.scope != "Local":
             message.endpoints.add(port_name=endpoint.port_name, scope=endpoint.scope, endpoint=endpoint.address)
     return task.SerializeToString()

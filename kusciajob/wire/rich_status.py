@@ -48,8 +48,7 @@ MAX_METADATA_BYTES = 3 << 10
 """A status in metadata has no more: clients take 8 KiB of metadata, in which its bytes are base64, beside its text."""
 MAX_TEXT_BYTES = 1 << 10
 
-# The first that fits counts.
-_CAUSES: tuple[tuple[type[Exception], code_pb2.Code, str], ...] = (
+CAUSES: tuple[tuple[type[Exception], code_pb2.Code, str], ...] = (
     (InvalidJob, code_pb2.INVALID_ARGUMENT, "INVALID_REQUEST"),
     (InvalidAppImage, code_pb2.INVALID_ARGUMENT, "INVALID_APP_IMAGE"),
     (UnknownAppImage, code_pb2.INVALID_ARGUMENT, "UNKNOWN_APP_IMAGE"),
@@ -74,6 +73,7 @@ _CAUSES: tuple[tuple[type[Exception], code_pb2.Code, str], ...] = (
     (JobError, code_pb2.FAILED_PRECONDITION, "REFUSED"),
     (Exception, code_pb2.INTERNAL, "UNEXPECTED"),
 )
+"""Each kind of error with its code and reason. The first that fits counts."""
 
 HTTP_STATUSES: Mapping[int, HTTPStatus] = MappingProxyType(
     {
@@ -111,7 +111,7 @@ def status_of(error: Exception, failed: Code) -> status_pb2.Status:
     if isinstance(error, HubClosed):
         return status(code_pb2.UNAVAILABLE, "the server is stopping: connect again to go on", reason="SERVER_STOPPING")
     kuscia_code, text = code_and_message(error, failed)
-    code, reason = next((code, reason) for kind, code, reason in _CAUSES if isinstance(error, kind))
+    code, reason = next((code, reason) for kind, code, reason in CAUSES if isinstance(error, kind))
     problems = error.problems or (Problem("", text),) if isinstance(error, InvalidJob) else ()
     return status(code, text, reason=reason, kuscia_code=kuscia_code, problems=problems)
 

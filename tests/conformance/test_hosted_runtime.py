@@ -1,5 +1,6 @@
 """HostedRuntime over an engine in memory passes the suites that it passes over containers and pods."""
 
+import itertools
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from kusciajob.contracts import PartyKey
 from kusciajob.runtime.hosted import names
 from tests.conformance.hosted_suite import *  # noqa: F403
 from tests.conformance.runtime_suite import *  # noqa: F403
+from tests.conformance.runtime_suite import arrivals_of_steps
 from tests.support.engine import MemoryConnection, MemoryEngine
 from tests.support.runtime_lab import HostedLab
 
@@ -43,3 +45,9 @@ async def lab(tmp_path: Path) -> AsyncIterator[MemoryLab]:
     yield lab
     await lab.close()
     await lab.engine.kill_all()
+
+
+async def test_each_arrival_is_known_by_itself(lab: MemoryLab) -> None:
+    known = await arrivals_of_steps(lab)
+    assert [(each.stdout, each.stderr) for each in known] == [(4, 0), (4, 4), (10, 4), (10, 9)]
+    assert all(later.at - earlier.at > 0.3 for earlier, later in itertools.pairwise(known))

@@ -1,5 +1,6 @@
 """ProcessRuntime passes the suite of all runtimes."""
 
+import itertools
 from collections.abc import AsyncIterator, Collection
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from kusciajob.model.appimage import Image
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.runtimes import AnyRuntime
 from tests.conformance.runtime_suite import *  # noqa: F403
+from tests.conformance.runtime_suite import arrivals_of_steps
 from tests.support.ports import free_range
 from tests.support.runtime_lab import STOP_GRACE_SECONDS, Waits
 
@@ -63,3 +65,9 @@ async def lab(tmp_path: Path) -> AsyncIterator[ProcessLab]:
     lab = ProcessLab(tmp_path)
     yield lab
     await lab.close()
+
+
+async def test_each_arrival_is_known_by_itself(lab: ProcessLab) -> None:
+    known = await arrivals_of_steps(lab)
+    assert [(each.stdout, each.stderr) for each in known] == [(4, 0), (4, 4), (10, 4), (10, 9)]
+    assert all(later.at - earlier.at > 0.3 for earlier, later in itertools.pairwise(known))

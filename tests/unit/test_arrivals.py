@@ -1,7 +1,9 @@
 """When output arrived is noted in a bounded file that says only what is true, whatever happens to it."""
 
 import os
+import time
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from kusciajob.contracts import Arrival, OutputStream
 from kusciajob.files import arrivals
 from kusciajob.runtime import output_files
-from kusciajob.runtime.hosted.engine import LogPiece
+from kusciajob.runtime.hosted.engine import LogPiece, nanoseconds
 from kusciajob.runtime.hosted.kept import KeptRun
 from kusciajob.runtime.process.shim.outputs import Output
 
@@ -147,6 +149,21 @@ def test_an_engines_times_are_kept_and_told_once(tmp_path: Path) -> None:
     known = kept.arrivals()
     assert [each.at for each in known] == [1.5, 2.5, 3.5, 5.5, 6.5]
     assert sizes(known) == [(2, 0), (2, 2), (4, 2), (6, 2), (8, 2)]
+
+
+def test_whole_seconds_of_an_engine_are_not_told_as_earlier_than_they_were(tmp_path: Path) -> None:
+    kept = KeptRun(tmp_path)
+    seconds = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
+    began_at = time.time()
+    kept.append(
+        [LogPiece(OutputStream.STDOUT, "1970-01-01T00:00:01Z", b"a"), LogPiece(OutputStream.STDOUT, seconds, b"b")],
+        {},
+        limit_bytes=None,
+    )
+    old, new = kept.arrivals()
+    assert old.at == 2.0
+    assert new.at >= min(began_at, nanoseconds(seconds) / 10**9 + 1)
+    assert new.at <= time.time()
 
 
 def test_many_pieces_at_once_have_a_bounded_number_of_times(tmp_path: Path) -> None:

@@ -322,3 +322,8 @@ def test_endpoints_of_a_party_are_those_that_others_may_reach() -> None:
     status = replace(job.status, tasks=(replace(before, parties=parties),))
     told = pb.JobStatusDetail.FromString(job_status.encode_status(status)).tasks[0].parties[0].endpoints
     assert [endpoint.scope for endpoint in told] == ["Cluster", "Domain"]
+
+
+def test_parties_that_are_told_alike_are_encoded_once_whatever_their_times() -> None:
+    early, late = (PartyStatus("alice", state=TaskState.RUNNING, started_at=NOW + second) for second in (0, 1))
+    assert job_status._encode_party(early) is job_status._encode_party(late)

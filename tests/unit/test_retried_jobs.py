@@ -2,21 +2,23 @@
 
 from msgspec.structs import replace
 
-from kusciajob.contracts import ExitResult
+from kusciajob.contracts import ExitResult, PartyKey, PartySpec
 from kusciajob.model.history import HistoryEntry
 from kusciajob.model.job import Retry
-from kusciajob.model.status import JobState, TaskState
-from kusciajob.model.transitions import Operation
+from kusciajob.model.status import Job, JobState, JobSummary, TaskState
+from kusciajob.model.transitions import Operation, PartyEvent
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from kusciajob.telemetry import request
+from kusciajob.telemetry.story import Story
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.usecases.retention import Retention
-from tests.support.builders import NOW, job_spec, task
+from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.house import House, opened_house
 from tests.support.polling import eventually
 from tests.support.runtimes import ManualRuntime
+from tests.support.steps import move_all, start
 from tests.support.stores import FaultyStore
 
 RETRY = Retry(3, first_backoff_seconds=8.0)
@@ -225,3 +227,34 @@ async def test_a_fault_of_an_attempt_that_is_tried_again_is_still_told() -> None
         await eventually(house.faults)
         (told,) = [entry for entry in await history(house) if entry.event == "fault"]
         assert told.reason == "Task[psi]-Party[alice]: lost; Party[bob]: lost"
+
+
+class RecordingSpans:
+    """Keeps what is told of tasks."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int, str, float]] = []
+
+    def traceparent(self, party: PartyKey, job: Job) -> str:
+        return ""
+
+    def party_ended(self, party: PartySpec, result: ExitResult, *, began_at: float, ended_at: float) -> None:
+        pass
+
+    def task_ended(self, job: Job, index: int, *, began_at: float) -> None:
+        task = job.status.tasks[index]
+        self.tasks.append((task.state.value, task.attempt, task.message, (task.phase.ended_at or 0.0) - began_at))
+
+    def job_ended(self, job: Job, *, ended_at: float) -> None:
+        pass
+
+    def deleted(self, job: Job | JobSummary, *, now: float) -> None:
+        pass
+
+
+def test_each_attempt_has_a_span_of_its_own() -> None:
+    spans = RecordingSpans()
+    job = start(new_job(SPEC))
+    again = move_all(job, PartyEvent.FAILED, now=NOW + 5, message="exit code 3")
+    Story(spans).changed(job.status, again)
+    assert spans.tasks == [("Failed", 1, again.status.tasks[0].message, 5.0)]

@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -158,11 +159,14 @@ class KeptRun:
     def _note_arrivals(self, stream: OutputStream, pieces: Sequence[LogPiece], size: int) -> None:
         """Note when pieces arrived that were written from that size on; of many only some."""
         records: list[tuple[float, int]] = []
+        now = time.time()
         after, step = size, len(pieces) // MAX_ARRIVALS + 1
         for number, piece in enumerate(pieces, start=1):
             size += len(piece.data)
             if (number % step == 0 or number == len(pieces)) and (at := nanoseconds(piece.time)):
-                records.append((at / 10**9, size))
+                # Podman tells the second in which a piece came: it was not there before its end, or before now.
+                came_at = at / 10**9 if "." in piece.time else min(at / 10**9 + 1, now)
+                records.append((came_at, size))
         with contextlib.suppress(OSError):  # the output itself is worth more, and is kept
             arrivals.note(str(self.directory / output_files.ARRIVALS[stream]), records, after=after)
 

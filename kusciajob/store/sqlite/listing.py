@@ -55,12 +55,13 @@ def facet(kind: str, *texts: str) -> int:
 
 
 def facets(domains: Iterable[str], traits: Traits) -> list[int]:
-    """All of a job, sorted."""
-    found = {facet("party", domain) for domain in domains}
-    found.update([facet("image", image) for image in traits.app_images])
-    found.update([facet("field", *field) for field in traits.custom_fields.items()])
-    found.update([facet("label", *label) for label in traits.labels.items()])
-    return sorted(found)
+    """All of a job, sorted; each domain is to be named once."""
+    found = [facet("party", domain) for domain in domains]
+    found += [facet("image", image) for image in traits.app_images]
+    found += [facet("field", *field) for field in traits.custom_fields.items()]
+    found += [facet("label", *label) for label in traits.labels.items()]
+    found.sort()
+    return found
 
 
 def listed(job: Job) -> Listed:
@@ -114,13 +115,17 @@ def newest_created(connection: sqlite3.Connection) -> float:
     return float(row[0]) if row and is_time(row[0]) else 0.0
 
 
-def add(connection: sqlite3.Connection, number: int, job: Listed, newest: float) -> float:
-    """List a new job. Returns the largest time of creation so far, which was `newest`."""
-    row = job.row
-    created = max(newest, job.created_at)
-    connection.execute(_INSERT, (number, created, lag(created, job.created_at, row.ended), *row))
-    connection.executemany(_INSERT_FACET, [(each, number) for each in job.facets])
-    return created
+def add(connection: sqlite3.Connection, jobs: Iterable[tuple[int, Listed]]) -> None:
+    """List new jobs, by their numbers, in order."""
+    newest = newest_created(connection)
+    rows: list[tuple[Any, ...]] = []
+    found: list[tuple[int, int]] = []
+    for number, job in jobs:
+        newest = max(newest, job.created_at)
+        rows.append((number, newest, lag(newest, job.created_at, job.row.ended), *job.row))
+        found += [(each, number) for each in job.facets]
+    connection.executemany(_INSERT, rows)
+    connection.executemany(_INSERT_FACET, found)
 
 
 def update(connection: sqlite3.Connection, job: Job, phase: str, stored: tuple[Any, ...]) -> None:

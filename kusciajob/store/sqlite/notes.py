@@ -22,6 +22,7 @@ from kusciajob.store.sqlite import rows
 READ_BYTES = 4 << 20
 """A part of a history ends early when it takes more."""
 _AUDIT = "at, caller, peer, method, subject, code, reason"
+_INSERT_AUDIT = f"INSERT INTO audit ({_AUDIT}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # our own text
 _MOST_ID = (1 << 63) - 1
 
 _encode = Encoder().encode
@@ -48,21 +49,29 @@ def encoded(notes: Notes, revision: int) -> Encoded:
 
 def write(connection: sqlite3.Connection, number: int, notes: Encoded) -> None:
     """Keep them with the job of that number."""
+    write_first(connection, [(number, notes)])
     if notes.history:
-        connection.executemany(
-            "INSERT INTO history (number, entry) VALUES (?, ?)", [(number, entry) for entry in notes.history]
-        )
         _shorten_history(connection, number)
-    for task, attempt in notes.attempts:
-        connection.execute("INSERT INTO attempt (number, task, attempt) VALUES (?, ?, ?)", (number, task, attempt))
+    for task, _ in notes.attempts:
         _drop_attempts(connection, number, task)
-    if notes.audit is not None:
-        _write_audit(connection, notes.audit)
+
+
+def write_first(connection: sqlite3.Connection, jobs: Sequence[tuple[int, Encoded]]) -> None:
+    """Keep notes of new jobs, by their numbers, in order."""
+    history = [(number, entry) for number, notes in jobs for entry in notes.history]
+    if history:
+        connection.executemany("INSERT INTO history (number, entry) VALUES (?, ?)", history)
+    attempts = [(number, *attempt) for number, notes in jobs for attempt in notes.attempts]
+    if attempts:
+        connection.executemany("INSERT INTO attempt (number, task, attempt) VALUES (?, ?, ?)", attempts)
+    calls = [notes.audit for _, notes in jobs if notes.audit is not None]
+    if calls:
+        connection.executemany(_INSERT_AUDIT, calls)
 
 
 def note(connection: sqlite3.Connection, entry: AuditEntry) -> None:
     """Keep an audit entry."""
-    _write_audit(connection, _audit_row(entry))
+    connection.execute(_INSERT_AUDIT, _audit_row(entry))
 
 
 def remove(connection: sqlite3.Connection, number: int) -> None:
@@ -231,10 +240,6 @@ def _drop_attempts(connection: sqlite3.Connection, number: int, task: int) -> No
         if index and total > kept.MAX_ATTEMPTS_BYTES:
             connection.execute("DELETE FROM attempt WHERE number = ? AND id <= ?", (number, sizes[index][0]))
             return
-
-
-def _write_audit(connection: sqlite3.Connection, row: tuple[Any, ...]) -> None:
-    connection.execute(f"INSERT INTO audit ({_AUDIT}) VALUES (?, ?, ?, ?, ?, ?, ?)", row)  # noqa: S608  # our own text
 
 
 def _audit_row(entry: AuditEntry) -> tuple[Any, ...]:

@@ -28,12 +28,12 @@ CHECK_WORK = 5
 """What it costs to look up whether a job can pass."""
 JOB_WORK = 40
 """What it costs to read a job that does not pass."""
-PAGE_BYTES = 512 << 10
+PAGE_BYTES = 384 << 10
 """A page ends early when its jobs take more, stored: to read and write a job takes about as long as it is large."""
 FEW = 4096
 """So many numbers of jobs are read at once where they are not in order."""
 FIRST_READ, MOST_READ = 8, 1024
-"""So many numbers of a sequence are read at first, and later where many follow each other."""
+"""So many numbers of a sequence are read at first, and later where many of those that are read are of use."""
 LOOKED_UP = 256
 """So many jobs are looked up together where not all will pass."""
 
@@ -99,6 +99,9 @@ def _looked_up(chosen: JobFilter, search: "_Search") -> tuple[str, list[Any]]:
         checks[" AND ended >= ?"] = chosen.ended_after
     if chosen.ended_before is not None and not search.has_ends:
         checks[" AND ended < ?"] = chosen.ended_before
+    if search.until is not None and search.lag:
+        # Not to the last digit: the two were rounded.
+        checks[" AND created - lag < ?"] = search.until + 1.0
     if chosen.job_id_prefix and not search.has_ids:
         checks[" AND job_id >= ?"], checks[" AND job_id < ?"] = _range_of(chosen.job_id_prefix)
     return "".join(checks), list(checks.values())
@@ -128,6 +131,10 @@ class _Search:
         self.through = after
         self.has_ids = self.has_ends = False
         """Whether the sequences tell all about ids and ends that the filter wants."""
+        self.until: float | None = None
+        """Jobs that were created then or later do not pass."""
+        self.lag = 0.0
+        """So far a job's own times can be behind those of earlier ones."""
         first, last = self._range(chosen)
         self._key = -(min(after - 1, last) if after else last) if newest_first else max(after + 1, first)
         self._last_key = -first if newest_first else last
@@ -168,9 +175,10 @@ class _Search:
             first = self._first_created(chosen.created_after, last)
         ends = [each for each in (chosen.created_before, chosen.ended_before) if each is not None]
         if ends:
-            # A job whose own times are behind those of earlier ones can be so much further.
+            self.until = min(ends)
             (lag,) = self._connection.execute("SELECT ifnull(max(lag), 0) FROM listing WHERE lag > 0").fetchone()
-            last = self._first_created(min(ends) + (lag if is_time(lag) else 0.0), last) - 1
+            self.lag = lag if is_time(lag) else 0.0
+            last = self._first_created(self.until + self.lag, last) - 1
         return first, last
 
     def _first_created(self, at: float, last: int) -> int:
@@ -272,6 +280,7 @@ class _Rows:
         self._place = 0
         self._is_end = False
         self._size = FIRST_READ
+        self._used = 0
 
     def seek(self, key: int) -> int | None:
         keys = self._keys
@@ -280,6 +289,7 @@ class _Rows:
                 return None
             self._read(key)
             keys = self._keys
+        self._used += 1
         # Mostly it is the one at hand or the next.
         if self._place < len(keys) and keys[self._place] < key:
             self._place += 1
@@ -288,8 +298,8 @@ class _Rows:
         return keys[self._place] if self._place < len(keys) else None
 
     def _read(self, key: int) -> None:
-        follows = bool(self._keys) and key == self._keys[-1] + 1
-        self._size = min(self._size * 4, MOST_READ) if follows else FIRST_READ
+        self._size = min(self._size * 4, MOST_READ) if self._used > self._size // 8 else FIRST_READ
+        self._used = 0
         direction = self._search.direction
         found = self._connection.execute(self._query, (self._value, key * direction, self._size)).fetchall()
         self._keys = [number * direction for (number,) in found]

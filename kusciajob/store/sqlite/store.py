@@ -383,6 +383,7 @@ def _commit(connection: sqlite3.Connection, batch: list[_Call]) -> tuple[list[An
             raise
         except Exception as error:
             results.append(error)
+    transaction.finish()
     connection.execute("COMMIT")
     return results, transaction.events
 

@@ -1,20 +1,26 @@
 """The calls of JobsService that answer at once: lists, one job, history, audit, dry runs and submissions."""
 
+import asyncio
 from typing import Protocol
 
 from msgspec.structs import astuple
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
+from kusciajob.api.calls.job import LARGE_INPUTS_CHARACTERS
 from kusciajob.api.calls.v1.verdicts import encode_verdict
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import Caller, JobService
-from kusciajob.usecases.questions import Questions
+from kusciajob.usecases.questions import JobAccount, Questions
 from kusciajob.wire.v1.accounts import encode_account
 from kusciajob.wire.v1.filters import decode_audit_range, decode_filter
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
 from kusciajob.wire.v1.records import encode_audit, encode_history
 from kusciajob.wire.v1.submissions import decode_submission, problems
 from kusciajob.wire.v1.summaries import encode_job
+
+JOBS_AT_ONCE = 32
+LARGE_PARTIES = 1000
+"""An account of more parties of earlier attempts is encoded off the event loop, as one of large inputs."""
 
 
 class QuestionCalls:
@@ -24,6 +30,7 @@ class QuestionCalls:
         self._service = service
         self._questions = questions
         self._dry_run = dry_run
+        self._describing = asyncio.Semaphore(1)
 
     async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
         chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
@@ -37,7 +44,9 @@ class QuestionCalls:
         )
         response = pb.ListJobsResponse(revision=page.revision)
         room, last = _Room(), 0
-        for job in page.jobs:
+        for count, job in enumerate(page.jobs):
+            if count % JOBS_AT_ONCE == JOBS_AT_ONCE - 1:
+                await asyncio.sleep(0)  # other calls have their turn
             message = encode_job(job)
             if not room.has(message):
                 response.next_page_token = scope.token(last)
@@ -50,7 +59,10 @@ class QuestionCalls:
 
     async def GetJob(self, request: pb.GetJobRequest, caller: Caller) -> pb.GetJobResponse:
         account = await self._questions.job(request.job_id, caller)
-        return pb.GetJobResponse(job=encode_account(account.job, account.attempts))
+        if _is_large(account):
+            async with self._describing:
+                return await asyncio.to_thread(_tell, account)
+        return _tell(account)
 
     async def ListJobHistory(self, request: pb.ListJobHistoryRequest, caller: Caller) -> pb.ListJobHistoryResponse:
         limit = page_size(request.page_size)
@@ -105,6 +117,16 @@ class QuestionCalls:
     async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
         job_id = await self._service.create(decode_submission(request), caller, method="SubmitJob")
         return pb.SubmitJobResponse(job=encode_job(await self._questions.summary(job_id, caller)))
+
+
+def _tell(account: JobAccount) -> pb.GetJobResponse:
+    return pb.GetJobResponse(job=encode_account(account.job, account.attempts))
+
+
+def _is_large(account: JobAccount) -> bool:
+    inputs = sum([len(task.task_input_config) for task in account.job.spec.tasks])
+    parties = sum([len(attempt.parties) for attempt in account.attempts])
+    return inputs > LARGE_INPUTS_CHARACTERS or parties > LARGE_PARTIES
 
 
 class _Sized(Protocol):
