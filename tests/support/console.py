@@ -24,6 +24,7 @@ _VARYING: Sequence[tuple[re.Pattern[str], str]] = (
     (re.compile(r"-[0-9a-f]{12}\b"), "-<suffix>"),
     (re.compile(r"ipv4:127\.0\.0\.1:\d+|127\.0\.0\.1(?::\d+)?"), "<peer>"),
     (re.compile(r"\b\d+(?:\.\d+)?s\b"), "<span>"),
+    (re.compile(r"\bid(\W+)\d+"), r"id\1<number>"),
     (re.compile(r"  +"), "  "),
 )
 """What differs from run to run."""
