@@ -16,8 +16,8 @@ from google.rpc import code_pb2
 from prometheus_client.parser import text_string_to_metric_families
 
 from kusciajob.cli.settings import settings
+from kusciajob.model.moves import OPERATION_TABLE, TASK_MOVES, Effect, Operation, job_moves
 from kusciajob.model.status import JobState, TaskState
-from kusciajob.model.transitions import OPERATION_TABLE, TASK_MOVES, Effect, Operation, job_moves
 from kusciajob.operations import formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.telemetry.metrics import Metrics

@@ -45,6 +45,7 @@ SCHEDULER = [
 ]
 TESTS: dict[str, list[str]] = {
     "kusciajob/model/planner.py": [*JOBS, *SCHEDULER],
+    "kusciajob/model/moves.py": [*JOBS, *SCHEDULER],
     "kusciajob/model/transitions.py": [*JOBS, *SCHEDULER],
     "kusciajob/model/failures.py": [*JOBS, "tests/unit/test_scheduler.py"],
     "kusciajob/model": [

@@ -1,4 +1,4 @@
-"""The state machines of parties, tasks and jobs: tables of legal moves, and states that follow from others.
+"""The state machines of parties, tasks and jobs: moves by the tables, and states that follow from others.
 
 Events of its program move a party. A task's state follows from its parties, in the same move. A job's state follows
 from its tasks and its stage (`settle`). No other code sets a state. A move that is in no table raises an error and
@@ -6,7 +6,6 @@ changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from enum import StrEnum
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from msgspec.structs import replace
 from kusciajob.model import failures, planner
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.job import JobSpec, Party, ScheduleMode
+from kusciajob.model.moves import ENDED_STATE, OPERATION_TABLE, PARTY_TABLE, STAGES, Effect, Operation, PartyEvent
 from kusciajob.model.status import (
     ACTIVE,
     UNFINISHED,
@@ -38,132 +38,6 @@ from kusciajob.model.text import seconds_text
 
 SERVER_NAME = "kusciajob"
 """Who gave a command that the server gave itself."""
-
-
-class PartyEvent(StrEnum):
-    """What happens to one party of a task."""
-
-    PLACED = "placed"
-    STARTED = "started"
-    SUCCEEDED = "succeeded"
-    FAILED = "failed"
-
-
-PARTY_TABLE: dict[tuple[TaskState, PartyEvent], TaskState] = {
-    (TaskState.PENDING, PartyEvent.PLACED): TaskState.STARTING,
-    (TaskState.PENDING, PartyEvent.FAILED): TaskState.FAILED,
-    (TaskState.STARTING, PartyEvent.STARTED): TaskState.RUNNING,
-    (TaskState.STARTING, PartyEvent.FAILED): TaskState.FAILED,
-    (TaskState.RUNNING, PartyEvent.SUCCEEDED): TaskState.SUCCEEDED,
-    (TaskState.RUNNING, PartyEvent.FAILED): TaskState.FAILED,
-}
-
-
-class Operation(StrEnum):
-    """What a caller may ask of a job."""
-
-    STOP = "Stop"
-    CANCEL = "Cancel"
-    SUSPEND = "Suspend"
-    RESTART = "Restart"
-    ACCEPT = "Accept"
-    REJECT = "Reject"
-
-
-class Effect(StrEnum):
-    """What an operation does in a state."""
-
-    APPLY = "apply"
-    NOTHING = "nothing"  # success, no effect
-    REFUSE = "refuse"
-
-
-def _row(*, apply: Sequence[JobState], nothing: Sequence[JobState] = ()) -> dict[JobState, Effect]:
-    return {
-        state: Effect.APPLY if state in apply else Effect.NOTHING if state in nothing else Effect.REFUSE
-        for state in JobState
-    }
-
-
-_S = JobState
-OPERATION_TABLE: dict[Operation, dict[JobState, Effect]] = {
-    Operation.STOP: _row(
-        apply=(_S.AWAITING_APPROVAL, _S.PENDING, _S.RUNNING, _S.SUSPENDED),
-        nothing=(_S.SUCCEEDED, _S.FAILED, _S.CANCELLED, _S.APPROVAL_REJECT),
-    ),
-    Operation.CANCEL: _row(
-        apply=(_S.AWAITING_APPROVAL, _S.PENDING, _S.RUNNING, _S.FAILED, _S.SUSPENDED),
-        nothing=(_S.SUCCEEDED, _S.CANCELLED, _S.APPROVAL_REJECT),
-    ),
-    Operation.SUSPEND: _row(apply=(_S.RUNNING,)),
-    Operation.RESTART: _row(apply=(_S.FAILED, _S.SUSPENDED)),
-    # A client repeats its acceptance when it missed the answer.
-    Operation.ACCEPT: _row(
-        apply=(_S.AWAITING_APPROVAL,),
-        nothing=tuple(state for state in JobState if state is not _S.AWAITING_APPROVAL),
-    ),
-    Operation.REJECT: _row(apply=(_S.AWAITING_APPROVAL,)),
-}
-
-_STAGES = {
-    Operation.STOP: StageKind.STOP,
-    Operation.CANCEL: StageKind.CANCEL,
-    Operation.SUSPEND: StageKind.SUSPEND,
-    Operation.RESTART: StageKind.RESTART,
-}
-# The state of a job once nothing of it runs any more.
-_ENDED_STATE: dict[StageKind, JobState] = {
-    StageKind.STOP: JobState.FAILED,
-    StageKind.CANCEL: JobState.CANCELLED,
-    StageKind.SUSPEND: JobState.SUSPENDED,
-}
-
-# The moves that a job makes without a command; `settle` derives them.
-SELF_MOVES: dict[tuple[JobState, JobState], str] = {
-    (_S.PENDING, _S.PENDING): "task awaits a retry",
-    (_S.PENDING, _S.RUNNING): "first task started",
-    (_S.PENDING, _S.FAILED): "nothing could be started",
-    (_S.PENDING, _S.SUCCEEDED): "all tasks tolerable, none could be started",
-    (_S.RUNNING, _S.RUNNING): "task awaits a retry",
-    (_S.RUNNING, _S.SUCCEEDED): "every non-tolerable task succeeded",
-    (_S.RUNNING, _S.FAILED): "nothing left to run and a task failed",
-}
-# The moves of a task: most are made by its parties (`move_parties`), or with its job.
-TASK_MOVES: dict[tuple[TaskState, TaskState], str] = {
-    (TaskState.PENDING, TaskState.STARTING): "ready, back-off over",
-    (TaskState.PENDING, TaskState.FAILED): "job ended by Stop, Cancel or deadline",
-    (TaskState.STARTING, TaskState.RUNNING): "all parties started",
-    (TaskState.STARTING, TaskState.PENDING): "party failed or task_timeout, retry left",
-    (TaskState.STARTING, TaskState.FAILED): "party failed or task_timeout",
-    (TaskState.RUNNING, TaskState.SUCCEEDED): "all parties succeeded",
-    (TaskState.RUNNING, TaskState.PENDING): "party failed or run_timeout, retry left",
-    (TaskState.RUNNING, TaskState.FAILED): "party failed or run_timeout",
-    (TaskState.FAILED, TaskState.PENDING): "Restart",
-}
-# The state after a domain's answer, and whether all or one must have given it.
-_APPROVAL_MOVES = {
-    Operation.ACCEPT: (_S.PENDING, "Accept by all"),
-    Operation.REJECT: (_S.APPROVAL_REJECT, "Reject by one"),
-}
-
-
-def job_moves() -> dict[tuple[JobState, JobState], list[str]]:
-    """Every change of state that a job can make, with its causes; also where it keeps its state for a retry."""
-    moves = {pair: [cause] for pair, cause in SELF_MOVES.items()}
-    for operation, row in OPERATION_TABLE.items():
-        for state in (state for state, effect in row.items() if effect is Effect.APPLY):
-            if operation in _APPROVAL_MOVES:
-                target, cause = _APPROVAL_MOVES[operation]
-            elif operation is Operation.RESTART:
-                target, cause = _S.RUNNING, "Restart"
-            else:
-                target, cause = _ENDED_STATE[_STAGES[operation]], operation.value
-            # When its deadline is over, the server itself asks for Stop.
-            causes = [cause, "deadline"] if operation is Operation.STOP else [cause]
-            moves.setdefault((state, target), []).extend(causes)
-    # It was stopped before all had accepted it. A restart does not replace their acceptance.
-    moves[_S.FAILED, _S.AWAITING_APPROVAL] = ["Restart, approval pending"]
-    return moves
 
 
 def create(
@@ -200,7 +74,7 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     """
     if not _applies(job, operation):
         return job
-    stage = Stage(_STAGES[operation], by, reason)
+    stage = Stage(STAGES[operation], by, reason)
     status = replace(job.status, stage=stage, message=stage.text)
     if operation is Operation.RESTART:
         tasks = (task if task.state is TaskState.SUCCEEDED else _reset(task, now) for task in status.tasks)
@@ -373,7 +247,7 @@ def _applies(job: Job, operation: Operation) -> bool:
     effect, text = row[state], f"is {state}"
     if stage in planner.ENDING_STAGES and state in UNFINISHED:
         # The first command was acknowledged: it holds, however long the programs take to end.
-        effect, text = row[_ENDED_STATE[stage]], f"is about to be {_ENDED_STATE[stage]}"
+        effect, text = row[ENDED_STATE[stage]], f"is about to be {ENDED_STATE[stage]}"
         if operation is Operation.RESTART:
             effect = Effect.REFUSE
     if effect is Effect.REFUSE:
@@ -529,7 +403,7 @@ def _end_stage(job: Job, now: float) -> Job:
         else _retold(task, message)
         for task in status.tasks
     )
-    return _end(replace(job, status=replace(status, tasks=tasks)), _ENDED_STATE[stage], now, status.stage.text)
+    return _end(replace(job, status=replace(status, tasks=tasks)), ENDED_STATE[stage], now, status.stage.text)
 
 
 def _retold(task: TaskStatus, message: str) -> TaskStatus:

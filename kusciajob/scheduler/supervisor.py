@@ -10,7 +10,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kusciajob.contracts import Clock, ExitResult, PartyKey, PartySpec, Runtime, StartFailed
-from kusciajob.model.transitions import PartyEvent
+from kusciajob.model.moves import PartyEvent
 from kusciajob.telemetry.story import LOG_ONLY, Story, of_party
 
 logger = logging.getLogger(__name__)

@@ -21,8 +21,9 @@ from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
+from kusciajob.model.moves import PartyEvent
 from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, TaskStatus
-from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.step import Step
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party

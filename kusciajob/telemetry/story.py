@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import ExitResult, PartyKey, PartySpec
 from kusciajob.model import planner
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import (
     ACTIVE,
     Ended,
@@ -24,7 +25,6 @@ from kusciajob.model.status import (
     Unstarted,
 )
 from kusciajob.model.text import cut, listed
-from kusciajob.model.transitions import Operation
 from kusciajob.telemetry import request
 
 logger = logging.getLogger(__name__)

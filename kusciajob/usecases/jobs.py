@@ -30,10 +30,10 @@ from kusciajob.model.errors import (
 from kusciajob.model.history import Asker, AuditEntry, Notes
 from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.limits import LimitedJob
+from kusciajob.model.moves import Operation
 from kusciajob.model.rules import MAX_NAME_CHARACTERS, MAX_TASKS
 from kusciajob.model.status import MAX_REASON_CHARACTERS, Job, JobSummary
 from kusciajob.model.text import cut, listed, shown
-from kusciajob.model.transitions import Operation
 from kusciajob.telemetry import request
 from kusciajob.telemetry.story import LOG_ONLY, Story
 

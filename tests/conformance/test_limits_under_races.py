@@ -9,8 +9,8 @@ from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import TooManyJobs
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobState
-from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, JobService

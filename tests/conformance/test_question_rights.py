@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.errors import JobError, JobNotFound, NotAllowed
-from kusciajob.model.transitions import Operation
+from kusciajob.model.moves import Operation
 from kusciajob.telemetry.request import begin
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.wire.codec import decode_spec

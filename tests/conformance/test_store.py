@@ -17,13 +17,14 @@ from kusciajob.model.errors import (
     TaskExists,
     TaskNotFound,
 )
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import EventType, Job, JobEvent, JobState
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.polling import PATIENCE_SECONDS
 
 
 def stopped(job: Job) -> Job:
-    return transitions.request(job, transitions.Operation.STOP, by="alice", reason="enough", now=NOW + 1)
+    return transitions.request(job, Operation.STOP, by="alice", reason="enough", now=NOW + 1)
 
 
 def explained(job: Job, text: str) -> Job:

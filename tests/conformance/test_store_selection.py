@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from kusciajob.contracts import JobPage, JobStore
 from kusciajob.model import transitions
 from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, Job, JobState, JobSummary
-from kusciajob.model.transitions import PartyEvent
 from tests.support import steps
 from tests.support.builders import NOW, job_spec, new_job, task
 
@@ -21,7 +21,7 @@ IMAGES = ("psi", "train", "serve")
 
 
 def stopped(job: Job, now: float) -> Job:
-    return transitions.request(job, transitions.Operation.STOP, by="alice", reason="enough", now=now)
+    return transitions.request(job, Operation.STOP, by="alice", reason="enough", now=now)
 
 
 def random_spec(random: Random, job_id: str) -> JobSpec:
@@ -206,9 +206,7 @@ async def test_a_job_whose_time_to_live_is_over_is_expired(store: JobStore) -> N
     ended = await store.replace(stopped(job, NOW + 10))
     assert await store.expired(NOW + 109, 10) == []
     assert await store.expired(NOW + 110, 10) == [ended.summary]
-    restarted = await store.replace(
-        transitions.request(ended, transitions.Operation.RESTART, by="alice", reason="", now=NOW + 20)
-    )
+    restarted = await store.replace(transitions.request(ended, Operation.RESTART, by="alice", reason="", now=NOW + 20))
     assert await store.expired(NOW + 1e6, 10) == []
     await store.delete(await store.replace(stopped(restarted, NOW + 30)))
     assert await store.expired(NOW + 1e6, 10) == []

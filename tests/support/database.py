@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
+from kusciajob.model.moves import job_moves
 from kusciajob.model.status import JobStatus, TaskState
-from kusciajob.model.transitions import job_moves
 
 MOVES = job_moves()
 

@@ -16,9 +16,9 @@ from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import JobExists, JobNotFound, StaleJob
 from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobSummary
-from kusciajob.model.transitions import Operation, PartyEvent
 from kusciajob.wire.v1.events import told
 from tests.support import steps
 from tests.support.builders import NOW, job_spec, new_job

@@ -6,8 +6,8 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 
 from kusciajob.contracts import ImageSource, JobStore, Runtime
 from kusciajob.events.hub import Hub
-from kusciajob.model import transitions
 from kusciajob.model.job import JobSpec
+from kusciajob.model.moves import Operation, job_moves
 from kusciajob.model.status import EventType, Job, JobEvent, JobState, JobStatus, TaskState, TaskStatus
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.departures import Departures
@@ -47,7 +47,7 @@ class House:
         await self.until_task(TaskState.RUNNING, job_id=job.job_id)
         return job
 
-    async def ask(self, operation: transitions.Operation, job_id: str = "job-1") -> None:
+    async def ask(self, operation: Operation, job_id: str = "job-1") -> None:
         """The master stops, cancels, suspends or restarts a job."""
         await self.service.command(operation, job_id, "why not", MASTER)
 
@@ -171,7 +171,7 @@ def check_history(events: Sequence[JobEvent]) -> None:
 
 def _check_step(before: JobStatus, status: JobStatus) -> None:
     assert status != before
-    assert before.state is status.state or (before.state, status.state) in transitions.job_moves()
+    assert before.state is status.state or (before.state, status.state) in job_moves()
     assert before.state not in (JobState.SUCCEEDED, JobState.CANCELLED, JobState.APPROVAL_REJECT)
     assert status.state is not JobState.FAILED or status.message
     assert (status.phase.ended_at is None) == (status.state in ("Pending", "Running", "Suspended", "AwaitingApproval"))

@@ -9,7 +9,8 @@ from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.contracts import EventHub, JobStore
 from kusciajob.model import history, transitions
 from kusciajob.model.history import Notes
-from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.model.moves import PartyEvent
+from kusciajob.model.transitions import PartyMove
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService

@@ -1,8 +1,9 @@
 """The steps of a job's life, as the scheduler takes them, without a scheduler."""
 
 from kusciajob.model import transitions
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import Job, JobState
-from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from tests.support.builders import NOW, job_spec, new_job, task
 
 

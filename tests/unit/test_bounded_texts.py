@@ -8,9 +8,10 @@ from kusciajob.model import limits, transitions
 from kusciajob.model.appimage import AppImage, Container, DeployTemplate, Port
 from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.job import JobSpec, Party, Task
+from kusciajob.model.moves import PartyEvent
 from kusciajob.model.status import Endpoint, Job
 from kusciajob.model.text import cut, listed
-from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from kusciajob.wire.job_status import encode_status
 from tests.support import steps
 from tests.support.builders import NOW, job_spec, new_job, task

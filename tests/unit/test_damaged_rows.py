@@ -23,8 +23,8 @@ from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.damage import JobDamaged, damaged_status
 from kusciajob.model.errors import JobExists, NotAllowed, StoreDamaged
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import EventType, Job, JobEvent, JobState
-from kusciajob.model.transitions import Operation
 from kusciajob.operations import datadir
 from kusciajob.operations.doctor import Level, examine
 from kusciajob.runtime.simulated import AnyImage

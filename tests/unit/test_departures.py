@@ -8,8 +8,8 @@ from msgspec.structs import replace
 
 from kusciajob.model.damage import damaged_status
 from kusciajob.model.job import ScheduleConfig
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import JobEvent, JobState, TaskState
-from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.recovery import SEARCHED_AT_ONCE
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore

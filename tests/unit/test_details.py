@@ -4,8 +4,9 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.events.ring import SharedEvent
 from kusciajob.model import failures, transitions
 from kusciajob.model.job import Party, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus
-from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from kusciajob.wire.job_status import encode_event, encode_status
 from tests.support import steps
 from tests.support.builders import NOW, job_spec, new_job
@@ -41,9 +42,7 @@ def test_the_master_is_told_all_and_a_domain_its_own() -> None:
 
 
 def test_a_text_that_is_not_made_of_the_parties_stays() -> None:
-    stopped = transitions.request(
-        steps.start(new_job()), transitions.Operation.STOP, by="alice", reason="enough", now=NOW
-    )
+    stopped = transitions.request(steps.start(new_job()), Operation.STOP, by="alice", reason="enough", now=NOW)
     moves = [PartyMove(index, PartyEvent.FAILED, "Job was stopped", "secret") for index in range(2)]
     job = transitions.settle(transitions.move_parties(stopped, 0, moves, now=NOW), NOW)
     detail = read(job.status)
@@ -63,7 +62,7 @@ def test_an_event_without_details_is_encoded_once_for_all_domains() -> None:
 
 
 def test_a_restarted_task_has_no_details_any_more() -> None:
-    job = transitions.request(failed_job(), transitions.Operation.RESTART, by="alice", reason="", now=NOW)
+    job = transitions.request(failed_job(), Operation.RESTART, by="alice", reason="", now=NOW)
     assert not job.status.has_details
 
 

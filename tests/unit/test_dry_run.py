@@ -14,7 +14,7 @@ from kusciajob.model import waiting
 from kusciajob.model.appimage import AppImage, ConfigVolumeMount, Container, DeployTemplate, EnvVar, Image, Port
 from kusciajob.model.errors import JobError
 from kusciajob.model.job import JobSpec, Party, Task
-from kusciajob.model.transitions import Operation
+from kusciajob.model.moves import Operation
 from kusciajob.runtime.hosted import workloads
 from kusciajob.runtime.process import layout
 from kusciajob.store.memory import MemoryStore

@@ -6,8 +6,8 @@ from functools import partial
 from msgspec.structs import replace
 
 from kusciajob.model.job import JobSpec, Party, ScheduleConfig
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import EventType, Job, JobState, TaskState
-from kusciajob.model.transitions import Operation
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.scheduler.waiting_room import LOOKS, RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore

@@ -7,8 +7,9 @@ from msgspec.structs import replace
 from kusciajob.model import history, transitions
 from kusciajob.model.history import Asker, HistoryEntry, HistoryEvent
 from kusciajob.model.job import Retry
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import Endpoint, Job, JobState
-from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, move_party, start
 

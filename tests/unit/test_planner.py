@@ -5,9 +5,9 @@ from msgspec.structs import replace
 
 from kusciajob.model import planner, transitions
 from kusciajob.model.job import Party, ScheduleConfig, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.planner import Plan, Stop
 from kusciajob.model.status import Job, JobState
-from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, move_party, start, succeed
 

@@ -11,8 +11,8 @@ from kusciajob.contracts import JobStore
 from kusciajob.events.hub import Hub
 from kusciajob.model.errors import JobExists, JobNotFound, TaskExists, TooManyJobs
 from kusciajob.model.history import NO_NOTES, Notes
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job
-from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore

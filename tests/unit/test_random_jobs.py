@@ -10,8 +10,9 @@ from kusciajob.model import history, planner, transitions
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.history import Asker, Attempt, HistoryEntry, HistoryEvent
 from kusciajob.model.job import JobSpec, Party, Retry, ScheduleConfig, ScheduleMode, Task
+from kusciajob.model.moves import OPERATION_TABLE, TASK_MOVES, Effect, Operation, PartyEvent, job_moves
 from kusciajob.model.status import ACTIVE, Ended, Job, JobState, Started, TaskState, TaskStatus, Unstarted
-from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from tests.support.builders import NOW, job_spec, new_job
 from tests.support.house import is_as_it_was
 
@@ -187,13 +188,13 @@ class Drive:
             else:
                 self.job = transitions.request(self.job, operation, by="alice", reason="", now=self.now)
         except InvalidTransition:
-            assert transitions.OPERATION_TABLE[operation][self.job.status.state] is not transitions.Effect.NOTHING
+            assert OPERATION_TABLE[operation][self.job.status.state] is not Effect.NOTHING
 
     def check(self, before: Job, job: Job) -> None:
         status = job.status
         if before.status.state is not status.state:
             MADE.add((before.status.state, status.state))
-            assert (before.status.state, status.state) in transitions.job_moves()
+            assert (before.status.state, status.state) in job_moves()
         assert sum(task.state in ACTIVE for task in status.tasks) <= job.spec.max_parallelism
         for phase in (status.phase, *(task.phase for task in status.tasks)):
             assert type(phase) is PHASES[phase.state]
@@ -225,7 +226,7 @@ class Drive:
                 assert succeeded.issuperset(spec.dependencies)
             if old.state is not task.state:
                 TASKS_MADE.add((old.state, task.state))
-                assert (old.state, task.state) in transitions.TASK_MOVES
+                assert (old.state, task.state) in TASK_MOVES
             if old.state is TaskState.FAILED and not is_as_it_was(old, task):
                 assert task.state is TaskState.PENDING
                 assert task.attempt == old.attempt
@@ -287,11 +288,9 @@ def test_a_random_job_ends_and_breaks_no_rule(seed: int) -> None:
 def test_the_table_of_moves_has_no_move_that_never_happens() -> None:
     for seed in range(300, 2000):
         Drive(seed).run()
-        if set(transitions.job_moves()) == MADE and set(transitions.TASK_MOVES) == TASKS_MADE:
+        if set(job_moves()) == MADE and set(TASK_MOVES) == TASKS_MADE:
             return
-    raise AssertionError(
-        f"never seen: {set(transitions.job_moves()) - MADE}, {set(transitions.TASK_MOVES) - TASKS_MADE}"
-    )
+    raise AssertionError(f"never seen: {set(job_moves()) - MADE}, {set(TASK_MOVES) - TASKS_MADE}")
 
 
 def test_explanations_are_those_of_a_fresh_look() -> None:

@@ -4,8 +4,8 @@ import pytest
 
 from kusciajob.model import transitions
 from kusciajob.model.history import NO_NOTES, Notes
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobState, TaskState
-from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import NOW
 from tests.support.house import opened_house

@@ -7,8 +7,8 @@ from kusciajob.contracts import JobStore
 from kusciajob.model import transitions
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.history import AuditEntry
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import EventType, JobState
-from kusciajob.model.transitions import Operation
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import retention
 from kusciajob.usecases.retention import DAY_SECONDS, HOUR_SECONDS, Retention

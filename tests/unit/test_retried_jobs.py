@@ -5,8 +5,8 @@ from msgspec.structs import replace
 from kusciajob.contracts import ExitResult, PartyKey, PartySpec
 from kusciajob.model.history import HistoryEntry
 from kusciajob.model.job import Retry
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import Job, JobState, JobSummary, TaskState
-from kusciajob.model.transitions import Operation, PartyEvent
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from kusciajob.telemetry import request

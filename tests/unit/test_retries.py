@@ -5,9 +5,10 @@ from msgspec.structs import replace
 
 from kusciajob.model import planner, transitions
 from kusciajob.model.job import JobSpec, Party, Retry, ScheduleConfig, ScheduleMode, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.planner import Plan, Stop
 from kusciajob.model.status import Job, JobState, StageKind, TaskState
-from kusciajob.model.transitions import Operation, PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from tests.support.builders import NOW, job_spec, new_job
 from tests.support.steps import admit_and_place, ask, fail, move_all, start, succeed
 

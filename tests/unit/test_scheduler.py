@@ -15,8 +15,8 @@ from kusciajob.model.errors import JobError, UnknownAppImage
 from kusciajob.model.failures import seen_by, told
 from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, ScheduleConfig, Task
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
-from kusciajob.model.transitions import Operation
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor

@@ -8,8 +8,8 @@ from msgspec.structs import replace
 from kusciajob.model import planner, transitions
 from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import ScheduleMode, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import Job, JobState, TaskState
-from kusciajob.model.transitions import Operation, PartyEvent
 from kusciajob.wire import codec
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.requests import job_request

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from kusciajob.model import transitions
 from kusciajob.model.errors import InvalidTransition
 from kusciajob.model.job import Party, Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import (
     Approval,
     Ended,
@@ -21,7 +22,6 @@ from kusciajob.model.status import (
     TaskState,
     Unstarted,
 )
-from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.steps import admit_and_place, ask, fail, job_in, move_all, move_party, start, succeed
 

@@ -4,8 +4,8 @@ import pytest
 
 from kusciajob.model import transitions
 from kusciajob.model.failures import MAX_MESSAGE_CHARACTERS
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import JobState, TaskState
-from kusciajob.model.transitions import Operation, PartyEvent
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.house import opened_house
 from tests.support.runtimes import ManualRuntime

@@ -14,8 +14,9 @@ from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.events.hub import Hub
 from kusciajob.model import transitions
 from kusciajob.model.errors import InvalidJob, LogTruncated
+from kusciajob.model.moves import PartyEvent
 from kusciajob.model.status import JobSummary
-from kusciajob.model.transitions import PartyEvent, PartyMove
+from kusciajob.model.transitions import PartyMove
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.usecases.watching import JobWatch

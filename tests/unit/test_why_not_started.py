@@ -6,8 +6,8 @@ from msgspec import json
 from kusciajob.contracts import PartyKey
 from kusciajob.model import planner, transitions
 from kusciajob.model.job import Task
+from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import JobState, TaskState
-from kusciajob.model.transitions import PartyEvent
 from kusciajob.runtime.simulated import SimulatedRuntime
 from kusciajob.scheduler.worker import NEWS_SECONDS
 from tests.support.builders import NOW, job_spec, new_job, task
@@ -126,6 +126,6 @@ async def test_a_party_that_is_being_started_can_be_stopped() -> None:
     async with opened_house(SimulatedRuntime(clock=clock, on_progress=lambda *_: None), clock=clock) as house:
         await house.create(job_spec(tasks=[scripted(start_seconds=1000)]))
         await house.until_message("to start")
-        await house.ask(transitions.Operation.STOP)
+        await house.ask(Operation.STOP)
         await house.until(JobState.FAILED)
         await house.until_idle()

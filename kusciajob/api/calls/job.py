@@ -17,8 +17,8 @@ from kusciajob.contracts import Published
 from kusciajob.model import failures, weight
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import InvalidJob, JobNotFound
+from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobSummary
-from kusciajob.model.transitions import Operation
 from kusciajob.usecases.jobs import Caller, JobService
 from kusciajob.wire import codec
 from kusciajob.wire.job_status import encode_summary
