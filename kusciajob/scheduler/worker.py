@@ -17,15 +17,14 @@ from kusciajob.contracts import (
     Runtime,
     StartFailed,
 )
-from kusciajob.model import failures, history, planner, transitions
+from kusciajob.model import planner, transitions
 from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
-from kusciajob.model.history import Attempt, Notes
-from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, JobStatus, TaskState, TaskStatus
-from kusciajob.model.text import listed
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, TaskStatus
 from kusciajob.model.transitions import PartyEvent, PartyMove
 from kusciajob.scheduler.departures import Departures
+from kusciajob.scheduler.step import Step
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor, stop_party
 from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.telemetry.story import LOG_ONLY, Story
@@ -49,38 +48,6 @@ class Tools(Struct, frozen=True):
     room: WaitingRoom
     departures: Departures
     story: Story = LOG_ONLY
-
-
-class _Step(Struct):
-    """A change under construction. No action of it is carried out before its commit."""
-
-    job: Job
-    now: float
-    told: JobStatus
-    """Up to which the attempts that have ended are noted."""
-    faults: list[str]
-    attempts: list[Attempt] = []
-    has_failed_parties: bool = False
-    """The server or its machine is to blame for one at least: that too is a fault."""
-    plan: planner.Plan = planner.Plan()
-    placed: dict[int, AppImage | None] = {}
-    """Tasks that have got their addresses, with what they run."""
-    ended: list[PartyKey] = []
-    kept: list[PartyReport] = []
-    """Reports left for the next step."""
-
-    def settle(self) -> None:
-        """Derive the job's state, and stop it when its deadline is over; note the attempts that have ended."""
-        self._note_attempts()  # a retry hides how the attempt has ended
-        self.job = transitions.settle(self.job, self.now)
-        self.told = self.job.status
-        self.job = transitions.stop_overdue(self.job, self.now)
-        self._note_attempts()
-
-    def _note_attempts(self) -> None:
-        if self.told is not self.job.status:
-            self.attempts += history.attempts(self.told, self.job.status, now=self.now)
-            self.told = self.job.status
 
 
 class _News(Struct):
@@ -178,8 +145,8 @@ class JobWorker:
         step = await self._prepare(before, news)
         if step.job.status != before.status:
             try:
-                fault = _fault_of(step)
-                committed = await self._tools.store.replace(step.job, fault=fault, notes=_notes(before, step, fault))
+                fault = step.fault
+                committed = await self._tools.store.replace(step.job, fault=fault, notes=step.notes(before, fault))
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
                 self._news = _News({**news.progress, **self._news.progress}, {**news.waiting, **self._news.waiting})
@@ -220,9 +187,9 @@ class JobWorker:
             self._job = fresh
         self._wake.set()
 
-    async def _prepare(self, job: Job, news: _News) -> _Step:
+    async def _prepare(self, job: Job, news: _News) -> Step:
         now = self._tools.clock.now()
-        step = _Step(job, now, job.status, [self._fault] if self._fault else [])
+        step = Step(job, now, job.status, [self._fault] if self._fault else [])
         self._fold(step, news, now)
         self._tools.departures.leave(job.number)
         tried: set[int] = set()
@@ -243,7 +210,7 @@ class JobWorker:
             if step.job is settled:
                 return step
 
-    def _fold(self, step: _Step, news: _News, now: float) -> None:
+    def _fold(self, step: Step, news: _News, now: float) -> None:
         """Apply all reports. A task that becomes Running stays so for one commit, so that all watchers see it.
 
         Starts go first: the parties of a task start together, and one that ends at once must not hide that all started.
@@ -269,7 +236,7 @@ class JobWorker:
             if key.attempt == step.job.status.tasks[key.task].attempt:
                 step.job = transitions.explain_start(step.job, key.task, key.party, text)
 
-    def _move(self, step: _Step, reports: list[PartyReport], now: float) -> Iterable[int]:
+    def _move(self, step: Step, reports: list[PartyReport], now: float) -> Iterable[int]:
         """Apply the reports, task by task. Return the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
@@ -279,7 +246,7 @@ class JobWorker:
             step.job = transitions.move_parties(step.job, index, of_task, now=now)
         return moves.keys()
 
-    async def _place(self, step: _Step, index: int, now: float) -> None:
+    async def _place(self, step: Step, index: int, now: float) -> None:
         """Reserve addresses for an admitted task, or say why it waits or fails."""
         if holder := self._tools.departures.holder(step.job.status.tasks[index].task_id):
             self._tools.departures.enter(step.job.number, self._wake.set)
@@ -310,13 +277,13 @@ class JobWorker:
             self._tools.room.put_off(job.number, index)
             raise
 
-    async def _give_back(self, step: _Step) -> None:
+    async def _give_back(self, step: Step) -> None:
         """Give back the addresses of placed tasks. Their slots and ports stay claimed for the next try."""
         for index in step.placed:
             for party in party_specs(step.job, index, None):
                 await stop_party(party.key, runtime=self._tools.runtime, clock=self._tools.clock)
 
-    def _act(self, step: _Step) -> None:
+    def _act(self, step: Step) -> None:
         for key in step.ended:
             self._supervisors.pop(key, None)
         if self._early:
@@ -389,24 +356,6 @@ class JobWorker:
 
 def _is_starting(task: TaskStatus, key: PartyKey) -> bool:
     return task.state is TaskState.STARTING and task.attempt == key.attempt
-
-
-def _notes(before: Job, step: _Step, fault: str) -> Notes:
-    """What the change means for the job's history and attempts."""
-    entries = history.entries(before.status, step.job.status, step.attempts, now=step.now, fault=fault)
-    return Notes(entries, tuple(step.attempts))
-
-
-def _fault_of(step: _Step) -> str:
-    """The text of the job's ERROR event; empty for none. Made from the parties' texts, so that details fit in."""
-    of_parties: list[str] = []
-    if step.has_failed_parties:
-        tasks = step.job.status.tasks
-        # Nothing of an attempt is left in the status of a task that awaits the next one.
-        again = [attempt for attempt in step.attempts if tasks[attempt.task].retry_at is not None]
-        of_parties = [f"Task[{tasks[attempt.task].alias}]-{attempt.message}" for attempt in again]
-        of_parties.append(failures.fault_text(tasks))
-    return listed(list(dict.fromkeys(filter(None, [*step.faults, *of_parties]))), "; ")
 
 
 def party_specs(job: Job, index: int, image: AppImage | None) -> list[PartySpec]:

@@ -19,7 +19,7 @@ class Tail:
     def extend(self, events: Iterable[JobEvent]) -> None:
         """Take the events that follow."""
         for event in events:
-            size = weight.status_bytes(event.job.status)
+            size = weight.status_bytes(event.job.status) + weight.traits_bytes(event.job.traits)
             self._events.append((event, size))
             self._bytes += size
         while self._events and (len(self._events) > self._max_events or self._bytes > self._max_bytes):

@@ -21,7 +21,7 @@ from tests.support.builders import job_spec, new_job
 from tests.support.filtered import FilteredRecording, fold, is_increasing, record_filtered
 from tests.support.polling import eventually, give_way
 from tests.support.steps import fail, start
-from tests.support.stores import STORES, GuardedStore, open_store
+from tests.support.stores import STORES, GuardedStore, SlowStore, open_store
 from tests.support.streams import change, opened_hub, state_at
 
 AT_MOST_SECONDS = 60.0
@@ -335,6 +335,18 @@ async def test_a_page_of_existing_jobs_covers_exactly_what_came_before_it(store:
         existing = [(each.event.job.job_id, each.event.revision) for _ in range(3) for each in await stream.read()]
         assert existing == [("c-0", 4), ("c-1", 2), ("c-2", 3)]
         assert await read_through(stream, 9) == [5, 6, 7, 8, 9]
+
+
+async def test_the_bookmark_after_existing_jobs_comes_once_the_hub_is_where_they_were_read(store: JobStore) -> None:
+    slow = SlowStore(store, "read_log")
+    async with opened_hub(slow) as hub, hub.subscribe(chosen=CAROLS) as stream:
+        await store.create(new_job("a"))  # the page is of this revision, to which the hub has yet to come
+        reading = asyncio.create_task(revisions(stream, None))
+        await give_way(100)
+        assert not reading.done()
+        slow.release()
+        assert await asyncio.wait_for(reading, AT_MOST_SECONDS) == []
+        assert stream.position == 1
 
 
 async def test_a_filtered_stream_that_fell_out_of_the_log_ends_with_an_error(store: JobStore) -> None:

@@ -53,7 +53,8 @@ def test_a_ring_holds_few_events_that_are_heavy_but_one() -> None:
 
 
 def test_a_tail_holds_few_events_that_are_heavy() -> None:
-    tail = Tail(100, 10 * weight.status_bytes(event(1).job.status))
+    job = event(1).job
+    tail = Tail(100, 10 * (weight.status_bytes(job.status) + weight.traits_bytes(job.traits)))
     tail.extend([event(revision) for revision in range(1, 31)])
     assert tail.after(19, 100) is None
     assert [each.revision for each in tail.after(20, 3) or ()] == [21, 22, 23]
@@ -174,3 +175,13 @@ async def test_an_answer_is_made_once_for_all_who_ask_and_weighs_what_it_has_bec
     assert isinstance(first, EncodedResponse)
     text = first.to_json()
     assert calls._responses.currsize == light + len(text)
+
+
+def test_a_tail_counts_what_lists_want_to_know_of_a_job() -> None:
+    tail = Tail(max_events=100, max_bytes=100_000)
+    spec = replace(job_spec(), labels={"notes": "x" * 10_000})
+    for revision in range(1, 51):
+        tail.extend([JobEvent(revision, EventType.MODIFIED, replace(new_job(spec), revision=revision).summary)])
+    kept = tail.after(49, 10)
+    assert kept is not None
+    assert tail.after(40, 10) is None

@@ -4,7 +4,8 @@ import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from kusciajob.contracts import Form, WatchStream
+from kusciajob.contracts import WatchStream
+from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, JobEvent
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
@@ -34,8 +35,13 @@ class ScriptedHub:
         """Batches of job ids; those that begin with "carol" are of carol's, the others of alice and bob."""
         self._batches = [[Told(_added(job_id)) for job_id in batch] for batch in batches]
 
+    head = 1
+    position = None
+
     @asynccontextmanager
-    async def subscribe(self, *, after: int | None = None, form: Form | None = None) -> AsyncIterator[WatchStream]:
+    async def subscribe(
+        self, *, after: int | None = None, chosen: JobFilter | None = None
+    ) -> AsyncIterator[WatchStream]:
         yield self
 
     async def read(self, timeout: float | None = None) -> Sequence[Told]:
