@@ -280,11 +280,17 @@ class ContainerEngine:
             for name in (ref.task, ref.task + OUTSIDE):
                 await self._networks.remove(name)
 
-    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
+    async def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
+        # Podman 4 drops lines from a log that it follows once the container has ended.
+        may_lack = (await self._known_traits()).is_podman
         found = await self._containers(ref)
         if not found:
             return
         was_over = self._are_over(found)
+        if was_over and is_continued and may_lack:
+            raise OutputIncomplete
         ids = [each.id for each in found if not each.is_created]
         async for piece in logs.read(self._connection, ids, since, follows=not was_over):
             yield piece
@@ -293,8 +299,7 @@ class ContainerEngine:
         if not self._are_over(await self._containers(ref)):
             # It was started again: its output goes on.
             raise EngineUnavailable("the output of a container that was started again is read from where it was")
-        if (await self._known_traits()).is_podman:
-            # Podman 4 drops lines from a log that it follows once the container has ended.
+        if may_lack:
             raise OutputIncomplete
 
     def _are_over(self, found: Sequence[Seen]) -> bool:

@@ -26,7 +26,7 @@ from kusciajob.model.text import shown
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.hosted import names, workloads
-from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Ref, Sighting
 from kusciajob.runtime.hosted.kept import End, KeptRun, KeptRuns, Note
 from kusciajob.runtime.hosted.output import OutputCollector, drained
 from kusciajob.runtime.hosted.results import judge
@@ -147,22 +147,24 @@ class HostedRuntime:
     async def _create(self, party: PartySpec, own: HostedParty) -> None:
         """Create the workloads of all replicas; none runs yet. What an earlier server has released stays as it is."""
         await self._insist(self._engine.seen_all, own, party.key)
-        planned, warning = await self._file_work.do(partial(self._plan, party))
-        for workload in planned:
-            replica = workload.ref.replica
+        planned = await self._file_work.do(partial(self._plan, party))
+        for each in planned:
+            workload, replica = each.workload, each.workload.ref.replica
             if replica not in own.runs:
-                own.runs[replica] = Run(await self._file_work.do(partial(self._make_directory, workload.ref)))
+                own.runs[replica] = Run(
+                    await self._file_work.do(partial(self._make_directory, workload.ref, each.notice))
+                )
             run = own.runs[replica]
             if run.note is None:
                 run.ref = replace(
                     run.ref, uid=await self._insist(partial(self._engine.create, workload), own, party.key)
                 )
-        if warning:
+        for warning in planned[0].warnings:  # those of other replicas are the same
             text = "party %s of task %s: %s"
             logger.warning(text, party.key, shown(party.task_id), warning, extra=of_party(party))
 
-    def _plan(self, party: PartySpec) -> tuple[list[Workload], str]:
-        """The workloads of a party's replicas, and a warning or ""."""
+    def _plan(self, party: PartySpec) -> list[workloads.Planned]:
+        """The workloads of a party's replicas."""
         deploy = workloads.template_of(party)
         if len(party.endpoints[party.key.party]) != len(ports_of(deploy)) * deploy.replicas:
             raise StartFailed("its AppImage was changed while the party was being started: restart the job")
@@ -175,13 +177,12 @@ class HostedRuntime:
             progress_url=self._progress_url(party),
             policy=self._policy,
         )
-        made = [make(replica) for replica in range(deploy.replicas)]
-        return [workload for workload, _ in made], made[0][1]
+        return [make(replica) for replica in range(deploy.replicas)]
 
-    def _make_directory(self, ref: Ref) -> Found:
+    def _make_directory(self, ref: Ref, notice: str) -> Found:
         kept = self._kept.of(ref.key, ref.replica)
         try:
-            kept.make()
+            kept.make(notice)
         except OSError as error:
             raise StartFailed(f"the party's directory cannot be written: {error.strerror}") from None
         return Found(ref, kept)

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from kusciajob.contracts import DomainFacts, PartyKey, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate, Port, Quantities
 from kusciajob.model.errors import TemplateError, UnknownRole
@@ -29,6 +31,14 @@ class Policy(NamedTuple):
 
 
 STRICT_POLICY = Policy()
+
+
+class Planned(Struct, frozen=True):
+    """A workload, and what is told of it before it runs: to the operator, and in its output."""
+
+    workload: Workload
+    warnings: tuple[str, ...] = ()
+    notice: str = ""
 
 
 def template_of(party: PartySpec) -> DeployTemplate:
@@ -73,10 +83,10 @@ def workload_of(
     facts: DomainFacts,
     progress_url: str,
     policy: Policy,
-) -> tuple[Workload, str]:
-    """The workload of one replica of a party, and a warning of its config templates or "". Raises StartFailed."""
+) -> Planned:
+    """The workload of one replica of a party. Raises StartFailed."""
     deploy = template_of(party)
-    warnings = []
+    renderings = []
     programs = []
     for container in deploy.containers:
         if container.is_privileged and not policy.allow_privileged:
@@ -101,7 +111,7 @@ def workload_of(
             )
         except TemplateError as error:
             raise StartFailed(f"config templates cannot be rendered: {error}") from None
-        warnings.append(rendering.warning)
+        renderings.append(rendering)
         programs.append(_program(party, deploy, container, rendering))
     workload = Workload(
         ref=ref_of(store_id, party.key, replica, party.party.domain_id),
@@ -112,7 +122,8 @@ def workload_of(
         max_restarts=policy.max_restarts if deploy.restart_policy == "OnFailure" else None,
         restart_pause_seconds=policy.restart_pause_seconds,
     )
-    return workload, next(filter(None, warnings), "")
+    warnings = tuple(rendering.warning for rendering in renderings if rendering.warning)
+    return Planned(workload, warnings, "".join(rendering.notice for rendering in renderings))
 
 
 def _program(party: PartySpec, deploy: DeployTemplate, container: Container, rendering: Rendering) -> Program:

@@ -155,8 +155,10 @@ class KubernetesEngine:
         if self._board.get(ref.name) is None:
             self._board.leave(ref.name)
 
-    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
-        """See Engine."""
+    async def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
+        """See Engine. Nothing that it tells lacks pieces."""
         path = self._board.path(ref.name)
         tracked = self._board.get(ref.name)
         if path is None or tracked is None:

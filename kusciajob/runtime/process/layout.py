@@ -150,8 +150,7 @@ def prepare(
         env=rendering.env,
         cwd=cwd,
         restarts_on_failure=deploy.restart_policy == "OnFailure",
-        # For the party's owner there; for the operator in the log.
-        notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
+        notice=rendering.notice,
     )
 
 
