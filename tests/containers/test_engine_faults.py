@@ -11,7 +11,7 @@ from kusciajob.model.appimage import Image
 from kusciajob.runtime.container import watch
 from tests.conformance.runtime_suite import FOR_EVER, output, run, said, started
 from tests.containers.lab import NAME, ContainerLab
-from tests.support.polling import eventually
+from tests.support.polling import OUTAGE_SECONDS, eventually, passed
 from tests.support.runtime_lab import placed, task_of
 
 KEY = PartyKey(1, 0, 0, 0)
@@ -94,6 +94,24 @@ async def test_an_engine_that_hangs_is_noticed_and_what_ended_meanwhile_is_known
         lab.podman.resume()
     assert (await runtime.wait(parties[0].key)).exit_code == 6
     assert await output(runtime, parties[0].key) == b"begun\nover\n"
+    await eventually(lambda: not engine.failing.is_set())
+
+
+async def test_an_engine_that_is_away_for_a_minute_changes_nothing_for_what_runs(lab: ContainerLab) -> None:
+    """One party ends meanwhile, the other one goes on after it."""
+    engine = lab.connect()
+    runtime = await lab.open(engine=engine)
+    scripts = ["echo begun; sleep 20; echo over; exit 6", "echo begun; sleep 75; echo over; exit 7"]
+    parties = await started(runtime, task_of(lab, scripts))
+    for party in parties:
+        await said(runtime, party.key, b"begun")
+    await lab.take_away()
+    await eventually(engine.failing.is_set)
+    await passed(OUTAGE_SECONDS)
+    await lab.bring_back()
+    assert [(await runtime.wait(party.key)).exit_code for party in parties] == [6, 7]
+    for party in parties:
+        assert await output(runtime, party.key) == b"begun\nover\n"
     await eventually(lambda: not engine.failing.is_set())
 
 

@@ -20,6 +20,7 @@ from kusciajob.runtime.container.connection import (
     CONFLICT,
     NOT_FOUND,
     NOT_MODIFIED,
+    UNREACHED,
     Connection,
     find_address,
     ignoring,
@@ -35,6 +36,7 @@ from kusciajob.runtime.container.volumes import Volumes
 from kusciajob.runtime.container.watch import RECONNECT_SECONDS, Watch
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, OutputIncomplete, Ref, Sighting, Workload
+from kusciajob.runtime.together import all_done
 
 SETTLE_SECONDS = 2.0
 """How long a container must be seen as created before it is started where a start may be under way already."""
@@ -108,7 +110,7 @@ class ContainerEngine:
     async def seen_all(self) -> None:
         while not self._has_listed.is_set():
             if self._failing.is_set():
-                await read_traits(self._connection)  # it says why the engine cannot be reached
+                raise EngineUnavailable(UNREACHED)  # asked again by each party, it would be asked by thousands
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_listed.wait(), RECONNECT_SECONDS)
 
@@ -391,7 +393,7 @@ class ContainerEngine:
         ids = list(containers)
         if self._watch is not None:
             self._watch.order(ids)
-        await _all(self._stop_one(each, grace_seconds) for each in ids)
+        await all_done(self._stop_one(each, grace_seconds) for each in ids)
 
     async def _stop_one(self, container: str, grace_seconds: float) -> None:
         try:
@@ -406,7 +408,7 @@ class ContainerEngine:
         ids = list(containers)
         failures = await asyncio.gather(*map(self._delete_one, ids), return_exceptions=True)
         # Podman deletes none before those that share its network.
-        await _all(self._delete_one(each) for each, failure in zip(ids, failures, strict=True) if failure)
+        await all_done(self._delete_one(each) for each, failure in zip(ids, failures, strict=True) if failure)
 
     async def _delete_one(self, container: str) -> None:
         try:
@@ -420,10 +422,3 @@ class ContainerEngine:
 def _is_for_good(refused: str) -> bool:
     """Whether a start will fail each time: the image lacks the program, or its user."""
     return any(word in refused.lower() for word in _FOR_GOOD)
-
-
-async def _all(calls: Iterable[Any]) -> None:
-    """Await all; then raise the first error."""
-    for failure in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(failure, BaseException):
-            raise failure

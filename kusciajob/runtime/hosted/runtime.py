@@ -32,6 +32,7 @@ from kusciajob.runtime.hosted.output import OutputCollector, drained
 from kusciajob.runtime.hosted.results import judge
 from kusciajob.runtime.hosted.runs import Found, Gang, HostedParty, Run
 from kusciajob.runtime.rendering import ports_of
+from kusciajob.runtime.together import all_done, first_failure
 from kusciajob.telemetry.story import of_party
 
 logger = logging.getLogger(__name__)
@@ -234,26 +235,13 @@ class HostedRuntime:
         if own is None or not own.is_noted:
             await self.stop(key)
             return ExitResult(succeeded=False, message="lost: nothing is known of its run any more", is_fault=True)
-        result = await self._first_failure(own) if len(own.runs) > 1 else await next(iter(own.runs.values())).ended()
+        if len(own.runs) > 1:
+            ends = {replica: run.ended() for replica, run in own.runs.items()}
+            result = await first_failure(ends, end_all=lambda: self._end_all(own))
+        else:
+            result = await next(iter(own.runs.values())).ended()
         self._forget(key)
         return result
-
-    async def _first_failure(self, own: HostedParty) -> ExitResult:
-        """The result of all replicas: success of all, or the first failure, which ends the others."""
-        waits = {asyncio.create_task(run.ended()): replica for replica, run in own.runs.items()}
-        try:
-            pending = set(waits)
-            while pending:
-                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for wait in ended:
-                    if not (result := wait.result()).succeeded:
-                        await self._end_all(own)
-                        return replace(result, message=f"replica {waits[wait]}: {result.message}")
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        return ExitResult(succeeded=True, exit_code=0)
 
     async def stop(self, key: PartyKey) -> None:
         own = self._party(key)
@@ -267,9 +255,7 @@ class HostedRuntime:
 
     async def _end_all(self, own: HostedParty) -> None:
         """End all replicas. If some fail, it raises the first error once all others are done."""
-        for failure in await asyncio.gather(*map(self._end, own.runs.values()), return_exceptions=True):
-            if failure is not None:
-                raise failure
+        await all_done(map(self._end, own.runs.values()))
 
     async def _end(self, run: Run) -> None:
         """Return when nothing of the run is left running, and its output is kept."""
