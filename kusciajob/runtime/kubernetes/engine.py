@@ -21,6 +21,9 @@ from kusciajob.runtime.kubernetes.making import Maker, Named
 from kusciajob.runtime.kubernetes.pods import Pod
 from kusciajob.runtime.kubernetes.watch import USUAL, Timing
 
+CLEARING_SECONDS = 5.0
+"""How long closing waits for the removal of what the last pods leave: no later server may come."""
+
 logger = logging.getLogger(__name__)
 
 END_SECONDS = 30.0
@@ -54,6 +57,8 @@ class KubernetesEngine:
         self._board = PodBoard(api, end=self._end_soon, left=self._clear_soon, timing=timing, lost_seconds=lost_seconds)
         self._selector = ""
         self._chores: set[asyncio.Task[None]] = set()
+        self._clearing: set[asyncio.Task[None]] = set()
+        """Those of the chores that the engine does not close without."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -152,7 +157,7 @@ class KubernetesEngine:
         # A node that does not answer would keep the object for ever.
         grace = 0 if tracked is None or tracked.over.is_set() else None
         await granted(self._api.delete(path, uid=ref.uid, grace_seconds=grace))
-        if self._board.get(ref.name) is None:
+        if grace == 0 or self._board.get(ref.name) is None:  # it is gone with the answer; the watch may tell later
             self._board.leave(ref.name)
 
     async def logs(
@@ -217,6 +222,8 @@ class KubernetesEngine:
 
     async def close(self) -> None:
         """See Engine."""
+        if self._clearing:
+            await asyncio.wait(self._clearing, timeout=CLEARING_SECONDS)
         for task in self._chores:
             task.cancel()
         await asyncio.gather(*self._chores, return_exceptions=True)
@@ -226,7 +233,10 @@ class KubernetesEngine:
     def _clear_soon(self, place: Place) -> None:
         """The last pod of a place is gone: with the anchor goes all that belonged to them."""
         self._maker.forget(place)
-        self._do(self._insist(lambda: self._api.delete(_path_of_anchor(place))), name=f"removal of {place.task}")
+        clearing = self._insist(lambda: self._api.delete(_path_of_anchor(place)))
+        task = self._do(clearing, name=f"removal of {place.task}")
+        self._clearing.add(task)
+        task.add_done_callback(self._clearing.discard)
 
     def _end_soon(self, tracked: Tracked) -> None:
         """One of its programs has failed for good: the others shall not go on."""
@@ -244,10 +254,11 @@ class KubernetesEngine:
             else:
                 return
 
-    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> None:
+    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
         task = asyncio.create_task(chore, name=name)
         self._chores.add(task)
         task.add_done_callback(self._note_done)
+        return task
 
     def _note_done(self, task: "asyncio.Task[None]") -> None:
         self._chores.discard(task)
