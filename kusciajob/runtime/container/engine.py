@@ -285,13 +285,14 @@ class ContainerEngine:
     async def logs(
         self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
     ) -> AsyncIterator[LogPiece]:
-        # Podman 4 drops lines from a log that it follows once the container has ended.
+        # Podman 4 drops lines from a log that it follows, from the container's end on: where the engine has started it
+        # again at once, lines of two runs.
         may_lack = (await self._known_traits()).is_podman
         found = await self._containers(ref)
         if not found:
             return
         was_over = self._are_over(found)
-        if was_over and is_continued and may_lack:
+        if may_lack and is_continued and (was_over or any(each.restarts for each in found)):
             raise OutputIncomplete
         ids = [each.id for each in found if not each.is_created]
         async for piece in logs.read(self._connection, ids, since, follows=not was_over):
@@ -299,8 +300,10 @@ class ContainerEngine:
         if was_over:
             return
         if not self._are_over(await self._containers(ref)):
-            # It was started again: its output goes on.
-            raise EngineUnavailable("the output of a container that was started again is read from where it was")
+            # It was started again, or is going to be: its output goes on.
+            if not may_lack:
+                raise EngineUnavailable("the output of a container that was started again is read from where it was")
+            await asyncio.sleep(RECONNECT_SECONDS)
         if may_lack:
             raise OutputIncomplete
 
