@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +23,7 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
+from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.hosted import names, workloads
@@ -90,9 +91,9 @@ class HostedRuntime:
         self._seen: dict[str, Sighting] = {}
         """The last sighting of each workload that exists, by its name."""
         self._gangs: dict[tuple[int, int, int], Gang] = {}
-        self._chores: set[asyncio.Task[None]] = set()
-        self._removals: set[asyncio.Task[None]] = set()
-        """The chores that remove what has ended."""
+        self._chores = Chores()
+        self._removals = Chores()
+        """Those that remove what has ended."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -100,7 +101,7 @@ class HostedRuntime:
 
     async def open(self) -> None:
         await self._engine.open(self._store_id, self._see)
-        self._do(self._sweep(), name="sweep")
+        self._chores.do(self._sweep(), name="sweep")
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         for party in parties:
@@ -300,12 +301,10 @@ class HostedRuntime:
         return max(len(await asyncio.to_thread(self._kept.replicas, key)), 1)
 
     async def close(self) -> None:
-        if self._removals:  # no later server may ever know of them: that of `kusciajob run` is the only one
-            await asyncio.wait(self._removals, timeout=REMOVAL_SECONDS)
-        tasks = list(self._chores)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # No later server may ever know of them: that of `kusciajob run` is the only one.
+        await self._removals.wait(REMOVAL_SECONDS)
+        await self._chores.end()
+        await self._removals.end()
         await self._engine.close()
 
     def _see(self, sighting: Sighting) -> None:
@@ -343,10 +342,10 @@ class HostedRuntime:
             if run.collecting is None:
                 collector = self._collector(run)
                 run.output_failed = collector.failed
-                run.collecting = self._do(collector.run(), name=f"output of {run.ref.name}")
+                run.collecting = self._chores.do(collector.run(), name=f"output of {run.ref.name}")
         if sighting.phase in (Phase.ENDED, Phase.GONE) and not run.is_finishing:
             run.is_finishing = True
-            self._do(self._finish(run, sighting), name=f"end of {run.ref.name}")
+            self._chores.do(self._finish(run, sighting), name=f"end of {run.ref.name}")
 
     def _collector(self, run: Run) -> OutputCollector:
         return OutputCollector(
@@ -369,9 +368,7 @@ class HostedRuntime:
             text = f"the runtime failed ({type(error).__name__})"
             run.finish(ExitResult(succeeded=False, message=text, is_fault=True, detail=str(error)))
             raise
-        removal = self._do(self._remove(run.ref), name=f"removal of {run.ref.name}")
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        self._removals.do(self._remove(run.ref), name=f"removal of {run.ref.name}")
         run.finish(result)
 
     async def _keep_end(self, kept: KeptRun, end: End) -> None:
@@ -433,17 +430,6 @@ class HostedRuntime:
             await over.wait()
         finally:
             timer.cancel()
-
-    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(chore, name=name)
-        self._chores.add(task)
-        task.add_done_callback(self._note_done)
-        return task
-
-    def _note_done(self, task: "asyncio.Task[None]") -> None:
-        self._chores.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
     def _party(self, key: PartyKey) -> HostedParty:
         return self._parties.setdefault(key, HostedParty())

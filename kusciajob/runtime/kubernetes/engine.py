@@ -1,7 +1,6 @@
 """Hosts workloads as pods: one pod for each, in the namespace of its domain."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 
@@ -9,6 +8,7 @@ from msgspec import Struct
 
 from kusciajob.config import Settings
 from kusciajob.contracts import OutputStream, StartFailed
+from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
@@ -23,8 +23,6 @@ from kusciajob.runtime.kubernetes.watch import USUAL, Timing
 
 CLEARING_SECONDS = 5.0
 """How long closing waits for the removal of what the last pods leave: no later server may come."""
-
-logger = logging.getLogger(__name__)
 
 END_SECONDS = 30.0
 """How long after its grace period the node of a pod may need to end it; then the pod is deleted."""
@@ -56,9 +54,9 @@ class KubernetesEngine:
         self._logs = Logs(api)
         self._board = PodBoard(api, end=self._end_soon, left=self._clear_soon, timing=timing, lost_seconds=lost_seconds)
         self._selector = ""
-        self._chores: set[asyncio.Task[None]] = set()
-        self._clearing: set[asyncio.Task[None]] = set()
-        """Those of the chores that the engine does not close without."""
+        self._chores = Chores()
+        self._clearing = Chores()
+        """Those that the engine does not close without."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -69,7 +67,7 @@ class KubernetesEngine:
         """See Engine."""
         self._selector = f"{objects.STORE}={names.short(owner)}"
         await self._api.open()
-        self._do(self._board.run(owner, sight), name="watches of pods")
+        self._chores.do(self._board.run(owner, sight), name="watches of pods")
 
     async def seen_all(self) -> None:
         """See Engine."""
@@ -222,11 +220,9 @@ class KubernetesEngine:
 
     async def close(self) -> None:
         """See Engine."""
-        if self._clearing:
-            await asyncio.wait(self._clearing, timeout=CLEARING_SECONDS)
-        for task in self._chores:
-            task.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._clearing.wait(CLEARING_SECONDS)
+        await self._chores.end()
+        await self._clearing.end()
         self._board.close()
         await self._api.close()
 
@@ -234,15 +230,13 @@ class KubernetesEngine:
         """The last pod of a place is gone: with the anchor goes all that belonged to them."""
         self._maker.forget(place)
         clearing = self._insist(lambda: self._api.delete(_path_of_anchor(place)))
-        task = self._do(clearing, name=f"removal of {place.task}")
-        self._clearing.add(task)
-        task.add_done_callback(self._clearing.discard)
+        self._clearing.do(clearing, name=f"removal of {place.task}")
 
     def _end_soon(self, tracked: Tracked) -> None:
         """One of its programs has failed for good: the others shall not go on."""
         name = tracked.ref.name
         if path := self._board.path(name):
-            self._do(self._insist(lambda: self._cut_short(path, tracked.pod)), name=f"end of pod {name}")
+            self._chores.do(self._insist(lambda: self._cut_short(path, tracked.pod)), name=f"end of pod {name}")
 
     async def _insist(self, ask: Callable[[], Coroutine[None, None, None]]) -> None:
         """Ask until the API server answers."""
@@ -253,17 +247,6 @@ class KubernetesEngine:
                 await asyncio.sleep(LOOK_SECONDS)
             else:
                 return
-
-    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(chore, name=name)
-        self._chores.add(task)
-        task.add_done_callback(self._note_done)
-        return task
-
-    def _note_done(self, task: "asyncio.Task[None]") -> None:
-        self._chores.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
 
 def _path_of_anchor(place: Place) -> str:
