@@ -21,6 +21,7 @@ from kusciajob.files import private
 from kusciajob.files.holes import free_oldest
 from kusciajob.files.regular import read_regular
 from kusciajob.runtime import output_files
+from kusciajob.runtime.directories import replica_name
 from kusciajob.runtime.hosted.engine import LogPiece
 
 VERSION = 1
@@ -161,7 +162,7 @@ class KeptRuns:
 
     def of(self, key: PartyKey, replica: int = 0) -> KeptRun:
         """The run of one replica of a party; its directory need not exist."""
-        return KeptRun(self._directory / f"{key}{f'.{replica}' if replica else ''}")
+        return KeptRun(self._directory / replica_name(key, replica))
 
     def replicas(self, key: PartyKey) -> list[int]:
         """The replicas of a party that have directories, in their order."""

@@ -115,6 +115,7 @@ def owned(manifest: Manifest, *, anchor_name: str, anchor_uid: str) -> Manifest:
 
 def pod(workload: Workload, rules: Rules) -> Manifest:
     """The pod, which waits at its gate. Raises StartFailed."""
+    parts = _parts(workload)
     domain, own = workload.domain, workload.domain.pod
     labels = {
         **own.get("labels", {}),
@@ -141,8 +142,8 @@ def pod(workload: Workload, rules: Rules) -> Manifest:
         "terminationGracePeriodSeconds": ceil(rules.grace_seconds),
         "tolerations": [*lost, *own.get("tolerations", ())],
         "securityContext": _security_of_pod(workload.programs, rules),
-        "containers": list(_containers(workload)),
-        "volumes": _volumes(workload),
+        "containers": list(_containers(workload, parts)),
+        "volumes": _volumes(workload, parts),
     }
     if domain.node_selector:
         spec["nodeSelector"] = dict(domain.node_selector)
@@ -237,11 +238,11 @@ def _check_size(what: str, size: int) -> None:
         )
 
 
-def _volumes(workload: Workload) -> list[Manifest]:
+def _volumes(workload: Workload, parts: Sequence[Mapping[str, bytes]]) -> list[Manifest]:
     name = workload.ref.name
     volumes = [
         {"name": f"files-{at}", "configMap": {"name": f"{name}-{at}", "defaultMode": 0o444}}
-        for at, _ in enumerate(_parts(workload))
+        for at, _ in enumerate(parts)
     ]
     if _secret_files(workload):
         # Whoever the program runs as must read them: their wall is the container.
@@ -266,8 +267,8 @@ def container_names(programs: Sequence[Program]) -> list[str]:
     return [program.name if _LABEL.fullmatch(program.name) else f"program-{at}" for at, program in enumerate(programs)]
 
 
-def _containers(workload: Workload) -> Iterator[Manifest]:
-    where = {key: f"files-{at}" for at, part in enumerate(_parts(workload)) for key in part}
+def _containers(workload: Workload, parts: Sequence[Mapping[str, bytes]]) -> Iterator[Manifest]:
+    where = {key: f"files-{at}" for at, part in enumerate(parts) for key in part}
     for at, (name, program) in enumerate(zip(container_names(workload.programs), workload.programs, strict=True)):
         mounts = [
             *_mounts(_keys(program.files, at), where),

@@ -24,6 +24,7 @@ from kusciajob.contracts import (
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import output_files
+from kusciajob.runtime.directories import replica_name
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout, run_directories
@@ -249,7 +250,7 @@ class ProcessRuntime:
                 return
 
     def _directory(self, key: PartyKey, replica: int = 0) -> Path:
-        return self._runs / layout.replica_name(key, replica)
+        return self._runs / replica_name(key, replica)
 
     def _directories(self, key: PartyKey) -> tuple[Path, ...]:
         """The directories of the party's replicas, up to the last one on disk."""
