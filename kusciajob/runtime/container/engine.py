@@ -407,7 +407,7 @@ class ContainerEngine:
             raise EngineUnavailable(f"container {container} cannot be stopped: {refusal(error)}") from None
 
     async def _delete(self, containers: Iterable[str]) -> None:
-        """Delete the containers; gone is success, and so is one that is being deleted."""
+        """Delete the containers; gone is success."""
         ids = list(containers)
         failures = await asyncio.gather(*map(self._delete_one, ids), return_exceptions=True)
         # Podman deletes none before those that share its network.
@@ -416,10 +416,19 @@ class ContainerEngine:
     async def _delete_one(self, container: str) -> None:
         try:
             async with self._connection.asking() as docker:
-                deleting = docker.containers.container(container).delete(force=True, v=True)
-                await ignoring(deleting, CONFLICT, gone=True)
+                await ignoring(docker.containers.container(container).delete(force=True, v=True), gone=True)
         except DockerError as error:
-            raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+            if error.status != CONFLICT:
+                raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+            await self._removed(container)
+
+    async def _removed(self, container: str) -> None:
+        """Return once a container is gone that is being deleted by another call: until then its network is in use."""
+        try:
+            async with self._connection.waiting(STOP_SECONDS) as docker:
+                await ignoring(docker.containers.container(container).wait(condition="removed"), gone=True)
+        except DockerError as error:
+            raise EngineUnavailable(f"container {container} is not removed yet: {refusal(error)}") from None
 
 
 def _is_for_good(refused: str) -> bool:
