@@ -14,7 +14,7 @@ from typing import Any
 import aiodocker
 from aiodocker.networks import DockerNetwork
 
-from kusciajob.runtime.container import labels
+from kusciajob.runtime.hosted import labels
 from tests.support.polling import eventually_sync
 
 START_SECONDS = 60.0

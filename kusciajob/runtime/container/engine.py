@@ -36,6 +36,7 @@ from kusciajob.runtime.container.volumes import Volumes
 from kusciajob.runtime.container.watch import RECONNECT_SECONDS, Watch
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, OutputIncomplete, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.labels import job_of, of_group
 from kusciajob.runtime.together import all_done
 
 SETTLE_SECONDS = 2.0
@@ -125,7 +126,7 @@ class ContainerEngine:
 
     async def _create(self, workload: Workload, images: Sequence[Image], traits: Traits) -> str:
         users = [await self._user_of(workload, image) for image in images]
-        shared = labels.of_group(workload.owner, workload.ref.key, workload.ref.task)
+        shared = of_group(workload.owner, workload.ref.key, workload.ref.task)
         gateway = await self._networks.ensure(workload.ref.task, shared)
         source = await self._volumes.source(workload.domain, users[0], traits)
         made: list[str] = []
@@ -206,7 +207,7 @@ class ContainerEngine:
         body = {
             "Image": image.id,
             "Cmd": ["none"],
-            "Labels": labels.of_group(workload.owner, workload.ref.key, workload.ref.task),
+            "Labels": of_group(workload.owner, workload.ref.key, workload.ref.task),
             "HostConfig": {"NetworkMode": "none"},
         }
         if (container := await self._make_empty(name, body)) is None:
@@ -312,7 +313,7 @@ class ContainerEngine:
 
     async def owned(self) -> Collection[int]:
         filters = labels.filters(self._owner)
-        of_networks = [labels.job_of(each) for _, each in await self._networks.of(filters)]
+        of_networks = [job_of(each) for _, each in await self._networks.of(filters)]
         return {job for job in (*(await self._listed()).values(), *of_networks) if job is not None}
 
     async def remove_job(self, job: int, grace_seconds: float) -> None:
@@ -389,7 +390,7 @@ class ContainerEngine:
                 found = await docker.containers.list(all=True, filters=filters)
         except DockerError as error:
             raise EngineUnavailable(f"containers cannot be listed: {refusal(error)}") from None
-        return {each.id: labels.job_of(each._container.get("Labels") or {}) for each in found}
+        return {each.id: job_of(each._container.get("Labels") or {}) for each in found}
 
     async def _stop(self, containers: Iterable[str], grace_seconds: float) -> None:
         """End the containers. They are not started again by the engine, as they would be after a kill."""

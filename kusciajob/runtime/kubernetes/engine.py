@@ -10,7 +10,7 @@ from kusciajob.config import Settings
 from kusciajob.contracts import OutputStream, StartFailed
 from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
 from kusciajob.runtime.hosted.merging import merged
 from kusciajob.runtime.kubernetes import credentials, objects, pods
@@ -65,7 +65,7 @@ class KubernetesEngine:
 
     async def open(self, owner: str, sight: Callable[[Sighting], None]) -> None:
         """See Engine."""
-        self._selector = f"{objects.STORE}={names.short(owner)}"
+        self._selector = f"{labels.STORE}={names.short(owner)}"
         await self._api.open()
         self._chores.do(self._board.run(owner, sight), name="watches of pods")
 
@@ -149,7 +149,7 @@ class KubernetesEngine:
         """See Engine."""
         path = self._board.path(ref.name)
         if path is None:
-            await self._remove_anchors(f",{objects.GROUP}={ref.task}")  # the pod vanished while no server was there
+            await self._remove_anchors(f",{labels.GROUP}={ref.task}")  # the pod vanished while no server was there
             return
         tracked = self._board.get(ref.name)
         # A node that does not answer would keep the object for ever.
@@ -182,12 +182,12 @@ class KubernetesEngine:
         jobs = {tracked.ref.key.job for tracked in self._board.all()}
         for anchor in await self._list_anchors(""):
             with suppress(ValueError):
-                jobs.add(int(anchor.metadata.labels.get(objects.JOB, "")))
+                jobs.add(int(anchor.metadata.labels.get(labels.JOB, "")))
         return jobs
 
     async def remove_job(self, job: int, grace_seconds: float) -> None:
         """See Engine."""
-        selector = f"{self._selector},{objects.JOB}={job}"
+        selector = f"{self._selector},{labels.JOB}={job}"
         while True:
             left = (await granted(self._api.get("/api/v1/pods", _Pods, labelSelector=selector))).items
             for pod in left:
@@ -200,7 +200,7 @@ class KubernetesEngine:
             if not left and not any(tracked.ref.key.job == job for tracked in self._board.all()):
                 break
             await self._board.news()
-        await self._remove_anchors(f",{objects.JOB}={job}")
+        await self._remove_anchors(f",{labels.JOB}={job}")
 
     async def _forget(self, path: str, pod: Pod) -> None:
         """Remove the object of a pod of which nothing runs, whatever its node says."""

@@ -8,27 +8,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from kusciajob.contracts import PartyKey, StartFailed
+from kusciajob.contracts import StartFailed
 from kusciajob.model.text import shown
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import DOMAIN_DIRECTORY, Limits, Program, Ref, Workload
+from kusciajob.runtime.hosted.labels import DOMAIN, GROUP, PARTY, PREFIX, REPLICA, TASK_ID, WORKLOAD, key_of, of_group
 
 Manifest = dict[str, Any]
 
 GATE = "kusciajob/created"
 """The scheduling gate that keeps a pod from running before `release`."""
-PREFIX = "kusciajob/"
-STORE, JOB, TASK, ATTEMPT, PARTY, REPLICA = (
-    PREFIX + name for name in ("store", "job", "task", "attempt", "party", "replica")
-)
-GROUP = PREFIX + "group"
-"""The label of all that belongs to one attempt of a task."""
 ANCHOR = PREFIX + "anchor"
 """The label of the objects that own all others of a task's attempt in a namespace."""
-WORKLOAD = PREFIX + "workload"
-DOMAIN = PREFIX + "domain"
-TASK_ID = PREFIX + "task-id"
 MAX_RESTARTS = PREFIX + "max-restarts"
 MAX_FILES_BYTES = 1024 * 1024 - 16 * 1024
 """What fits into one ConfigMap or Secret: 1 MiB, but for the names."""
@@ -62,21 +54,13 @@ def namespace_of(domain: DomainSettings, rules: Rules) -> str:
 
 def labels_of(owner: str, ref: Ref) -> dict[str, str]:
     """What tells whose an object is."""
-    key = ref.key
-    return {
-        STORE: names.short(owner),
-        JOB: str(key.job),
-        TASK: str(key.task),
-        ATTEMPT: str(key.attempt),
-        GROUP: ref.task,
-    }
+    return of_group(names.short(owner), ref.key, ref.task)
 
 
 def ref_of(name: str, uid: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Ref | None:
     """The workload that a pod is; None if its labels do not say it."""
     try:
-        key = PartyKey(*(int(labels[label]) for label in (JOB, TASK, ATTEMPT, PARTY)))
-        return Ref(name, labels[GROUP], key, int(labels[REPLICA]), annotations.get(DOMAIN, ""), uid)
+        return Ref(name, labels[GROUP], key_of(labels), int(labels[REPLICA]), annotations.get(DOMAIN, ""), uid)
     except (KeyError, ValueError):
         return None
 
