@@ -31,6 +31,7 @@ class Times(Struct, frozen=True):
     running: float
     succeeded: float
 
+
 MADE = (
     "/api/v1/pods",
     "/api/v1/configmaps",
