@@ -59,8 +59,8 @@ test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-cont
 	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes)"
 	$(PYTEST) -m "not hostile" $(ELSEWHERE)
 
-test-containers: $(VENV)/.ready ## run the container runtime over Podman, which is installed if need be (3 minutes)
-	scripts/container_engine.sh > /dev/null
+test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
+	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
 	$(BIN)/python -m pytest tests/containers
 
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)

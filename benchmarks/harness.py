@@ -161,4 +161,5 @@ def _result(
 
 
 def _spread(values: Sequence[float]) -> float:
-    return (max(values) - min(values)) / abs(median(values))
+    width = max(values) - min(values)
+    return width / abs(median(values)) if width else 0.0  # of one value that may be 0 there is none

@@ -32,6 +32,16 @@ class Times(Struct, frozen=True):
     succeeded: float
 
 
+MADE = (
+    "/api/v1/pods",
+    "/api/v1/configmaps",
+    "/api/v1/secrets",
+    "/api/v1/services",
+    "/apis/networking.k8s.io/v1/networkpolicies",
+)
+"""Where a server makes objects for its parties."""
+
+
 class Applied:
     """What the watch has shown of the pods."""
 
@@ -58,7 +68,7 @@ def apply(cluster: Cluster, *, tasks: int, is_simulated: bool) -> Times:
 
 
 def wait_removed(cluster: Cluster) -> None:
-    """Return once no pod exists but those of the other store."""
+    """Return once no pod exists, and nothing that belongs to one, but those of the other store."""
     asyncio.run(_wait_removed(cluster))
 
 
@@ -120,7 +130,8 @@ async def _wait_removed(cluster: Cluster) -> None:
 
     async def is_removed() -> bool:
         selector = f"{objects.STORE},{objects.STORE}!={names.short(OTHER_STORE)}"
-        return not (await api.get("/api/v1/pods", FoundList, labelSelector=selector)).items
+        # The cluster collects what an anchor owns a moment after the anchor.
+        return not any([(await api.get(path, FoundList, labelSelector=selector)).items for path in MADE])
 
     try:
         await eventually_true(is_removed, timeout_seconds=PATIENCE_SECONDS)

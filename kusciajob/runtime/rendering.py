@@ -44,6 +44,11 @@ class Rendering(Struct, frozen=True):
         listed = " ".join(first(places, _LISTED_REFERENCES).split())
         return f"config templates: nothing is known of {listed}: left empty (strict_templates makes it an error)"
 
+    @property
+    def notice(self) -> str:
+        """The warning as a line of the program's standard error, for the party's owner; "" if there is none."""
+        return f"kusciajob: {self.warning}\n" if self.missing else ""
+
 
 def render(
     party: PartySpec,

@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import PartyKey
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.kubernetes import objects
 from kusciajob.runtime.kubernetes.api import Api, Conflict
 from kusciajob.runtime.kubernetes.credentials import Credentials, load
@@ -214,7 +214,7 @@ class ClusterLab(HostedLab):
 
     async def of_kind(self, kind: str, *, store_id: str = "") -> list[Metadata]:
         """All objects of a kind that servers of these tests have made."""
-        selector = f"{objects.STORE}={names.short(store_id)}" if store_id else objects.STORE
+        selector = f"{labels.STORE}={names.short(store_id)}" if store_id else labels.STORE
         return [each.metadata for each in (await self.api.get(KINDS[kind], FoundList, labelSelector=selector)).items]
 
     async def names(self) -> Collection[str]:

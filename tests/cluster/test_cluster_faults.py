@@ -18,7 +18,7 @@ from kusciajob.runtime.kubernetes.pods import Pod
 from kusciajob.runtime.kubernetes.watch import Timing, Watch
 from tests.cluster.cluster import NAMESPACE, Cluster, ClusterLab, Found
 from tests.conformance.runtime_suite import FOR_EVER, output, run, said, started
-from tests.support.polling import eventually, eventually_true
+from tests.support.polling import OUTAGE_SECONDS, eventually, eventually_true, passed
 from tests.support.runtime_lab import STOP_GRACE_SECONDS, placed, task_of
 
 KEY = PartyKey(1, 0, 0, 0)
@@ -84,15 +84,18 @@ async def test_a_node_that_dies_ends_its_task_and_its_return_runs_nothing_again(
     assert not await on_node.leftovers()
 
 
-async def test_an_api_server_that_crashes_changes_nothing_for_what_runs(lab: ClusterLab, cluster: Cluster) -> None:
+async def test_an_api_server_that_is_away_for_a_minute_changes_nothing_for_what_runs(
+    lab: ClusterLab, cluster: Cluster
+) -> None:
     if not cluster.is_ours:
         pytest.skip("only the API server of our own lab is killed")
     engine = lab.connect()
     runtime = await lab.open(engine=engine)
-    parties = await started(runtime, task_of(lab, ["echo begun; sleep 6; echo over; exit 5"]))
+    parties = await started(runtime, task_of(lab, ["echo begun; sleep 30; echo over; exit 5"]))
     await said(runtime, parties[0].key, b"begun")
     cluster.kill_api_server()
     await eventually(engine.failing.is_set)
+    await passed(OUTAGE_SECONDS)
     await asyncio.to_thread(cluster.start_control_plane)
     result = await runtime.wait(KEY)
     assert (result.exit_code, result.message) == (5, "exit code 5")

@@ -153,6 +153,7 @@ async def test_output_is_told_once_however_often_the_server_is_cut(lab: HostedLa
     assert await output(runtime, parties[0].key) == b"".join(b"line-%d\n" % at for at in range(40))
 
 
+@pytest.mark.outage
 async def test_an_engine_that_is_away_is_waited_for_and_told(lab: HostedLab) -> None:
     runtime = await lab.open()
     parties = await placed(runtime, task_of(lab, ["echo begun"]))
@@ -164,6 +165,7 @@ async def test_an_engine_that_is_away_is_waited_for_and_told(lab: HostedLab) -> 
     assert (await runtime.wait(parties[0].key)).succeeded
 
 
+@pytest.mark.outage
 async def test_a_run_goes_on_while_the_engine_is_away(lab: HostedLab) -> None:
     runtime = await lab.open()
     parties = await started(runtime, task_of(lab, ["echo begun; sleep 3; echo over; exit 2"]))

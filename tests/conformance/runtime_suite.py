@@ -64,6 +64,21 @@ async def test_a_failure_has_its_exit_code_and_the_last_words(lab: RuntimeLab) -
     assert not result.is_fault
 
 
+async def test_what_config_templates_lack_is_told_once_at_the_head_of_the_partys_errors(lab: RuntimeLab) -> None:
+    first = await lab.open()
+    script = "echo begun; sleep 1; echo why it failed >&2; exit 3"
+    parties = await started(first, task_of(lab, [script], config="{{.NOBODY}} {{.TASK_ID}}"))
+    await said(first, parties[0].key, b"begun\n")
+    await lab.cut(first)
+    second = await lab.open()
+    await second.attach(parties[0])
+    result = await second.wait(parties[0].key)
+    told = await output(second, parties[0].key, OutputStream.STDERR)
+    assert told.startswith(b"kusciajob: config templates: nothing is known of {{.NOBODY}} (config, line 1): ")
+    assert told.count(b"kusciajob: ") == 1
+    assert result.detail.endswith("why it failed")
+
+
 async def test_a_party_that_is_started_twice_runs_once(lab: RuntimeLab) -> None:
     runtime = await lab.open()
     parties = await started(runtime, task_of(lab, [f"echo begun; {FOR_EVER}"]))
@@ -181,7 +196,7 @@ async def test_output_beyond_its_limit_loses_its_oldest_part(lab: RuntimeLab) ->
 async def arrivals_of_steps(lab: RuntimeLab) -> Sequence[Arrival]:
     """When the four lines arrived that a program writes to its outputs in turn, half a second apart."""
     first = await lab.open()
-    began_at = time.time()
+    began_at = time.time() // 0.01 * 0.01  # some engines tell no more digits
     script = "echo one; sleep 0.5; echo two >&2; sleep 0.5; echo three; sleep 0.5; echo four >&2; exit 1"
     parties = await started(first, task_of(lab, [script]))
     key = parties[0].key

@@ -7,12 +7,11 @@ from typing import Any
 
 from kusciajob.contracts import PartyKey
 from kusciajob.model.appimage import Image
-from kusciajob.runtime.container import labels
 from kusciajob.runtime.container.connection import Connection
 from kusciajob.runtime.container.engine import ContainerEngine
 from kusciajob.runtime.container.volumes import Volumes
 from kusciajob.runtime.hosted import names
-from tests.support.podman import PodmanService
+from tests.support.container_engines import EngineAt, OwnEngine
 from tests.support.polling import eventually_true
 from tests.support.runtime_lab import HostedLab
 
@@ -31,21 +30,20 @@ class ContainerLab(HostedLab):
     image = Image(NAME, "1")
     away_text = "the container engine"
 
-    def __init__(self, podman: PodmanService, directory: Path) -> None:
+    def __init__(self, engine: EngineAt, directory: Path) -> None:
         super().__init__(directory)
-        self.podman = podman
-        self.docker = podman.client()
+        self.engine = engine
+        self.docker = engine.client()
         self.domains = directory / "domains"
         self._engines: list[ContainerEngine] = []
 
     def connect(self, **settings: Any) -> ContainerEngine:
-        connection = Connection(self.podman.address, {})
+        connection = Connection(self.engine.address, {})
         self._engines.append(ContainerEngine(connection, volumes=Volumes(self.domains, is_local=True), **settings))
         return self._engines[-1]
 
     async def names(self) -> Collection[str]:
-        found = await self.docker.containers.list(all=True, filters={"label": [labels.STORE]})
-        return {each._container["Labels"].get(labels.WORKLOAD, each.id) for each in found}
+        return await self.engine.existing()
 
     async def leftovers(self) -> Collection[str]:
         """What is still there after a while: a removal goes on for a moment after the end it belongs to."""
@@ -53,16 +51,12 @@ class ContainerLab(HostedLab):
 
         async def are_gone() -> bool:
             nonlocal left
-            left = await self._existing()
+            left = await self.engine.existing()
             return not left
 
         with suppress(AssertionError):
             await eventually_true(are_gone, timeout_seconds=GONE_SECONDS)
         return left
-
-    async def _existing(self) -> Collection[str]:
-        networks = await self.docker.networks.list(filters={"label": [labels.STORE]})
-        return {*await self.names(), *(each["Name"] for each in networks)}
 
     async def remove_by_hand(self, key: PartyKey) -> None:
         await self.docker.containers.container(names.of_replica("store-1", key, 0)).delete(force=True)
@@ -71,14 +65,20 @@ class ContainerLab(HostedLab):
         """What the engine has of a party."""
         return await self.docker.containers.container(names.of_replica(store_id, key, 0)).show()
 
+    @property
+    def own_engine(self) -> OwnEngine:
+        """For tests with the mark `outage`."""
+        assert isinstance(self.engine, OwnEngine)
+        return self.engine
+
     async def take_away(self) -> None:
         await self._engines[-1].seen_all()  # a server that begins without an engine waits for it first
-        self.podman.kill()
+        self.own_engine.kill()
 
     async def bring_back(self) -> None:
-        self.podman.start()
+        self.own_engine.start()
 
     async def close(self) -> None:
         await super().close()
         await self.docker.close()
-        self.podman.clear()
+        await self.engine.clear()

@@ -60,6 +60,14 @@ async def test_a_program_that_fails_is_started_again_as_often_as_allowed(lab: Co
     assert await output(runtime, KEY) == b"run\n" * 3
 
 
+async def test_all_lines_are_kept_of_a_program_that_is_started_again_at_once(lab: ContainerLab) -> None:
+    runtime = await lab.open(policy=RESTARTING)
+    script = "i=0; while [ $i -lt 3000 ]; do echo $i; i=$((i+1)); done; exit 3"
+    await run(runtime, of_containers(lab, shell("main", script), restart_policy="OnFailure"))
+    lines = (await output(runtime, KEY)).split()
+    assert lines == [b"%d" % at for at in range(3000)] * 3
+
+
 async def test_a_stopped_program_is_not_started_again(lab: ContainerLab) -> None:
     runtime = await lab.open(policy=RESTARTING)
     script = f"trap 'exit 7' TERM; echo run; {FOR_EVER}"

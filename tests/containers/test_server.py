@@ -9,8 +9,8 @@ import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.containers.lab import NAME
+from tests.support.container_engines import EngineAt
 from tests.support.images import write_image
-from tests.support.podman import PodmanService
 from tests.support.polling import eventually, eventually_true
 from tests.support.ports import free_range
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
@@ -29,10 +29,8 @@ while True:
 
 
 @pytest.fixture
-async def server(
-    podman: PodmanService, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[RunningServer]:
-    monkeypatch.setenv("DOCKER_HOST", podman.address)
+async def server(engine: EngineAt, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[RunningServer]:
+    monkeypatch.setenv("DOCKER_HOST", engine.address)
     for name, script in {
         "long": RUN + "sleep 3",
         "short": RUN,
@@ -51,13 +49,20 @@ async def server(
     ) as server:
         yield server
         logging.getLogger(__name__).warning("the server's log:\n%s", server.log.read_text())
-    podman.clear()
+    await engine.clear()
 
 
 def runs(directory: Path, domain: str) -> list[str]:
     """The ids of the tasks that a domain's programs have begun, once for each run."""
     file = directory / "domains" / domain / "runs"
     return file.read_text().split() if file.exists() else []
+
+
+async def nothing_is_left(engine: EngineAt) -> None:
+    async def are_gone() -> bool:
+        return not await engine.existing()
+
+    await eventually_true(are_gone)
 
 
 async def test_a_job_outlives_a_killed_server_and_runs_once(server: RunningServer, tmp_path: Path) -> None:
@@ -70,12 +75,11 @@ async def test_a_job_outlives_a_killed_server_and_runs_once(server: RunningServe
     assert len(runs(tmp_path, "alice")) == len(runs(tmp_path, "bob")) == 1
 
 
-async def test_a_deleted_job_leaves_nothing_on_the_engine(server: RunningServer, podman: PodmanService) -> None:
+async def test_a_deleted_job_leaves_nothing_on_the_engine(server: RunningServer, engine: EngineAt) -> None:
     await create(server.stub, job_request("gone", task_request("only", "for-ever")))
     await in_state(server.stub, "gone", "Running")
     await server.stub.DeleteJob(pb.DeleteJobRequest(job_id="gone"))
-    await eventually(lambda: not podman.podman("ps", "--all", "--quiet").stdout)
-    await eventually(lambda: b"kj-" not in podman.podman("network", "ls").stdout)
+    await nothing_is_left(engine)
 
 
 async def test_a_program_reports_its_progress_from_its_container(server: RunningServer) -> None:
@@ -88,7 +92,7 @@ async def test_a_program_reports_its_progress_from_its_container(server: Running
 
 
 async def test_many_two_party_tasks_at_once_run_once_each(
-    server: RunningServer, podman: PodmanService, tmp_path: Path
+    server: RunningServer, engine: EngineAt, tmp_path: Path
 ) -> None:
     jobs = ["many-1", "many-2"]
     for job in jobs:
@@ -99,4 +103,4 @@ async def test_many_two_party_tasks_at_once_run_once_each(
         assert status.state == "Succeeded", [task for task in status.tasks if task.state != "Succeeded"][:3]
     for domain in ("alice", "bob"):
         assert len(runs(tmp_path, domain)) == len(set(runs(tmp_path, domain))) == MANY
-    await eventually(lambda: not podman.podman("ps", "--all", "--quiet").stdout)
+    await nothing_is_left(engine)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.runtime.process.layout import directory_name
+from kusciajob.runtime.directories import directory_name
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 from tests.fuzz.strategies import NASTY

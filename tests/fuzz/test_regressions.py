@@ -12,7 +12,7 @@ from kusciajob.config import SettingsError
 from kusciajob.contracts import StartFailed
 from kusciajob.model import graph, rules
 from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
-from kusciajob.runtime.process.layout import directory_name
+from kusciajob.runtime.directories import directory_name
 from kusciajob.runtime.simulated import read_script
 from tests.fuzz.edge import Edge
 from tests.support.callers import GRPC_OPERATIONS

@@ -167,7 +167,9 @@ class MemoryConnection:
         if ref.name in self._engine.workloads:
             self._engine.vanish(ref.name)
 
-    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
+    async def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
         hosted = self._engine.workloads.get(ref.name)
         told = 0
         while hosted is not None:

@@ -10,6 +10,9 @@ POLL_SECONDS = 0.01
 PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "30"))
 """How long a loaded machine may take; whoever waits for what comes at once does not wait longer for that."""
 
+OUTAGE_SECONDS = 60.0
+"""How long an engine or a cluster is away in the tests that are about that."""
+
 T = TypeVar("T")
 
 
@@ -38,6 +41,11 @@ def eventually_sync(predicate: Callable[[], T], *, timeout_seconds: float = PATI
         assert time.monotonic() < deadline, f"not within {timeout_seconds:g} s, last value {value!r}"
         time.sleep(POLL_SECONDS)
     return value
+
+
+async def passed(seconds: float) -> None:
+    """Let that much time pass: for tests whose promise is about what lasts so long."""
+    await asyncio.sleep(seconds)
 
 
 async def give_way(turns: int) -> None:

@@ -14,7 +14,7 @@ from kusciajob.contracts import Arrival, OutputStream
 from kusciajob.files import arrivals
 from kusciajob.runtime import output_files
 from kusciajob.runtime.hosted.engine import LogPiece, nanoseconds
-from kusciajob.runtime.hosted.kept import KeptRun
+from kusciajob.runtime.hosted.kept import KeptRun, Progress
 from kusciajob.runtime.process.shim.outputs import Output
 
 
@@ -142,7 +142,7 @@ def piece(second: int, text: bytes, stream: OutputStream = OutputStream.STDOUT) 
 
 def test_an_engines_times_are_kept_and_told_once(tmp_path: Path) -> None:
     kept = KeptRun(tmp_path)
-    began = kept.append([piece(1, b"a\n"), piece(3, b"b\n")], {}, limit_bytes=None)
+    began = kept.append([piece(1, b"a\n"), piece(3, b"b\n")], Progress(), limit_bytes=None)
     kept.append([piece(2, b"x\n", OutputStream.STDERR), piece(4, b"c\n"), piece(4, b"d\n")], began, limit_bytes=None)
     # The same again, as after a broken connection.
     kept.append([piece(2, b"x\n", OutputStream.STDERR), piece(5, b"c\n"), piece(6, b"d\n")], began, limit_bytes=None)
@@ -157,7 +157,7 @@ def test_whole_seconds_of_an_engine_are_not_told_as_earlier_than_they_were(tmp_p
     began_at = time.time()
     kept.append(
         [LogPiece(OutputStream.STDOUT, "1970-01-01T00:00:01Z", b"a"), LogPiece(OutputStream.STDOUT, seconds, b"b")],
-        {},
+        Progress(),
         limit_bytes=None,
     )
     old, new = kept.arrivals()
@@ -168,7 +168,7 @@ def test_whole_seconds_of_an_engine_are_not_told_as_earlier_than_they_were(tmp_p
 
 def test_many_pieces_at_once_have_a_bounded_number_of_times(tmp_path: Path) -> None:
     kept = KeptRun(tmp_path)
-    kept.append([piece(1 + number // 1000, b"a\n") for number in range(50_000)], {}, limit_bytes=None)
+    kept.append([piece(1 + number // 1000, b"a\n") for number in range(50_000)], Progress(), limit_bytes=None)
     assert 200 < len(arrivals.read(tmp_path / "stdout.arrivals")) < 300
     assert kept.arrivals()[-1] == Arrival(50.5, 100_000, 0)
 
@@ -176,6 +176,6 @@ def test_many_pieces_at_once_have_a_bounded_number_of_times(tmp_path: Path) -> N
 def test_output_is_kept_where_its_times_cannot_be(tmp_path: Path) -> None:
     (tmp_path / "stdout.arrivals").mkdir()
     kept = KeptRun(tmp_path)
-    assert kept.append([piece(1, b"a\n")], {}, limit_bytes=None)[OutputStream.STDOUT].size == 2
+    assert kept.append([piece(1, b"a\n")], Progress(), limit_bytes=None).streams[OutputStream.STDOUT].size == 2
     assert (tmp_path / "stdout.log").read_bytes() == b"a\n"
     assert kept.arrivals() == []

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from kusciajob.contracts import PartyKey, StartFailed
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.hosted.engine import Limits, Program, Ref, Workload, WorkloadPort
 from kusciajob.runtime.kubernetes import objects
 from kusciajob.runtime.kubernetes.objects import Manifest, Rules
@@ -143,7 +143,7 @@ def test_what_the_operator_wants_of_a_domains_pods_is_there_and_hides_nothing_of
         node_selector={"zone": "a"},
         pull_secrets=("registry",),
         pod={
-            "labels": {"queue": "q", objects.JOB: "other"},
+            "labels": {"queue": "q", labels.JOB: "other"},
             "annotations": {"note": "n"},
             "tolerations": [{"key": "gpu"}],
             "schedulerName": "volcano",
@@ -152,7 +152,7 @@ def test_what_the_operator_wants_of_a_domains_pods_is_there_and_hides_nothing_of
     )
     pod = objects.pod(workload(domain=domain), RULES)
     assert pod["metadata"]["labels"]["queue"] == "q"
-    assert pod["metadata"]["labels"][objects.JOB] == "12"
+    assert pod["metadata"]["labels"][labels.JOB] == "12"
     assert pod["metadata"]["annotations"]["note"] == "n"
     spec = pod["spec"]
     assert spec["nodeSelector"] == {"zone": "a"}
@@ -171,7 +171,7 @@ def test_peers_reach_the_shared_ports_and_nothing_else() -> None:
     assert policy["ingress"][0]["from"] == [
         {
             "namespaceSelector": {},
-            "podSelector": {"matchLabels": {objects.GROUP: names.of_task("store", KEY)}},
+            "podSelector": {"matchLabels": {labels.GROUP: names.of_task("store", KEY)}},
         }
     ]
 
@@ -199,7 +199,7 @@ def test_a_pod_tells_whose_it_is() -> None:
     found = objects.ref_of(own["name"], "uid", own["labels"], own["annotations"])
     assert found == replace(made.ref, uid="uid")
     assert objects.ref_of("x", "uid", {}, {}) is None
-    assert objects.ref_of("x", "uid", {**own["labels"], objects.JOB: "none"}, {}) is None
+    assert objects.ref_of("x", "uid", {**own["labels"], labels.JOB: "none"}, {}) is None
 
 
 def test_everything_belongs_to_the_tasks_anchor() -> None:
@@ -209,7 +209,7 @@ def test_everything_belongs_to_the_tasks_anchor() -> None:
     for manifest in (objects.pod(made, RULES), *(each for _, each in objects.companions(made))):
         owner = objects.owned(manifest, anchor_name=made.ref.task, anchor_uid="u")["metadata"]["ownerReferences"]
         assert owner == [{"apiVersion": "v1", "kind": "ConfigMap", "name": made.ref.task, "uid": "u"}]
-        assert manifest["metadata"]["labels"][objects.STORE] == names.short("store")
+        assert manifest["metadata"]["labels"][labels.STORE] == names.short("store")
 
 
 @pytest.mark.parametrize("domain", ["Alice", "a b", "a.b", "-a", "a" * 64])

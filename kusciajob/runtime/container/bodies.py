@@ -91,7 +91,8 @@ def _host_config(workload: Workload, program: Program, around: Surroundings, joi
         config["CapDrop"] = ["ALL"]
         config["SecurityOpt"] = ["no-new-privileges"]
     if around.user_namespace:
-        config["UsernsMode"] = around.user_namespace
+        # A network belongs to a user namespace: who has another one may not join it.
+        config["UsernsMode"] = f"container:{joined}" if joined else around.user_namespace
     if around.gateway and not joined:
         hosts = SERVER_HOSTS[1:] if around.is_podman else SERVER_HOSTS
         config["ExtraHosts"] = [f"{host}:{around.gateway}" for host in hosts]

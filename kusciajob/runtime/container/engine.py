@@ -20,6 +20,7 @@ from kusciajob.runtime.container.connection import (
     CONFLICT,
     NOT_FOUND,
     NOT_MODIFIED,
+    UNREACHED,
     Connection,
     find_address,
     ignoring,
@@ -35,6 +36,8 @@ from kusciajob.runtime.container.volumes import Volumes
 from kusciajob.runtime.container.watch import RECONNECT_SECONDS, Watch
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, OutputIncomplete, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.labels import job_of, of_group
+from kusciajob.runtime.together import all_done
 
 SETTLE_SECONDS = 2.0
 """How long a container must be seen as created before it is started where a start may be under way already."""
@@ -108,7 +111,7 @@ class ContainerEngine:
     async def seen_all(self) -> None:
         while not self._has_listed.is_set():
             if self._failing.is_set():
-                await read_traits(self._connection)  # it says why the engine cannot be reached
+                raise EngineUnavailable(UNREACHED)  # asked again by each party, it would be asked by thousands
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._has_listed.wait(), RECONNECT_SECONDS)
 
@@ -123,7 +126,7 @@ class ContainerEngine:
 
     async def _create(self, workload: Workload, images: Sequence[Image], traits: Traits) -> str:
         users = [await self._user_of(workload, image) for image in images]
-        shared = labels.of_group(workload.owner, workload.ref.key, workload.ref.task)
+        shared = of_group(workload.owner, workload.ref.key, workload.ref.task)
         gateway = await self._networks.ensure(workload.ref.task, shared)
         source = await self._volumes.source(workload.domain, users[0], traits)
         made: list[str] = []
@@ -204,7 +207,7 @@ class ContainerEngine:
         body = {
             "Image": image.id,
             "Cmd": ["none"],
-            "Labels": labels.of_group(workload.owner, workload.ref.key, workload.ref.task),
+            "Labels": of_group(workload.owner, workload.ref.key, workload.ref.task),
             "HostConfig": {"NetworkMode": "none"},
         }
         if (container := await self._make_empty(name, body)) is None:
@@ -280,21 +283,29 @@ class ContainerEngine:
             for name in (ref.task, ref.task + OUTSIDE):
                 await self._networks.remove(name)
 
-    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
+    async def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
+        # Podman 4 drops lines from a log that it follows, from the container's end on: where the engine has started it
+        # again at once, lines of two runs.
+        may_lack = (await self._known_traits()).is_podman
         found = await self._containers(ref)
         if not found:
             return
         was_over = self._are_over(found)
+        if may_lack and is_continued and (was_over or any(each.restarts for each in found)):
+            raise OutputIncomplete
         ids = [each.id for each in found if not each.is_created]
         async for piece in logs.read(self._connection, ids, since, follows=not was_over):
             yield piece
         if was_over:
             return
         if not self._are_over(await self._containers(ref)):
-            # It was started again: its output goes on.
-            raise EngineUnavailable("the output of a container that was started again is read from where it was")
-        if (await self._known_traits()).is_podman:
-            # Podman 4 drops lines from a log that it follows once the container has ended.
+            # It was started again, or is going to be: its output goes on.
+            if not may_lack:
+                raise EngineUnavailable("the output of a container that was started again is read from where it was")
+            await asyncio.sleep(RECONNECT_SECONDS)
+        if may_lack:
             raise OutputIncomplete
 
     def _are_over(self, found: Sequence[Seen]) -> bool:
@@ -302,7 +313,7 @@ class ContainerEngine:
 
     async def owned(self) -> Collection[int]:
         filters = labels.filters(self._owner)
-        of_networks = [labels.job_of(each) for _, each in await self._networks.of(filters)]
+        of_networks = [job_of(each) for _, each in await self._networks.of(filters)]
         return {job for job in (*(await self._listed()).values(), *of_networks) if job is not None}
 
     async def remove_job(self, job: int, grace_seconds: float) -> None:
@@ -379,14 +390,14 @@ class ContainerEngine:
                 found = await docker.containers.list(all=True, filters=filters)
         except DockerError as error:
             raise EngineUnavailable(f"containers cannot be listed: {refusal(error)}") from None
-        return {each.id: labels.job_of(each._container.get("Labels") or {}) for each in found}
+        return {each.id: job_of(each._container.get("Labels") or {}) for each in found}
 
     async def _stop(self, containers: Iterable[str], grace_seconds: float) -> None:
         """End the containers. They are not started again by the engine, as they would be after a kill."""
         ids = list(containers)
         if self._watch is not None:
             self._watch.order(ids)
-        await _all(self._stop_one(each, grace_seconds) for each in ids)
+        await all_done(self._stop_one(each, grace_seconds) for each in ids)
 
     async def _stop_one(self, container: str, grace_seconds: float) -> None:
         try:
@@ -397,28 +408,30 @@ class ContainerEngine:
             raise EngineUnavailable(f"container {container} cannot be stopped: {refusal(error)}") from None
 
     async def _delete(self, containers: Iterable[str]) -> None:
-        """Delete the containers; gone is success, and so is one that is being deleted."""
+        """Delete the containers; gone is success."""
         ids = list(containers)
         failures = await asyncio.gather(*map(self._delete_one, ids), return_exceptions=True)
         # Podman deletes none before those that share its network.
-        await _all(self._delete_one(each) for each, failure in zip(ids, failures, strict=True) if failure)
+        await all_done(self._delete_one(each) for each, failure in zip(ids, failures, strict=True) if failure)
 
     async def _delete_one(self, container: str) -> None:
         try:
             async with self._connection.asking() as docker:
-                deleting = docker.containers.container(container).delete(force=True, v=True)
-                await ignoring(deleting, CONFLICT, gone=True)
+                await ignoring(docker.containers.container(container).delete(force=True, v=True), gone=True)
         except DockerError as error:
-            raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+            if error.status != CONFLICT:
+                raise EngineUnavailable(f"container {container} cannot be removed: {refusal(error)}") from None
+            await self._removed(container)
+
+    async def _removed(self, container: str) -> None:
+        """Return once a container is gone that is being deleted by another call: until then its network is in use."""
+        try:
+            async with self._connection.waiting(STOP_SECONDS) as docker:
+                await ignoring(docker.containers.container(container).wait(condition="removed"), gone=True)
+        except DockerError as error:
+            raise EngineUnavailable(f"container {container} is not removed yet: {refusal(error)}") from None
 
 
 def _is_for_good(refused: str) -> bool:
     """Whether a start will fail each time: the image lacks the program, or its user."""
     return any(word in refused.lower() for word in _FOR_GOOD)
-
-
-async def _all(calls: Iterable[Any]) -> None:
-    """Await all; then raise the first error."""
-    for failure in await asyncio.gather(*calls, return_exceptions=True):
-        if isinstance(failure, BaseException):
-            raise failure

@@ -9,11 +9,14 @@ from msgspec import Struct
 
 from kusciajob.contracts import Node
 from kusciajob.runtime.container.connection import Connection, refusal
-from kusciajob.runtime.container.files import User
+from kusciajob.runtime.container.files import ROOT, User
 from kusciajob.runtime.hosted.engine import EngineUnavailable
 from kusciajob.runtime.machine import this_machine
 
 logger = logging.getLogger(__name__)
+
+UNLIMITED_BYTES = 1 << 50
+"""Docker's local log has a limit always; this is one that no disk reaches."""
 
 
 class Traits(Struct, frozen=True):
@@ -28,15 +31,15 @@ class Traits(Struct, frozen=True):
 
         Docker's json-file would replace what is no UTF-8. Podman's default may be the machine's journal.
         """
-        kind = "k8s-file" if self.is_podman else "local"
-        if not limit_bytes:
-            return {"Type": kind, "Config": {} if self.is_podman else {"max-size": "-1"}}
-        config = {"max-size": str(limit_bytes)} if self.is_podman else {"max-size": f"{limit_bytes}b", "max-file": "2"}
-        return {"Type": kind, "Config": config}
+        if self.is_podman:
+            return {"Type": "k8s-file", "Config": {"max-size": str(limit_bytes)} if limit_bytes else {}}
+        return {"Type": "local", "Config": {"max-size": f"{limit_bytes or UNLIMITED_BYTES}b", "max-file": "2"}}
 
     def user_namespace(self, user: User) -> str:
         """Without root, Podman makes the program's user the one that runs Podman, who owns the domain's directory."""
-        return f"keep-id:uid={user.uid},gid={user.gid}" if self.is_podman and self.is_rootless else ""
+        if not self.is_podman or not self.is_rootless or user.uid == ROOT:
+            return ""  # root is the one who runs Podman by itself
+        return f"keep-id:uid={user.uid},gid={user.gid}"
 
 
 async def read_traits(connection: Connection) -> Traits:

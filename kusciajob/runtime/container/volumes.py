@@ -7,8 +7,8 @@ from pathlib import Path
 from kusciajob.contracts import StartFailed
 from kusciajob.runtime.container.files import ROOT, User
 from kusciajob.runtime.container.traits import Traits
+from kusciajob.runtime.directories import directory_name
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.process.layout import directory_name
 
 PREFIX = "kusciajob-"
 """What the names of volumes on another machine begin with."""

@@ -12,6 +12,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kusciajob.contracts import Node
+from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.container import labels, states
 from kusciajob.runtime.container.connection import CALL_SECONDS, Connection, is_gone, refusal
 from kusciajob.runtime.container.states import Seen
@@ -87,7 +88,7 @@ class Watch:
         self._looking: dict[str, asyncio.Task[None]] = {}
         self._again: set[str] = set()
         self._looks = asyncio.Semaphore(MAX_LOOKS)
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
         self._is_streaming = asyncio.Event()
         self._failing = failing
         self._has_listed = has_listed
@@ -104,7 +105,8 @@ class Watch:
                     self._failing.set()
                 await asyncio.sleep(RECONNECT_SECONDS)
         finally:
-            await _cancelled({*self._looking.values(), *self._chores})
+            await _cancelled(self._looking.values())
+            await self._chores.end()
 
     def order(self, containers: Iterable[str]) -> None:
         """Note that the end of these was asked for."""
@@ -278,7 +280,7 @@ class Watch:
         )
         if to_end := [container for container in verdict.to_end if container not in self.ordered]:
             self.ordered.update(to_end)
-            self._do(self._end(to_end))
+            self._chores.do(self._end(to_end), name=f"end of {ref.name}")
         if verdict.sighting != watched.told:
             watched.told = verdict.sighting
             self._sight(verdict.sighting)
@@ -296,11 +298,6 @@ class Watch:
             watched.is_broken = True
             uid = gone.id if index == 0 else watched.containers[0].id if 0 in watched.containers else ""
             self._sight(Sighting(replace(gone.place.ref, uid=uid), Phase.GONE, _REMOVED))
-
-    def _do(self, chore: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(chore)
-        self._chores.add(task)
-        task.add_done_callback(self._chores.discard)
 
 
 async def _cancelled(tasks: Iterable["asyncio.Task[None]"]) -> None:

@@ -178,12 +178,16 @@ class Engine(Protocol):
     async def remove(self, ref: Ref) -> None:
         """Remove it and, after the last of its task's attempt, what these share. Gone is success."""
 
-    def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
+    def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
         """Its output until it ends; where the engine does not tell the streams apart, all is stdout.
 
         `since` has for each stream the time of the last piece that is known: what is older is left out, what has just
-        that time is told again. It ends silently if the workload is gone. Raises EngineUnavailable, and
-        OutputIncomplete when it is to be called again with the same `since`.
+        that time is told again. It ends silently if the workload is gone. Raises EngineUnavailable.
+
+        `is_continued`: what is known was told by a call that did not come to its end. Raises OutputIncomplete when what
+        a call has told may lack pieces, this one or the one that it continues: what that was called with is asked anew.
         """
 
     async def owned(self) -> Collection[int]:

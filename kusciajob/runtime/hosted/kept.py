@@ -9,18 +9,20 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 from kusciajob.contracts import Arrival, ExitResult, Node, OutputPiece, OutputStream, PartyKey
 from kusciajob.files import arrivals, private
 from kusciajob.files.holes import free_oldest
 from kusciajob.files.regular import read_regular
 from kusciajob.runtime import output_files
+from kusciajob.runtime.directories import replica_name
 from kusciajob.runtime.hosted.engine import LogPiece, nanoseconds
 
 VERSION = 1
@@ -58,8 +60,14 @@ class Position(Struct, frozen=True):
     pieces: int = 0
 
 
-class _Positions(Struct, frozen=True):
-    streams: dict[OutputStream, Position] = {}
+Positions = Mapping[OutputStream, Position]
+
+
+class Progress(Struct, frozen=True):
+    """How far the output is kept, and how far it was when the engine was asked for the pieces that came since."""
+
+    streams: Positions = {}
+    began: Positions = {}
     version: int = VERSION
 
 
@@ -69,9 +77,14 @@ class KeptRun:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
 
-    def make(self) -> None:
-        """Make the directory. Raises OSError."""
+    def make(self, notice: str = "") -> None:
+        """Make the directory of a run that has not begun; its standard error begins with the notice. Raises OSError."""
         self.directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if notice:
+            content = notice.encode()
+            private.write(self._output(OutputStream.STDERR), content, is_durable=False)
+            positions = {OutputStream.STDERR: Position(len(content))}
+            _write(self.directory / POSITION, Progress(positions, positions))
 
     @property
     def exists(self) -> bool:
@@ -98,11 +111,12 @@ class KeptRun:
         return _read(self.directory / END, End)
 
     def tail(self) -> str:
-        """The last lines of stderr; of stdout where nothing came from stderr."""
-        return next(
-            filter(None, (output_files.tail(self._output(stream)) for stream in reversed(OutputStream))),
-            "",
-        )
+        """The last lines of stderr; of stdout where the program wrote nothing to stderr."""
+        positions = self.resume().streams
+        # A notice of the server, which has no time, counts least.
+        said = [stream for stream in reversed(OutputStream) if positions.get(stream, Position()).time]
+        streams = dict.fromkeys([*said, *reversed(OutputStream)])
+        return next(filter(None, (output_files.tail(self._output(stream)) for stream in streams)), "")
 
     def read(self, stream: OutputStream, offset: int) -> OutputPiece:
         """See OutputSource."""
@@ -116,26 +130,16 @@ class KeptRun:
         """See OutputSource."""
         return output_files.arrivals(self.directory)
 
-    def resume(self) -> dict[OutputStream, Position]:
-        """How far the output is kept. What was written and not noted is cut off: it will come again. Raises OSError."""
-        positions = (_read(self.directory / POSITION, _Positions) or _Positions()).streams
-        for stream in OutputStream:
-            with contextlib.suppress(FileNotFoundError):
-                os.truncate(self._output(stream), positions.get(stream, Position()).size)
-        return positions
+    def resume(self) -> Progress:
+        """How far the output is kept. What was written beyond that will come again."""
+        return _read(self.directory / POSITION, Progress) or Progress()
 
-    def append(
-        self,
-        pieces: Sequence[LogPiece],
-        positions: dict[OutputStream, Position],
-        *,
-        limit_bytes: int | None,
-    ) -> dict[OutputStream, Position]:
-        """Keep more output from those positions on, and return how far it is kept then. Raises OSError.
+    def append(self, pieces: Sequence[LogPiece], progress: Progress, *, limit_bytes: int | None) -> Progress:
+        """Keep more output from there on, and return how far it is kept then. Raises OSError.
 
         What was written beyond a position is overwritten; a file never gets shorter, so that its readers go on.
         """
-        positions = dict(positions)
+        positions = dict(progress.streams)
         for stream in OutputStream:
             own = [piece for piece in pieces if piece.stream is stream]
             if not own:
@@ -153,8 +157,9 @@ class KeptRun:
             last = own[-1].time
             alike = sum(piece.time == last for piece in own) + (known.pieces if known.time == last else 0)
             positions[stream] = Position(min(size, file.stat().st_size), last, alike)
-        _write(self.directory / POSITION, _Positions(positions), is_durable=False)
-        return positions
+        progress = replace(progress, streams=positions)
+        _write(self.directory / POSITION, progress, is_durable=False)
+        return progress
 
     def _note_arrivals(self, stream: OutputStream, pieces: Sequence[LogPiece], size: int) -> None:
         """Note when pieces arrived that were written from that size on; of many only some."""
@@ -183,7 +188,7 @@ class KeptRuns:
 
     def of(self, key: PartyKey, replica: int = 0) -> KeptRun:
         """The run of one replica of a party; its directory need not exist."""
-        return KeptRun(self._directory / f"{key}{f'.{replica}' if replica else ''}")
+        return KeptRun(self._directory / replica_name(key, replica))
 
     def replicas(self, key: PartyKey) -> list[int]:
         """The replicas of a party that have directories, in their order."""

@@ -5,10 +5,11 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 from functools import partial
 
-from kusciajob.contracts import OutputStream
+from msgspec.structs import replace
+
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, LogPiece, OutputIncomplete, Ref, nanoseconds
-from kusciajob.runtime.hosted.kept import KeptRun, Position
+from kusciajob.runtime.hosted.kept import KeptRun, Progress
 
 logger = logging.getLogger(__name__)
 
@@ -40,24 +41,21 @@ class OutputCollector:
         self._pause = pause
         self._file_work = file_work
         self._limit_bytes = limit_bytes
-        self._positions: dict[OutputStream, Position] = {}
+        self._progress = Progress()
         self._has_complained = False
         self.failed = asyncio.Event()
         """Set when the engine could not be asked, until it is asked again."""
 
     async def run(self) -> None:
         """Return once all output is kept."""
-        try:
-            self._positions = await self._file_work.do(self._kept.resume)
-        except OSError as error:
-            self._complain(error)
+        self._progress = await self._file_work.do(self._kept.resume)
         while True:
-            began = self._positions
             self.failed.clear()
             try:
                 await self._collect()
             except OutputIncomplete:
-                self._positions = began  # what comes again is written over what came
+                # What comes again is written over what came.
+                self._progress = replace(self._progress, streams=self._progress.began)
             except EngineUnavailable:
                 self.failed.set()
                 await self._pause()
@@ -85,9 +83,15 @@ class OutputCollector:
             await asyncio.gather(reading, return_exceptions=True)
 
     async def _read(self, pending: list[LogPiece], has_more: asyncio.Event, has_room: asyncio.Event) -> None:
-        since = {stream: position.time for stream, position in self._positions.items()}
+        streams, began = self._progress.streams, self._progress.began
+        since = {stream: position.time for stream, position in streams.items()}
+        has_gone_on = False
         size = 0
-        async for piece in self._new(self._engine.logs(self._ref, since)):
+        async for piece in self._new(self._engine.logs(self._ref, since, is_continued=streams != began)):
+            if not has_gone_on:
+                # What came before is complete, and nothing of this has been written yet.
+                self._progress = replace(self._progress, began=streams)
+                has_gone_on = True
             size = size + len(piece.data) if pending else len(piece.data)
             pending.append(piece)
             has_more.set()
@@ -97,7 +101,8 @@ class OutputCollector:
 
     async def _new(self, pieces: AsyncIterator[LogPiece]) -> AsyncIterator[LogPiece]:
         """Leave out what is kept already."""
-        known = {stream: (nanoseconds(position.time), position.pieces) for stream, position in self._positions.items()}
+        streams = self._progress.streams.items()
+        known = {stream: (nanoseconds(position.time), position.pieces) for stream, position in streams}
         async for piece in pieces:
             time, alike = known.get(piece.stream, (0, 0))
             at = nanoseconds(piece.time)
@@ -110,9 +115,9 @@ class OutputCollector:
                 yield piece
 
     async def _write(self, pieces: list[LogPiece]) -> None:
-        append = partial(self._kept.append, pieces, self._positions, limit_bytes=self._limit_bytes)
+        append = partial(self._kept.append, pieces, self._progress, limit_bytes=self._limit_bytes)
         try:
-            self._positions = await self._file_work.do(append)
+            self._progress = await self._file_work.do(append)
         except OSError as error:
             self._complain(error)
 

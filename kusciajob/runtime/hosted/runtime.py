@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -25,15 +25,17 @@ from kusciajob.contracts import (
 )
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
+from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.hosted import names, workloads
-from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Ref, Sighting, Workload
+from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Ref, Sighting
 from kusciajob.runtime.hosted.kept import End, KeptRun, KeptRuns, Note
 from kusciajob.runtime.hosted.output import OutputCollector, drained
 from kusciajob.runtime.hosted.results import judge
 from kusciajob.runtime.hosted.runs import Found, Gang, HostedParty, Run
 from kusciajob.runtime.rendering import ports_of
+from kusciajob.runtime.together import all_done, first_failure
 from kusciajob.telemetry.story import of_party
 
 logger = logging.getLogger(__name__)
@@ -91,9 +93,9 @@ class HostedRuntime:
         self._seen: dict[str, Sighting] = {}
         """The last sighting of each workload that exists, by its name."""
         self._gangs: dict[tuple[int, int, int], Gang] = {}
-        self._chores: set[asyncio.Task[None]] = set()
-        self._removals: set[asyncio.Task[None]] = set()
-        """The chores that remove what has ended."""
+        self._chores = Chores()
+        self._removals = Chores()
+        """Those that remove what has ended."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -101,7 +103,7 @@ class HostedRuntime:
 
     async def open(self) -> None:
         await self._engine.open(self._store_id, self._see)
-        self._do(self._sweep(), name="sweep")
+        self._chores.do(self._sweep(), name="sweep")
 
     def preview(self, party: PartySpec) -> PartyPreview:
         """See Previewer."""
@@ -153,22 +155,24 @@ class HostedRuntime:
     async def _create(self, party: PartySpec, own: HostedParty) -> None:
         """Create the workloads of all replicas; none runs yet. What an earlier server has released stays as it is."""
         await self._insist(self._engine.seen_all, own, party.key)
-        planned, warning = await self._file_work.do(partial(self._plan, party))
-        for workload in planned:
-            replica = workload.ref.replica
+        planned = await self._file_work.do(partial(self._plan, party))
+        for each in planned:
+            workload, replica = each.workload, each.workload.ref.replica
             if replica not in own.runs:
-                own.runs[replica] = Run(await self._file_work.do(partial(self._make_directory, workload.ref)))
+                own.runs[replica] = Run(
+                    await self._file_work.do(partial(self._make_directory, workload.ref, each.notice))
+                )
             run = own.runs[replica]
             if run.note is None:
                 run.ref = replace(
                     run.ref, uid=await self._insist(partial(self._engine.create, workload), own, party.key)
                 )
-        if warning:
+        for warning in planned[0].warnings:  # those of other replicas are the same
             text = "party %s of task %s: %s"
             logger.warning(text, party.key, shown(party.task_id), warning, extra=of_party(party))
 
-    def _plan(self, party: PartySpec) -> tuple[list[Workload], str]:
-        """The workloads of a party's replicas, and a warning or ""."""
+    def _plan(self, party: PartySpec) -> list[workloads.Planned]:
+        """The workloads of a party's replicas."""
         deploy = workloads.template_of(party)
         if len(party.endpoints[party.key.party]) != len(ports_of(deploy)) * deploy.replicas:
             raise StartFailed("its AppImage was changed while the party was being started: restart the job")
@@ -181,13 +185,12 @@ class HostedRuntime:
             progress_url=self._progress_url(party),
             policy=self._policy,
         )
-        made = [make(replica) for replica in range(deploy.replicas)]
-        return [workload for workload, _ in made], made[0][1]
+        return [make(replica) for replica in range(deploy.replicas)]
 
-    def _make_directory(self, ref: Ref) -> Found:
+    def _make_directory(self, ref: Ref, notice: str) -> Found:
         kept = self._kept.of(ref.key, ref.replica)
         try:
-            kept.make()
+            kept.make(notice)
         except OSError as error:
             raise StartFailed(f"the party's directory cannot be written: {error.strerror}") from None
         return Found(ref, kept)
@@ -239,26 +242,13 @@ class HostedRuntime:
         if own is None or not own.is_noted:
             await self.stop(key)
             return ExitResult(succeeded=False, message="lost: nothing is known of its run any more", is_fault=True)
-        result = await self._first_failure(own) if len(own.runs) > 1 else await next(iter(own.runs.values())).ended()
+        if len(own.runs) > 1:
+            ends = {replica: run.ended() for replica, run in own.runs.items()}
+            result = await first_failure(ends, end_all=lambda: self._end_all(own))
+        else:
+            result = await next(iter(own.runs.values())).ended()
         self._forget(key)
         return result
-
-    async def _first_failure(self, own: HostedParty) -> ExitResult:
-        """The result of all replicas: success of all, or the first failure, which ends the others."""
-        waits = {asyncio.create_task(run.ended()): replica for replica, run in own.runs.items()}
-        try:
-            pending = set(waits)
-            while pending:
-                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for wait in ended:
-                    if not (result := wait.result()).succeeded:
-                        await self._end_all(own)
-                        return replace(result, message=f"replica {waits[wait]}: {result.message}")
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        return ExitResult(succeeded=True, exit_code=0)
 
     async def stop(self, key: PartyKey) -> None:
         own = self._party(key)
@@ -272,9 +262,7 @@ class HostedRuntime:
 
     async def _end_all(self, own: HostedParty) -> None:
         """End all replicas. If some fail, it raises the first error once all others are done."""
-        for failure in await asyncio.gather(*map(self._end, own.runs.values()), return_exceptions=True):
-            if failure is not None:
-                raise failure
+        await all_done(map(self._end, own.runs.values()))
 
     async def _end(self, run: Run) -> None:
         """Return when nothing of the run is left running, and its output is kept."""
@@ -327,12 +315,10 @@ class HostedRuntime:
         return max(len(await asyncio.to_thread(self._kept.replicas, key)), 1)
 
     async def close(self) -> None:
-        if self._removals:  # no later server may ever know of them: that of `kusciajob run` is the only one
-            await asyncio.wait(self._removals, timeout=REMOVAL_SECONDS)
-        tasks = list(self._chores)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # No later server may ever know of them: that of `kusciajob run` is the only one.
+        await self._removals.wait(REMOVAL_SECONDS)
+        await self._chores.end()
+        await self._removals.end()
         await self._engine.close()
 
     def _see(self, sighting: Sighting) -> None:
@@ -370,10 +356,10 @@ class HostedRuntime:
             if run.collecting is None:
                 collector = self._collector(run)
                 run.output_failed = collector.failed
-                run.collecting = self._do(collector.run(), name=f"output of {run.ref.name}")
+                run.collecting = self._chores.do(collector.run(), name=f"output of {run.ref.name}")
         if sighting.phase in (Phase.ENDED, Phase.GONE) and not run.is_finishing:
             run.is_finishing = True
-            self._do(self._finish(run, sighting), name=f"end of {run.ref.name}")
+            self._chores.do(self._finish(run, sighting), name=f"end of {run.ref.name}")
 
     def _collector(self, run: Run) -> OutputCollector:
         return OutputCollector(
@@ -396,9 +382,7 @@ class HostedRuntime:
             text = f"the runtime failed ({type(error).__name__})"
             run.finish(ExitResult(succeeded=False, message=text, is_fault=True, detail=str(error)))
             raise
-        removal = self._do(self._remove(run.ref), name=f"removal of {run.ref.name}")
-        self._removals.add(removal)
-        removal.add_done_callback(self._removals.discard)
+        self._removals.do(self._remove(run.ref), name=f"removal of {run.ref.name}")
         run.finish(result)
 
     async def _keep_end(self, kept: KeptRun, end: End) -> None:
@@ -460,17 +444,6 @@ class HostedRuntime:
             await over.wait()
         finally:
             timer.cancel()
-
-    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> "asyncio.Task[None]":
-        task = asyncio.create_task(chore, name=name)
-        self._chores.add(task)
-        task.add_done_callback(self._note_done)
-        return task
-
-    def _note_done(self, task: "asyncio.Task[None]") -> None:
-        self._chores.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
     def _party(self, key: PartyKey) -> HostedParty:
         return self._parties.setdefault(key, HostedParty())

@@ -3,6 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from kusciajob.contracts import DomainFacts, PartyKey, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate, Port, Quantities
 from kusciajob.model.errors import TemplateError, UnknownRole
@@ -36,6 +38,14 @@ class Policy(NamedTuple):
 
 
 STRICT_POLICY = Policy()
+
+
+class Planned(Struct, frozen=True):
+    """A workload, and what is told of it before it runs: to the operator, and in its output."""
+
+    workload: Workload
+    warnings: tuple[str, ...] = ()
+    notice: str = ""
 
 
 def template_of(party: PartySpec) -> DeployTemplate:
@@ -80,10 +90,10 @@ def workload_of(
     facts: DomainFacts,
     progress_url: str,
     policy: Policy,
-) -> tuple[Workload, str]:
-    """The workload of one replica of a party, and a warning of its config templates or "". Raises StartFailed."""
+) -> Planned:
+    """The workload of one replica of a party. Raises StartFailed."""
     deploy = template_of(party)
-    warnings = []
+    renderings = []
     programs = []
     for container in deploy.containers:
         _check_allowed(container, policy)
@@ -104,7 +114,7 @@ def workload_of(
             )
         except TemplateError as error:
             raise StartFailed(f"config templates cannot be rendered: {error}") from None
-        warnings.append(rendering.warning)
+        renderings.append(rendering)
         programs.append(_program(party, deploy, container, rendering))
     workload = Workload(
         ref=ref_of(store_id, party.key, replica, party.party.domain_id),
@@ -115,7 +125,8 @@ def workload_of(
         max_restarts=policy.max_restarts if deploy.restart_policy == "OnFailure" else None,
         restart_pause_seconds=policy.restart_pause_seconds,
     )
-    return workload, next(filter(None, warnings), "")
+    warnings = tuple(rendering.warning for rendering in renderings if rendering.warning)
+    return Planned(workload, warnings, "".join(rendering.notice for rendering in renderings))
 
 
 def preview(party: PartySpec, *, facts: DomainFacts, policy: Policy) -> PartyPreview:

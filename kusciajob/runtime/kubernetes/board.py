@@ -5,9 +5,9 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import NamedTuple
 
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.hosted.engine import EngineUnavailable, Ref, Sighting
-from kusciajob.runtime.kubernetes import objects, pods
+from kusciajob.runtime.kubernetes import pods
 from kusciajob.runtime.kubernetes.api import Api
 from kusciajob.runtime.kubernetes.pods import Event, Pod
 from kusciajob.runtime.kubernetes.watch import Timing, Watch
@@ -96,7 +96,7 @@ class PodBoard:
             gone=self._miss,
             listed=self._listed,
             reachable=self._note_reachable,
-            query={"labelSelector": f"{objects.STORE}={names.short(owner)}"},
+            query={"labelSelector": f"{labels.STORE}={names.short(owner)}"},
             timing=self._timing,
         )
         events = Watch(

@@ -1,7 +1,6 @@
 """Hosts workloads as pods: one pod for each, in the namespace of its domain."""
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
 from contextlib import suppress
 
@@ -9,8 +8,9 @@ from msgspec import Struct
 
 from kusciajob.config import Settings
 from kusciajob.contracts import OutputStream, StartFailed
+from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
 from kusciajob.runtime.hosted.merging import merged
 from kusciajob.runtime.kubernetes import credentials, objects, pods
@@ -21,7 +21,8 @@ from kusciajob.runtime.kubernetes.making import Maker, Named
 from kusciajob.runtime.kubernetes.pods import Pod
 from kusciajob.runtime.kubernetes.watch import USUAL, Timing
 
-logger = logging.getLogger(__name__)
+CLEARING_SECONDS = 5.0
+"""How long closing waits for the removal of what the last pods leave: no later server may come."""
 
 END_SECONDS = 30.0
 """How long after its grace period the node of a pod may need to end it; then the pod is deleted."""
@@ -53,7 +54,9 @@ class KubernetesEngine:
         self._logs = Logs(api)
         self._board = PodBoard(api, end=self._end_soon, left=self._clear_soon, timing=timing, lost_seconds=lost_seconds)
         self._selector = ""
-        self._chores: set[asyncio.Task[None]] = set()
+        self._chores = Chores()
+        self._clearing = Chores()
+        """Those that the engine does not close without."""
 
     @property
     def failing(self) -> asyncio.Event:
@@ -62,9 +65,9 @@ class KubernetesEngine:
 
     async def open(self, owner: str, sight: Callable[[Sighting], None]) -> None:
         """See Engine."""
-        self._selector = f"{objects.STORE}={names.short(owner)}"
+        self._selector = f"{labels.STORE}={names.short(owner)}"
         await self._api.open()
-        self._do(self._board.run(owner, sight), name="watches of pods")
+        self._chores.do(self._board.run(owner, sight), name="watches of pods")
 
     async def seen_all(self) -> None:
         """See Engine."""
@@ -146,17 +149,19 @@ class KubernetesEngine:
         """See Engine."""
         path = self._board.path(ref.name)
         if path is None:
-            await self._remove_anchors(f",{objects.GROUP}={ref.task}")  # the pod vanished while no server was there
+            await self._remove_anchors(f",{labels.GROUP}={ref.task}")  # the pod vanished while no server was there
             return
         tracked = self._board.get(ref.name)
         # A node that does not answer would keep the object for ever.
         grace = 0 if tracked is None or tracked.over.is_set() else None
         await granted(self._api.delete(path, uid=ref.uid, grace_seconds=grace))
-        if self._board.get(ref.name) is None:
+        if grace == 0 or self._board.get(ref.name) is None:  # it is gone with the answer; the watch may tell later
             self._board.leave(ref.name)
 
-    async def logs(self, ref: Ref, since: Mapping[OutputStream, str]) -> AsyncIterator[LogPiece]:
-        """See Engine."""
+    async def logs(
+        self, ref: Ref, since: Mapping[OutputStream, str], *, is_continued: bool = False
+    ) -> AsyncIterator[LogPiece]:
+        """See Engine. Nothing that it tells lacks pieces."""
         path = self._board.path(ref.name)
         tracked = self._board.get(ref.name)
         if path is None or tracked is None:
@@ -177,12 +182,12 @@ class KubernetesEngine:
         jobs = {tracked.ref.key.job for tracked in self._board.all()}
         for anchor in await self._list_anchors(""):
             with suppress(ValueError):
-                jobs.add(int(anchor.metadata.labels.get(objects.JOB, "")))
+                jobs.add(int(anchor.metadata.labels.get(labels.JOB, "")))
         return jobs
 
     async def remove_job(self, job: int, grace_seconds: float) -> None:
         """See Engine."""
-        selector = f"{self._selector},{objects.JOB}={job}"
+        selector = f"{self._selector},{labels.JOB}={job}"
         while True:
             left = (await granted(self._api.get("/api/v1/pods", _Pods, labelSelector=selector))).items
             for pod in left:
@@ -195,7 +200,7 @@ class KubernetesEngine:
             if not left and not any(tracked.ref.key.job == job for tracked in self._board.all()):
                 break
             await self._board.news()
-        await self._remove_anchors(f",{objects.JOB}={job}")
+        await self._remove_anchors(f",{labels.JOB}={job}")
 
     async def _forget(self, path: str, pod: Pod) -> None:
         """Remove the object of a pod of which nothing runs, whatever its node says."""
@@ -215,22 +220,23 @@ class KubernetesEngine:
 
     async def close(self) -> None:
         """See Engine."""
-        for task in self._chores:
-            task.cancel()
-        await asyncio.gather(*self._chores, return_exceptions=True)
+        await self._clearing.wait(CLEARING_SECONDS)
+        await self._chores.end()
+        await self._clearing.end()
         self._board.close()
         await self._api.close()
 
     def _clear_soon(self, place: Place) -> None:
         """The last pod of a place is gone: with the anchor goes all that belonged to them."""
         self._maker.forget(place)
-        self._do(self._insist(lambda: self._api.delete(_path_of_anchor(place))), name=f"removal of {place.task}")
+        clearing = self._insist(lambda: self._api.delete(_path_of_anchor(place)))
+        self._clearing.do(clearing, name=f"removal of {place.task}")
 
     def _end_soon(self, tracked: Tracked) -> None:
         """One of its programs has failed for good: the others shall not go on."""
         name = tracked.ref.name
         if path := self._board.path(name):
-            self._do(self._insist(lambda: self._cut_short(path, tracked.pod)), name=f"end of pod {name}")
+            self._chores.do(self._insist(lambda: self._cut_short(path, tracked.pod)), name=f"end of pod {name}")
 
     async def _insist(self, ask: Callable[[], Coroutine[None, None, None]]) -> None:
         """Ask until the API server answers."""
@@ -241,16 +247,6 @@ class KubernetesEngine:
                 await asyncio.sleep(LOOK_SECONDS)
             else:
                 return
-
-    def _do(self, chore: Coroutine[None, None, None], *, name: str) -> None:
-        task = asyncio.create_task(chore, name=name)
-        self._chores.add(task)
-        task.add_done_callback(self._note_done)
-
-    def _note_done(self, task: "asyncio.Task[None]") -> None:
-        self._chores.discard(task)
-        if not task.cancelled() and (error := task.exception()):
-            logger.error("%s failed: %s", task.get_name(), error, exc_info=error)
 
 
 def _path_of_anchor(place: Place) -> str:

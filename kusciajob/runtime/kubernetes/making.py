@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import StartFailed
 from kusciajob.runtime.domains import DomainSettings
+from kusciajob.runtime.hosted import labels
 from kusciajob.runtime.hosted.engine import EngineUnavailable, Workload
 from kusciajob.runtime.kubernetes import objects, pods
 from kusciajob.runtime.kubernetes.api import Api, ApiError, Conflict, NotFound
@@ -92,9 +93,7 @@ class Maker:
             return (await self._api.create(path, manifest, Named)).metadata.uid
         except Conflict:
             found = await self._api.get(f"{path}/{own['name']}", Pod)
-            if any(
-                found.metadata.labels.get(label) != own["labels"][label] for label in (objects.STORE, objects.GROUP)
-            ):
+            if any(found.metadata.labels.get(label) != own["labels"][label] for label in (labels.STORE, labels.GROUP)):
                 raise StartFailed(
                     f"pod {own['name']} exists in namespace {namespace} and is not this server's"
                 ) from None

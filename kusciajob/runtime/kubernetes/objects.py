@@ -8,27 +8,19 @@ from typing import Any
 
 from msgspec import Struct
 
-from kusciajob.contracts import PartyKey, StartFailed
+from kusciajob.contracts import StartFailed
 from kusciajob.model.text import shown
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import DOMAIN_DIRECTORY, Limits, Program, Ref, Workload
+from kusciajob.runtime.hosted.labels import DOMAIN, GROUP, PARTY, PREFIX, REPLICA, TASK_ID, WORKLOAD, key_of, of_group
 
 Manifest = dict[str, Any]
 
 GATE = "kusciajob/created"
 """The scheduling gate that keeps a pod from running before `release`."""
-PREFIX = "kusciajob/"
-STORE, JOB, TASK, ATTEMPT, PARTY, REPLICA = (
-    PREFIX + name for name in ("store", "job", "task", "attempt", "party", "replica")
-)
-GROUP = PREFIX + "group"
-"""The label of all that belongs to one attempt of a task."""
 ANCHOR = PREFIX + "anchor"
 """The label of the objects that own all others of a task's attempt in a namespace."""
-WORKLOAD = PREFIX + "workload"
-DOMAIN = PREFIX + "domain"
-TASK_ID = PREFIX + "task-id"
 MAX_RESTARTS = PREFIX + "max-restarts"
 MAX_FILES_BYTES = 1024 * 1024 - 16 * 1024
 """What fits into one ConfigMap or Secret: 1 MiB, but for the names."""
@@ -62,21 +54,13 @@ def namespace_of(domain: DomainSettings, rules: Rules) -> str:
 
 def labels_of(owner: str, ref: Ref) -> dict[str, str]:
     """What tells whose an object is."""
-    key = ref.key
-    return {
-        STORE: names.short(owner),
-        JOB: str(key.job),
-        TASK: str(key.task),
-        ATTEMPT: str(key.attempt),
-        GROUP: ref.task,
-    }
+    return of_group(names.short(owner), ref.key, ref.task)
 
 
 def ref_of(name: str, uid: str, labels: Mapping[str, str], annotations: Mapping[str, str]) -> Ref | None:
     """The workload that a pod is; None if its labels do not say it."""
     try:
-        key = PartyKey(*(int(labels[label]) for label in (JOB, TASK, ATTEMPT, PARTY)))
-        return Ref(name, labels[GROUP], key, int(labels[REPLICA]), annotations.get(DOMAIN, ""), uid)
+        return Ref(name, labels[GROUP], key_of(labels), int(labels[REPLICA]), annotations.get(DOMAIN, ""), uid)
     except (KeyError, ValueError):
         return None
 
@@ -115,6 +99,7 @@ def owned(manifest: Manifest, *, anchor_name: str, anchor_uid: str) -> Manifest:
 
 def pod(workload: Workload, rules: Rules) -> Manifest:
     """The pod, which waits at its gate. Raises StartFailed."""
+    parts = _parts(workload)
     domain, own = workload.domain, workload.domain.pod
     labels = {
         **own.get("labels", {}),
@@ -141,8 +126,8 @@ def pod(workload: Workload, rules: Rules) -> Manifest:
         "terminationGracePeriodSeconds": ceil(rules.grace_seconds),
         "tolerations": [*lost, *own.get("tolerations", ())],
         "securityContext": _security_of_pod(workload.programs, rules),
-        "containers": list(_containers(workload)),
-        "volumes": _volumes(workload),
+        "containers": list(_containers(workload, parts)),
+        "volumes": _volumes(workload, parts),
     }
     if domain.node_selector:
         spec["nodeSelector"] = dict(domain.node_selector)
@@ -237,11 +222,11 @@ def _check_size(what: str, size: int) -> None:
         )
 
 
-def _volumes(workload: Workload) -> list[Manifest]:
+def _volumes(workload: Workload, parts: Sequence[Mapping[str, bytes]]) -> list[Manifest]:
     name = workload.ref.name
     volumes = [
         {"name": f"files-{at}", "configMap": {"name": f"{name}-{at}", "defaultMode": 0o444}}
-        for at, _ in enumerate(_parts(workload))
+        for at, _ in enumerate(parts)
     ]
     if _secret_files(workload):
         # Whoever the program runs as must read them: their wall is the container.
@@ -266,8 +251,8 @@ def container_names(programs: Sequence[Program]) -> list[str]:
     return [program.name if _LABEL.fullmatch(program.name) else f"program-{at}" for at, program in enumerate(programs)]
 
 
-def _containers(workload: Workload) -> Iterator[Manifest]:
-    where = {key: f"files-{at}" for at, part in enumerate(_parts(workload)) for key in part}
+def _containers(workload: Workload, parts: Sequence[Mapping[str, bytes]]) -> Iterator[Manifest]:
+    where = {key: f"files-{at}" for at, part in enumerate(parts) for key in part}
     for at, (name, program) in enumerate(zip(container_names(workload.programs), workload.programs, strict=True)):
         mounts = [
             *_mounts(_keys(program.files, at), where),

@@ -1,22 +1,21 @@
 """Lays out a party's directory, and says what is executed there."""
 
-import hashlib
 import logging
 import os
 import shutil
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import quote
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, OutputStream, PartyKey, PartyPreview, PartySpec, StartFailed
+from kusciajob.contracts import DomainFacts, OutputStream, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import TemplateError, UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
 from kusciajob.runtime import output_files
+from kusciajob.runtime.directories import directory_name
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
 from kusciajob.runtime.rendering import (
     certificate_files,
@@ -32,7 +31,6 @@ logger = logging.getLogger(__name__)
 
 TEMPORARY = "tmp"
 """A party's own directory for temporary files."""
-MAX_NAME_BYTES = 255  # of one path component, on Linux
 PASSAGE = 0o711
 """The mode of a directory that others may pass but not read."""
 BASE_PATH = "/usr/local/bin:/usr/bin:/bin"
@@ -149,8 +147,7 @@ def prepare(
         env=rendering.env,
         cwd=cwd,
         restarts_on_failure=deploy.restart_policy == "OnFailure",
-        # For the party's owner there; for the operator in the log.
-        notice=f"kusciajob: {rendering.warning}\n" if rendering.warning else "",
+        notice=rendering.notice,
     )
 
 
@@ -190,26 +187,12 @@ def _search_path(path: str) -> str:
     return ":".join(filter(None, (path, os.environ.get("PATH", BASE_PATH))))
 
 
-def directory_name(domain_id: str) -> str:
-    """The domain id as one harmless path component, unique for it; a usual id stays unchanged."""
-    name = quote(domain_id, safe="")
-    if len(name) > MAX_NAME_BYTES:
-        # quote() leaves no "=", so that no other name looks like this one.
-        return f"{name[:100]}={hashlib.sha256(domain_id.encode()).hexdigest()}"
-    return name.replace(".", "%2E") if name.strip(".") == "" else name
-
-
 def endpoints_of(deploy: DeployTemplate, ports: Sequence[int], host: str) -> tuple[Endpoint, ...]:
     """One address per port, replica by replica, each in the order of the container's ports."""
     return tuple(
         Endpoint(port.name, port.scope, port.protocol, f"{host}:{number}")
         for port, number in zip(deploy.containers[0].ports * deploy.replicas, ports, strict=True)
     )
-
-
-def replica_name(key: PartyKey, replica: int) -> str:
-    """The name of a replica's run and of its directory. The first replica has the name of its party."""
-    return f"{key}.{replica}" if replica else str(key)
 
 
 def explain_paths(container: Container, told: str) -> str:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
 from kusciajob.contracts import (
@@ -27,6 +26,7 @@ from kusciajob.contracts import (
 from kusciajob.model.appimage import MAX_REPLICAS, Container, DeployTemplate
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime import output_files
+from kusciajob.runtime.directories import replica_name
 from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.machine import this_machine
 from kusciajob.runtime.process import layout, run_directories
@@ -34,6 +34,7 @@ from kusciajob.runtime.process.exits import judge
 from kusciajob.runtime.process.ports import PortPool
 from kusciajob.runtime.process.shim_client import ShimClient, ShimError
 from kusciajob.runtime.rendering import port_of
+from kusciajob.runtime.together import all_done, first_failure
 from kusciajob.users import User, Users
 
 logger = logging.getLogger(__name__)
@@ -129,11 +130,7 @@ class ProcessRuntime:
             shim = await self._connected()
             own = self._note(party, tuple(programs))
             # Replicas that an earlier server has started are not started again: the shim answers their state.
-            starts = [self._start_program(shim, *entry, user) for entry in programs.items()]
-            # Wait for all starts: none may be under way when the party is stopped because another has failed.
-            for failure in await asyncio.gather(*starts, return_exceptions=True):
-                if failure is not None:
-                    raise failure
+            await all_done(self._start_program(shim, *entry, user) for entry in programs.items())
         except ShimError as error:
             raise StartFailed("the program could not be started", detail=str(error)) from None
         own.is_started = True
@@ -189,27 +186,10 @@ class ProcessRuntime:
         if len(own.directories) == 1:
             result = await self._wait_program(own.directories[0], own.container)
         else:
-            result = await self._wait_replicas(own)
+            ends = {at: self._wait_program(each, own.container) for at, each in enumerate(own.directories)}
+            result = await first_failure(ends, end_all=lambda: self._end_all(own))
         self._release(key)
         return result
-
-    async def _wait_replicas(self, party: "_Party") -> ExitResult:
-        """The result of all replicas: success of all, or the first failure, which ends the others."""
-        waits = [asyncio.create_task(self._wait_program(directory, party.container)) for directory in party.directories]
-        try:
-            pending = set(waits)
-            while pending:
-                ended, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for replica, wait in enumerate(waits):
-                    if wait in ended and not wait.result().succeeded:
-                        await self._end_all(party)
-                        result = wait.result()
-                        return msgspec.structs.replace(result, message=f"replica {replica}: {result.message}")
-        finally:
-            for wait in waits:
-                wait.cancel()
-            await asyncio.gather(*waits, return_exceptions=True)
-        return ExitResult(succeeded=True, exit_code=0)
 
     async def _wait_program(self, directory: Path, container: Container | None) -> ExitResult:
         ended = await self._shim.wait(run_directories.name(directory))
@@ -276,10 +256,7 @@ class ProcessRuntime:
 
     async def _end_all(self, party: "_Party") -> None:
         """End all replicas. If some fail, it raises the first error once all others are done."""
-        ends = [self._end(run_directories.name(directory), directory) for directory in party.directories]
-        for failure in await asyncio.gather(*ends, return_exceptions=True):
-            if failure is not None:
-                raise failure
+        await all_done(self._end(run_directories.name(directory), directory) for directory in party.directories)
 
     async def _end(self, key: str, directory: Path) -> None:
         """Return when nothing of a replica is left or can be started any more. Raises ShimError if that is unknown yet.
@@ -295,7 +272,7 @@ class ProcessRuntime:
                 return
 
     def _directory(self, key: PartyKey, replica: int = 0) -> Path:
-        return self._runs / layout.replica_name(key, replica)
+        return self._runs / replica_name(key, replica)
 
     def _directories(self, key: PartyKey) -> tuple[Path, ...]:
         """The directories of the party's replicas, up to the last one on disk."""
