@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from benchmarks.jobs import DOMAINS
 from kusciajob.contracts import PartyKey
-from kusciajob.runtime.hosted import names
+from kusciajob.runtime.hosted import labels, names
 from kusciajob.runtime.hosted.engine import Workload
 from kusciajob.runtime.kubernetes import objects
 from kusciajob.runtime.kubernetes.api import Api
@@ -78,7 +78,7 @@ async def _apply(cluster: Cluster, tasks: int, is_simulated: bool) -> Times:
     workloads = list(_workloads(tasks, is_simulated))
     seen = Applied(len(workloads))
     watch = Watch(
-        api, "/api/v1/pods", Pod, seen=seen.see, query={"labelSelector": f"{objects.STORE}={names.short(STORE)}"}
+        api, "/api/v1/pods", Pod, seen=seen.see, query={"labelSelector": f"{labels.STORE}={names.short(STORE)}"}
     )
     following = asyncio.create_task(watch.run())
     try:
@@ -129,7 +129,7 @@ async def _wait_removed(cluster: Cluster) -> None:
     await api.open()
 
     async def is_removed() -> bool:
-        selector = f"{objects.STORE},{objects.STORE}!={names.short(OTHER_STORE)}"
+        selector = f"{labels.STORE},{labels.STORE}!={names.short(OTHER_STORE)}"
         # The cluster collects what an anchor owns a moment after the anchor.
         return not any([(await api.get(path, FoundList, labelSelector=selector)).items for path in MADE])
 
