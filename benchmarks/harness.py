@@ -46,7 +46,9 @@ class Target(Struct, frozen=True):
     def reached(self, *, value: float, ratio: float | None) -> float:
         """How much of the target is reached: 1 and more where it is met."""
         found = value if self.of == "value" or ratio is None else ratio
-        return self.limit / found if self.is_upper else found / self.limit
+        if self.is_upper:
+            return self.limit / found if found else math.inf
+        return found / self.limit
 
     def text(self, unit: str) -> str:
         if self.limit == math.inf:
