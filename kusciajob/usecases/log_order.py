@@ -1,6 +1,6 @@
 """Puts the lines of both streams of a program in the order in which they arrived."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
 
 from kusciajob.contracts import OutputStream
 from kusciajob.usecases.log_lines import LineReader, LogLine, Round
@@ -8,7 +8,7 @@ from kusciajob.usecases.log_lines import LineReader, LogLine, Round
 _RANKS = {stream: rank for rank, stream in enumerate(OutputStream)}
 
 
-async def merged(readers: Sequence[LineReader], now: Round) -> AsyncIterator[Sequence[LogLine]]:
+async def merged(readers: Sequence[LineReader], now: Round) -> AsyncGenerator[Sequence[LogLine], None]:
     """The lines of this round: by arrival as far as it is known, stdout before stderr where it is the same."""
     waiting: list[list[LogLine]] = [[] for _ in readers]
 

@@ -1,7 +1,8 @@
 """The use cases of the log API: what the programs of a task have written, and where they run."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from msgspec import Struct
 
@@ -51,7 +52,7 @@ class TaskOutput:
 
     async def read(
         self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
-    ) -> AsyncIterator[str]:
+    ) -> AsyncGenerator[str, None]:
         """The output of one party in its newest attempt, stdout before stderr; when it follows, lines as they come.
 
         The party is chosen by `domain`, or `domain/role` where a domain has several. Without it: the caller's own
@@ -68,8 +69,9 @@ class TaskOutput:
         while True:
             is_last = not follow or await self._is_ended(task_id, key)
             for follower in followers:
-                async for text in follower.read(to_the_end=is_last):
-                    yield text
+                async with aclosing(follower.read(to_the_end=is_last)) as texts:
+                    async for text in texts:
+                        yield text
             if is_last:
                 return
             await asyncio.sleep(POLL_SECONDS)
@@ -107,7 +109,7 @@ class TaskOutput:
             f"task {shown(query.task_id)} has no party {shown(wanted)}; it has: {known}",
         )
 
-    async def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncIterator[Sequence[LogLine]]:
+    async def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncGenerator[Sequence[LogLine], None]:
         """The lines of the run that was found, some at a time; when it follows, whole ones as they come.
 
         What was written after the call is left out unless it follows. Raises as `find`.
@@ -121,9 +123,10 @@ class TaskOutput:
         now = await self._round(query, key, outputs, before=None, is_over=is_over)
         readers, chosen = await _begin(query, outputs, now)
         while True:
-            async for lines in merged(readers, now):
-                if kept := chosen.keep(lines):
-                    yield kept
+            async with aclosing(merged(readers, now)) as pieces:
+                async for lines in pieces:
+                    if kept := chosen.keep(lines):
+                        yield kept
             if now.is_last:
                 return
             await asyncio.sleep(POLL_SECONDS)
@@ -295,7 +298,7 @@ class _Follower:
         self._offset = 0
         self._rest = b""
 
-    async def read(self, *, to_the_end: bool) -> AsyncIterator[str]:
+    async def read(self, *, to_the_end: bool) -> AsyncGenerator[str, None]:
         while chunk := await self._next():
             lines, newline, self._rest = (self._rest + chunk).rpartition(b"\n")
             text = lines + newline

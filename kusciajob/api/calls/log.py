@@ -1,6 +1,7 @@
 """The calls of Kuscia's LogService."""
 
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as pb
 from kusciajob.api.routes import DOMAIN_HEADER
@@ -24,17 +25,19 @@ class LogCalls:
         yield ()
         response = pb.QueryLogResponse()
         with Answer(response.status, Code.QUERY_LOG_FAILED):
-            async for text in self._output.read(
+            reading = self._output.read(
                 request.task_id,
                 domain=request.header.custom_headers.get(DOMAIN_HEADER, ""),
                 replica=request.replica_idx,
                 caller=caller,
                 follow=request.follow,
                 container=request.container,
-            ):
-                piece = pb.QueryLogResponse(log=text)
-                piece.status.message = SUCCESS
-                yield (piece,)
+            )
+            async with aclosing(reading) as texts:
+                async for text in texts:
+                    piece = pb.QueryLogResponse(log=text)
+                    piece.status.message = SUCCESS
+                    yield (piece,)
             return
         yield (response,)
 

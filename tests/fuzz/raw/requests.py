@@ -6,7 +6,7 @@ from google.protobuf.message import Message
 from kusciajob._gen.kuscia.proto.api.v1alpha1.common_pb2 import RequestHeader
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, health_pb2, log_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from tests.fuzz.raw.world import JOBS
+from tests.fuzz.raw.world import APP_IMAGE, JOBS
 from tests.support.app_images import app_image_request
 from tests.support.requests import job_request, task_request
 
@@ -43,8 +43,8 @@ _WRITES = {"Create": appimage_pb2.CreateAppImageRequest, "Update": appimage_pb2.
 _NAMES = {"Query": appimage_pb2.QueryAppImageRequest, "Delete": appimage_pb2.DeleteAppImageRequest}
 
 
-def _app_image(kind: type[Message]) -> Message:
-    return json_format.ParseDict(app_image_request("a"), kind())
+def _app_image(kind: type[Message], name: str) -> Message:
+    return json_format.ParseDict(app_image_request(name), kind())
 
 
 def good_requests() -> list[tuple[str, Message]]:
@@ -70,8 +70,11 @@ def good_requests() -> list[tuple[str, Message]]:
         ("QueryLog", log_pb2.QueryLogRequest(task_id="running-a", follow=True, header=_HEADER)),
         ("QueryLog", log_pb2.QueryLogRequest(task_id="failed-a", container="c", local=True, replica_idx=1)),
         ("QueryPodNode", log_pb2.QueryPodNodeRequest(task_id="running-a", domain="bob")),
-        *((f"{verb}AppImage", _app_image(kind)) for verb, kind in _WRITES.items()),
-        *((f"{verb}AppImage", kind(name="a")) for verb, kind in _NAMES.items()),
-        ("BatchQueryAppImage", appimage_pb2.BatchQueryAppImageRequest(names=["a", "b"])),
+        *((f"{verb}AppImage", _app_image(kind, name)) for verb, kind in _WRITES.items() for name in (APP_IMAGE, "new")),
+        *((f"{verb}AppImage", kind(name=name)) for verb, kind in _NAMES.items() for name in (APP_IMAGE, "new")),
+        *(
+            ("BatchQueryAppImage", appimage_pb2.BatchQueryAppImageRequest(names=names))
+            for names in ([APP_IMAGE], [APP_IMAGE, "new"])
+        ),
         ("healthZ", health_pb2.HealthRequest(header=_HEADER)),
     ]

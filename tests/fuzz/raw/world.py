@@ -16,7 +16,7 @@ from kusciajob.model.status import Job, JobState
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import JobService
+from kusciajob.usecases.jobs import MASTER, JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job
@@ -29,6 +29,9 @@ from tests.support.steps import job_in
 CALL_SECONDS = PATIENCE_SECONDS
 """Less than what an input may take: so that it is seen where it hangs."""
 LINE = b"said\n"
+APP_IMAGE = "a"
+"""The AppImage that is there."""
+_SPEC = {"deployTemplates": [{"name": "a", "spec": {"containers": [{"name": "a", "command": ["true"]}]}}]}
 FOREIGN = new_job(job_spec("foreign", initiator="carol", tasks=[Task("a", "app", (Party("carol"),))]))
 
 T = TypeVar("T")
@@ -52,17 +55,19 @@ class World(Struct, frozen=True):
 
 @asynccontextmanager
 async def opened_world() -> AsyncIterator[World]:
-    """A new one, with JOBS in it."""
+    """A new one, with JOBS and APP_IMAGE in it."""
     store = MemoryStore()
     for job in JOBS:
         await store.create(job)
     hub = Hub(store)
     await hub.open()
+    app_images = AppImageService(store=store, catalog=AppImageCatalog(None), clock=ManualClock())
+    await app_images.create(APP_IMAGE, _SPEC, MASTER, size=1)
     try:
         yield World(
             JobService(store=store, hub=hub, images=AnyImage(), clock=ManualClock()),
             TaskOutput(store=store, runtime=ManualRuntime(), source=FixedOutput(LINE), images=AnyImage()),
-            AppImageService(store=store, catalog=AppImageCatalog(None), clock=ManualClock()),
+            app_images,
         )
     finally:
         await hub.close()

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.contracts import OutputStream
@@ -29,9 +30,10 @@ class TaskLogCalls:
         query = _decode(request)
         key = await self._output.find(query, caller)
         yield ()
-        async for lines in self._output.lines(query, key, caller):
-            for message in _messages(lines):
-                yield (message,)
+        async with aclosing(self._output.lines(query, key, caller)) as pieces:
+            async for lines in pieces:
+                for message in _messages(lines):
+                    yield (message,)
 
 
 def _decode(request: pb.ReadTaskLogRequest) -> LogQuery:
