@@ -107,15 +107,13 @@ def _print_job(job: jobs_pb2.Job) -> None:
             times = (texts.local_time(start), texts.elapsed(start, end))
             for party in attempt.parties:
                 exit_code = party.signal or (str(party.exit_code) if party.HasField("exit_code") else "")
-                name = f"{party.domain_id}/{party.role}" if party.role else party.domain_id
-                rows.append((*own, *times, name, tables.state(party.state), exit_code, party.err_msg))
+                rows.append((*own, *times, texts.party(party), tables.state(party.state), exit_code, party.err_msg))
     tables.print_table(_COLUMNS_OF_ATTEMPTS, rows)
 
 
 def _subject(entry: jobs_pb2.JobHistoryEntry) -> str:
-    party = f"{entry.domain_id}/{entry.role}" if entry.role else entry.domain_id
     task = f"{entry.alias} #{entry.attempt}" if entry.attempt else entry.alias
-    return " ".join(filter(None, (task, party)))
+    return " ".join(filter(None, (task, texts.party(entry))))
 
 
 def _reason(entry: jobs_pb2.JobHistoryEntry) -> str:
@@ -138,23 +136,13 @@ async def _ask(server: options.Target, call: Any) -> Any:
 
 async def _history(job_id: str, server: options.Target) -> list[jobs_pb2.JobHistoryEntry]:
     request = jobs_pb2.ListJobHistoryRequest(job_id=job_id, page_size=_PAGE)
-    entries: list[jobs_pb2.JobHistoryEntry] = []
     async with connected(server) as connection:
-        while True:
-            page = await connection.ask(connection.v1.ListJobHistory, request)
-            entries += page.entries
-            if not page.next_page_token:
-                return entries
-            request.page_token = page.next_page_token
+        pages = connection.pages(connection.v1.ListJobHistory, request)
+        return [entry async for page in pages for entry in page.entries]
 
 
 async def _images(server: options.Target) -> list[app_images_pb2.AppImage]:
     request = app_images_pb2.ListAppImagesRequest(page_size=_PAGE)
-    found: list[app_images_pb2.AppImage] = []
     async with connected(server) as connection:
-        while True:
-            page = await connection.ask(connection.app_images.ListAppImages, request)
-            found += page.app_images
-            if not page.next_page_token:
-                return found
-            request.page_token = page.next_page_token
+        pages = connection.pages(connection.app_images.ListAppImages, request)
+        return [image async for page in pages for image in page.app_images]

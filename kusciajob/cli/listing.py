@@ -1,7 +1,7 @@
 """`kusciajob list`: which jobs there are, and what becomes of them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -90,7 +90,7 @@ async def _list(
         rows: list[Sequence[str | Any]] = []
         left = limit or None
         revision, is_more = None, False
-        async for page in _pages(connection, request):
+        async for page in connection.pages(connection.v1.ListJobs, request):
             revision = page.revision if revision is None else revision
             jobs = page.jobs if left is None else page.jobs[:left]
             left = None if left is None else left - len(jobs)
@@ -108,15 +108,6 @@ async def _list(
                 terminal.say_line(f"kusciajob: there are more; --limit 0 lists all, not {limit}", err=True)
         if watches:
             await _follow(connection, filters, revision or 0, output)
-
-
-async def _pages(connection: Connection, request: pb.ListJobsRequest) -> AsyncIterator[pb.ListJobsResponse]:
-    while True:
-        page = await connection.ask(connection.v1.ListJobs, request)
-        yield page
-        if not page.next_page_token:
-            return
-        request.page_token = page.next_page_token
 
 
 async def _follow(connection: Connection, filters: pb.ListJobsRequest, revision: int, output: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
-from kusciajob.cli import options, tables, terminal
+from kusciajob.cli import options, tables, terminal, texts
 from kusciajob.cli.durations import Span
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.job_request import read_request
@@ -153,7 +153,7 @@ def _print_preview(answer: pb.ValidateJobResponse) -> None:
 
 
 def _party(party: pb.PartyPreview) -> str:
-    name = f"{party.domain_id}/{party.role}" if party.role else party.domain_id
+    name = texts.party(party)
     return f"{name} x{party.replicas}" if party.replicas > 1 else name
 
 

@@ -8,6 +8,7 @@ from itertools import zip_longest
 from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob.model.status import JobState
 
 _NEW_TASK, _NEW_PARTY = pb.TaskStatus(state="Pending"), pb.PartyStatus(state="Pending")
@@ -51,6 +52,11 @@ def iso(message: Message, field: str) -> str:
         return ""
     text: str = getattr(message, field).ToJsonString()
     return text
+
+
+def party(message: v1.PartyAttempt | v1.PartyPreview | v1.JobHistoryEntry) -> str:
+    """The party that a message of kusciajob.v1 is about: its domain, and its role where it has one."""
+    return f"{message.domain_id}/{message.role}" if message.role else message.domain_id
 
 
 def local_time(time: str) -> str:

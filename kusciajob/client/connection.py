@@ -21,6 +21,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import app_images_pb2_grpc, jobs_pb2_grpc, server_pb2_grpc
 from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 from kusciajob.security.tokens import MASTER_FILE, read_token
+from kusciajob.wire.rich_status import CODE_KEY, DETAILS_KEY
 
 CALL_SECONDS = 60.0
 CONNECT_SECONDS = 10.0
@@ -30,9 +31,6 @@ _CHANNEL_OPTIONS = (
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 5000),
 )
-
-STATUS_DETAILS = "grpc-status-details-bin"
-KUSCIA_CODE = "kuscia_code"
 
 _Request = TypeVar("_Request")
 _Response = TypeVar("_Response")
@@ -139,6 +137,19 @@ class Connection:
         except grpc.aio.AioRpcError as error:
             raise self._translate(error) from None
 
+    async def pages(
+        self, method: "grpc.aio.UnaryUnaryMultiCallable[_Request, _Response]", request: _Request
+    ) -> AsyncIterator[_Response]:
+        """The pages of a list of kusciajob.v1, from the request's on. Raises as `ask`."""
+        page: Any
+        asked: Any = request
+        while True:
+            page = await self.ask(method, asked)
+            yield page
+            if not page.next_page_token:
+                return
+            asked.page_token = page.next_page_token
+
     async def stream(
         self, method: "grpc.aio.UnaryStreamMultiCallable[_Request, _Response]", request: _Request
     ) -> AsyncIterator[_Response]:
@@ -205,13 +216,13 @@ def _kuscia_code(error: grpc.aio.AioRpcError) -> int:
     """Kuscia's code in the details of an error of kusciajob.v1; 0 where there is none."""
     status = status_pb2.Status()
     metadata: Any = error.trailing_metadata() or ()
-    details = dict(metadata).get(STATUS_DETAILS)
+    details = dict(metadata).get(DETAILS_KEY)
     if isinstance(details, bytes):
         status.ParseFromString(details)
     for detail in status.details:
         info = error_details_pb2.ErrorInfo()
-        if detail.Unpack(info) and info.metadata[KUSCIA_CODE].isdigit():
-            return int(info.metadata[KUSCIA_CODE])
+        if detail.Unpack(info) and info.metadata[CODE_KEY].isdigit():
+            return int(info.metadata[CODE_KEY])
     return 0
 
 

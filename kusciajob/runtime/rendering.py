@@ -63,7 +63,7 @@ def render(
     replica: int = 0,
     is_preview: bool = False,
 ) -> Rendering:
-    """Render all that the party's program gets. Raises TemplateError.
+    """Render all that the party's program gets. Raises StartFailed.
 
     In the environment, the container's variables override `surroundings`, the machine's; `variables`, the server's,
     override both. `place` replaces the AppImage's absolute paths in a text by the paths at which the files are.
@@ -95,13 +95,16 @@ def render(
     missing: tuple[template.Missing, ...] = ()
     templates = party.image.config_templates if party.image else {}
     for mount in container.config_volume_mounts:
-        rendered = template.render(
-            place(templates[mount.sub_path]),
-            values,
-            file_name=mount.sub_path,
-            secrets=(*facts.values, *SECRET_NAMES),
-            is_strict=is_strict,
-        )
+        try:
+            rendered = template.render(
+                place(templates[mount.sub_path]),
+                values,
+                file_name=mount.sub_path,
+                secrets=(*facts.values, *SECRET_NAMES),
+                is_strict=is_strict,
+            )
+        except TemplateError as error:
+            raise StartFailed(f"config templates cannot be rendered: {error}") from None
         files[mount.mount_path] = rendered.text
         missing += rendered.missing
     return Rendering(tuple(map(place, words)), env, files, certificates, missing)
@@ -118,20 +121,17 @@ def preview_of(
     is_strict: bool,
 ) -> ProgramPreview:
     """What the program would get, by the code that renders it. Raises StartFailed."""
-    try:
-        rendering = render(
-            party,
-            deploy,
-            container,
-            facts=facts,
-            surroundings=surroundings,
-            variables=variables,
-            place=lambda text: text,
-            is_strict=is_strict,
-            is_preview=True,
-        )
-    except TemplateError as error:
-        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    rendering = render(
+        party,
+        deploy,
+        container,
+        facts=facts,
+        surroundings=surroundings,
+        variables=variables,
+        place=lambda text: text,
+        is_strict=is_strict,
+        is_preview=True,
+    )
     asked, of_command = party.party.resources or Resources(), len(container.command)
     return ProgramPreview(
         name=container.name,

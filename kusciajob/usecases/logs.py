@@ -65,7 +65,7 @@ class TaskOutput:
         while follow and not key.attempt and not await self._is_ended(task_id, key):
             await asyncio.sleep(POLL_SECONDS)  # it has yet to start
             key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        followers = [_Follower(self._source, key, stream, replica) for stream in OutputStream]
+        followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
         while True:
             is_last = not follow or await self._is_ended(task_id, key)
             for follower in followers:
@@ -290,11 +290,8 @@ async def _begin(
 class _Follower:
     """One output file, read from its beginning; a line that is not complete is kept for later."""
 
-    def __init__(self, source: OutputSource, key: PartyKey, stream: OutputStream, replica: int) -> None:
-        self._source = source
-        self._key = key
-        self._stream = stream
-        self._replica = replica
+    def __init__(self, output: Output) -> None:
+        self._output = output
         self._offset = 0
         self._rest = b""
 
@@ -310,7 +307,7 @@ class _Follower:
             yield self._rest.decode(errors="replace")
 
     async def _next(self) -> bytes:
-        piece = await self._source.read_output(self._key, self._stream, self._offset, replica=self._replica)
+        piece = await self._output.read(self._offset)
         if not piece.data:
             return b""
         missing, self._offset = piece.offset - self._offset, piece.offset + len(piece.data)

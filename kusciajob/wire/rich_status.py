@@ -43,6 +43,8 @@ from kusciajob.wire.status import Code, code_and_message
 
 DOMAIN = "kusciajob"
 """Whose reasons they are."""
+DETAILS_KEY = "grpc-status-details-bin"
+"""The trailing metadata of gRPC that has the status with its details."""
 CODE_KEY = "kuscia_code"
 MAX_METADATA_BYTES = 3 << 10
 """A status in metadata has no more: clients take 8 KiB of metadata, in which its bytes are base64, beside its text."""

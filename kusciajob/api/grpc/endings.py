@@ -27,7 +27,6 @@ End: TypeAlias = tuple[grpc.StatusCode, str, tuple[tuple[str, str | bytes], ...]
 """A status, its text, and the metadata that follow; without any, those that the call has already."""
 
 OK = "OK"
-DETAILS = "grpc-status-details-bin"
 
 _STATUSES = {status.value[0]: status for status in grpc.StatusCode}
 
@@ -122,7 +121,7 @@ class RichEnding:
 def end_with(told: status_pb2.Status) -> End:
     """End the present call with that status."""
     told = rich_status.fit_metadata(told)
-    details = (DETAILS, told.SerializeToString())
+    details = (rich_status.DETAILS_KEY, told.SerializeToString())
     return _STATUSES[told.code], told.message, (*requests.answer_metadata(), details)
 
 

@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import DomainFacts, PartyKey, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate, Port, Quantities
-from kusciajob.model.errors import TemplateError, UnknownRole
+from kusciajob.model.errors import UnknownRole
 from kusciajob.model.job import Resources
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
@@ -100,20 +100,17 @@ def workload_of(
         variables = {"KUSCIAJOB_DOMAIN_DIR": DOMAIN_DIRECTORY}
         if progress_url:
             variables["TASK_PROGRESS_URL"] = progress_url
-        try:
-            rendering = render(
-                party,
-                deploy,
-                container,
-                facts=facts,
-                surroundings=trace_collector(policy.otlp_endpoint),
-                variables=variables,
-                place=lambda text: text,
-                is_strict=policy.strict_templates,
-                replica=replica,
-            )
-        except TemplateError as error:
-            raise StartFailed(f"config templates cannot be rendered: {error}") from None
+        rendering = render(
+            party,
+            deploy,
+            container,
+            facts=facts,
+            surroundings=trace_collector(policy.otlp_endpoint),
+            variables=variables,
+            place=lambda text: text,
+            is_strict=policy.strict_templates,
+            replica=replica,
+        )
         renderings.append(rendering)
         programs.append(_program(party, deploy, container, rendering))
     workload = Workload(

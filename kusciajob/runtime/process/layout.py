@@ -11,7 +11,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import DomainFacts, OutputStream, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate
-from kusciajob.model.errors import TemplateError, UnknownRole
+from kusciajob.model.errors import UnknownRole
 from kusciajob.model.status import Endpoint
 from kusciajob.model.text import shown
 from kusciajob.runtime import output_files
@@ -101,20 +101,17 @@ def prepare(
     cwd = _below(root, container.working_dir)
     mounts = [mount.mount_path for mount in container.config_volume_mounts]
     placer = PathPlacer(root, files=[*mounts, *certificate_files(container, facts)], working_dir=container.working_dir)
-    try:
-        rendering = render(
-            party,
-            deploy,
-            container,
-            facts=facts,
-            surroundings=_surroundings(path, root, temporary, user, otlp_endpoint),
-            variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
-            place=placer.place,
-            is_strict=strict_templates,
-            replica=replica,
-        )
-    except TemplateError as error:
-        raise StartFailed(f"config templates cannot be rendered: {error}") from None
+    rendering = render(
+        party,
+        deploy,
+        container,
+        facts=facts,
+        surroundings=_surroundings(path, root, temporary, user, otlp_endpoint),
+        variables={"KUSCIAJOB_DOMAIN_DIR": domain_directory, "TASK_PROGRESS_URL": progress_url},
+        place=placer.place,
+        is_strict=strict_templates,
+        replica=replica,
+    )
     if any(map(placer.would_break, (*container.command, *container.args))):
         raise StartFailed(
             "the command line has a path of a config file in a text for a shell, which would split the party's "
