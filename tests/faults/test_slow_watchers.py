@@ -88,9 +88,14 @@ async def test_watchers_that_do_not_read_cost_little_and_learn_everything_later(
     slow = [RawWatch(server.address) for _ in range(SLOW_WATCHERS)]
     fast = RawWatch(server.address)
     reading = asyncio.create_task(asyncio.to_thread(fast.read_until, END.encode()))
+
+    async def have_begun() -> bool:
+        return await watch_streams(server) == SLOW_WATCHERS + 1
+
     try:
+        await eventually_true(have_begun)  # all of them before the first job: then they are told the same
         await make_events(server, "job", JOBS)
-        assert await watch_streams(server) == SLOW_WATCHERS + 1
+        assert await have_begun()
         grown = await resident_bytes(server) - resident_before
         most = KEPT_BYTES + SLOW_WATCHERS * MOST_BYTES_PER_WATCHER
         assert grown <= most, f"{grown / MIB:.1f} MiB, at most {most / MIB:.1f}"

@@ -87,6 +87,7 @@ async def test_a_foreign_page_changes_nothing(server: RunningServer, path: str) 
 
 def test_what_changes_something_is_known() -> None:
     reads = {"QueryJob", "BatchQueryJobStatus", "WatchJob", "QueryLog", "QueryPodNode", "healthZ"}
+    reads |= {"QueryAppImage", "BatchQueryAppImage"}
     assert {route.name for route in ROUTES if not route.is_change} == reads
 
 
