@@ -49,8 +49,10 @@ run: $(VENV)/.ready ## start a server with the example's AppImages
 
 # Servers are started by the hundred: compiling their modules each time is a quarter of what that costs.
 test test-hostile: export PYTHONDONTWRITEBYTECODE =
+# None of them goes to the internet, and a server's start would read all the machine's certificates for that.
+test test-hostile: export SSL_CERT_FILE = /dev/null
 # A worker has a file to itself, and with it the server of the file. The short ones of tests/unit come last.
-PYTEST = $(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder
+PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
 # What needs an engine or a cluster.
 ELSEWHERE := --ignore tests/containers --ignore tests/cluster
@@ -77,7 +79,7 @@ soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a m
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
 
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
-	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 4 --dist load
+	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 5 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
 
 # What takes long, and reaches no line of these rooms that others do not.

@@ -142,6 +142,7 @@ def test_the_recordings_hold_what_is_hard(recording: FilteredRecording) -> None:
     assert sum(event.revision > history.start for history in recording.replays for event in history.existing) > 5
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("store_name", STORES)
 def test_bounded(store_name: str, tmp_path: Path) -> None:
     """10,000 events pass streams that do not read: next to nothing is kept for them, and they miss nothing."""
@@ -380,6 +381,7 @@ async def test_what_a_stream_does_not_want_is_not_what_it_lags_behind(store: Job
         assert hub.lags == [0]
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("store_name", STORES)
 def test_ten_thousand_streams_are_told_what_they_want(store_name: str, tmp_path: Path) -> None:
     async def tell(store: JobStore) -> None:

@@ -134,6 +134,7 @@ def test_the_recordings_hold_what_is_hard(recording: Recording) -> None:
     assert deleted_meanwhile > 5
 
 
+@pytest.mark.hostile
 @pytest.mark.parametrize("store_name", STORES)
 def test_bounded(store_name: str, tmp_path: Path) -> None:
     """10,000 events pass streams that do not read: next to nothing is kept for them, and they miss nothing."""

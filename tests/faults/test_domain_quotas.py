@@ -15,7 +15,7 @@ from tests.support.requests import create, ended, job_request, task_request
 from tests.support.secured import Place, secured_server
 from tests.support.server import RunningServer
 
-pytestmark = pytest.mark.settings(max_jobs_per_domain=2)
+pytestmark = [pytest.mark.hostile, pytest.mark.settings(max_jobs_per_domain=2)]
 
 
 def job_of(initiator: str, job_id: str) -> pb.CreateJobRequest:

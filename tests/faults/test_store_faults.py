@@ -20,6 +20,8 @@ from tests.support.requests import create, ended, in_state, job_request, task_re
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.hostile
+
 DISK_KIBIBYTES = 1024
 CREATE_FAILED = 11201
 QUICK = '{"seconds": 0.1}'

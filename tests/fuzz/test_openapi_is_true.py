@@ -24,6 +24,8 @@ from tests.support.callers import CALL_SECONDS
 from tests.support.requests import create, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 TRUE = [
     not_a_server_error,
     status_code_conformance,

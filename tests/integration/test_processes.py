@@ -55,6 +55,7 @@ async def output(server: RunningServer, task_id: str, *, domain: str = "", follo
     return text
 
 
+@pytest.mark.hostile
 async def test_two_hundred_parties_at_once_have_ports_of_their_own_and_leave_nothing(
     server: RunningServer, tmp_path: Path
 ) -> None:
