@@ -9,16 +9,9 @@ from pathlib import Path
 from kusciajob.config import Settings
 from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import SecurityError, Unauthenticated
+from kusciajob.security.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 from kusciajob.security.streams import Credentials, HeldStreams
-from kusciajob.security.tls import (
-    CA_CERTIFICATE,
-    SERVER_CERTIFICATE,
-    SERVER_KEY,
-    ServerTls,
-    has_lost_authority,
-    is_vouched_for,
-    load_tls,
-)
+from kusciajob.security.tls import ServerTls, has_lost_authority, is_vouched_for, load_tls
 from kusciajob.security.tokens import MASTER_FILE, Tokens, digest_of, load_tokens
 
 logger = logging.getLogger(__name__)
