@@ -10,7 +10,8 @@ from kusciajob.cli import options, tables, terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.cli.texts import FINAL_STATES
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import CallFailed
 
 
 class Action(Struct, frozen=True):

@@ -10,7 +10,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import actions, options, tables
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected
-from kusciajob.client.connection import CallFailed
+from kusciajob.client.errors import CallFailed
 
 _ANSWERS = {True: pb.APPROVE_RESULT_ACCEPT, False: pb.APPROVE_RESULT_REJECT}
 

@@ -15,7 +15,8 @@ from kusciajob.cli.durations import Moment
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.lines import MAX_LINE_CHARACTERS, whole_lines
 from kusciajob.cli.remote import connected, end_promptly
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import CallFailed
 from kusciajob.wire.status import Code
 
 

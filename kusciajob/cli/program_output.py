@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
 from kusciajob.cli.lines import whole_lines
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import CallFailed
 from kusciajob.model.failures import party_names
 
 Print = Callable[..., Awaitable[None]]

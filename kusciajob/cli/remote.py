@@ -13,16 +13,9 @@ import grpc
 from kusciajob.cli import slips
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
-from kusciajob.client.connection import (
-    CallFailed,
-    ClientError,
-    Connection,
-    NotKnown,
-    NotOffered,
-    Unreachable,
-    tls_credentials,
-    token_file_of,
-)
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import CallFailed, ClientError, NotOffered, Unauthenticated, Unavailable
+from kusciajob.client.settings import tls_credentials, token_file_of
 from kusciajob.security.errors import SecurityError
 
 _WHAT_KUSCIA_OFFERS = (
@@ -37,19 +30,19 @@ async def connected(target: Target) -> AsyncIterator[Connection]:
     try:
         async with Connection(target.address, _credentials(target)) as connection:
             yield connection
-    except Unreachable as error:
+    except Unavailable as error:
         slip = await slips.explain(target, error.details)
         raise CommandError(
             slip
             or f"no job server can be reached at {error.address}: start one there with `kusciajob serve`, "
             f"or name another address by --server or KUSCIAJOB_SERVER ({error.details})"
         ) from None
-    except NotKnown as error:
+    except Unauthenticated as error:
         raise CommandError(f"{error}{_whose_token(target)}") from None
     except NotOffered as error:
         raise CommandError(f"{error}: {_WHAT_KUSCIA_OFFERS}") from None
     except ClientError as error:
-        raise CommandError(str(error), error.code if isinstance(error, CallFailed) else None) from None
+        raise CommandError(str(error), (error.code or None) if isinstance(error, CallFailed) else None) from None
 
 
 def end_promptly() -> None:

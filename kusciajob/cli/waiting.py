@@ -11,7 +11,8 @@ from kusciajob.cli.durations import Span
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.cli.texts import FINAL_STATES, STATES
-from kusciajob.client.connection import Connection, Unreachable
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import Unavailable
 
 FINISHED = "finished"
 RETRY_SECONDS = 1.0
@@ -69,6 +70,6 @@ async def wait_for(connection: Connection, job_id: str, wanted: Collection[str],
                     return
                 if state in FINAL_STATES:
                     raise CommandError(f"job {job_id} ended: {state}: {event.job.err_msg}".rstrip(": "))
-        except Unreachable as error:
+        except Unavailable as error:
             terminal.say_line(f"kusciajob: connection lost, trying again: {error.details}", err=True)
         await asyncio.sleep(RETRY_SECONDS)

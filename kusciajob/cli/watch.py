@@ -9,7 +9,8 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, tables, terminal, texts
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected, end_promptly
-from kusciajob.client.connection import Connection, Unreachable
+from kusciajob.client.connection import Connection
+from kusciajob.client.errors import Unavailable
 
 FIRST_RETRY_SECONDS = 0.5
 LAST_RETRY_SECONDS = 10.0
@@ -64,7 +65,7 @@ async def _follow(connection: Connection, report: "_Report") -> None:
                 report.take(event)
                 if report.is_complete:
                     return
-        except Unreachable as error:
+        except Unavailable as error:
             terminal.say_line(f"kusciajob: connection lost, trying again: {error.details}", err=True)
         await asyncio.sleep(retry_seconds)
         retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)

@@ -1,0 +1,206 @@
+"""kusciajob.client against a real server: the same promises for asyncio and for blocking calls."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from inspect import iscoroutinefunction, signature
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from kusciajob import client as library
+from kusciajob.client import (
+    AsyncClient,
+    AsyncJob,
+    ChangeType,
+    Client,
+    InvalidJob,
+    InvalidTransition,
+    Job,
+    JobCancelled,
+    JobDeleted,
+    JobExists,
+    JobFailed,
+    JobNotFound,
+    JobSpec,
+    State,
+    Task,
+    Unavailable,
+    WaitTimeout,
+)
+from tests.support.ports import free_range
+from tests.support.server import RunningServer
+
+
+class Either:
+    """The methods of a client, blocking ones on a thread of their own, so that a test is written once."""
+
+    def __init__(self, target: Any) -> None:
+        self._target = target
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._target, name)
+        if name == "job":
+            return lambda job_id: Either(method(job_id))
+
+        async def call(*args: Any, **keywords: Any) -> Any:
+            if iscoroutinefunction(method):
+                found = await method(*args, **keywords)
+            else:
+                found = await asyncio.to_thread(method, *args, **keywords)
+            return Either(found) if isinstance(found, Job | AsyncJob) else found
+
+        async def items(*args: Any, count: int | None = None, **keywords: Any) -> list[Any]:
+            source = method(*args, **keywords)
+            if isinstance(source, Iterator):
+                return await asyncio.to_thread(lambda: list(islice(source, count)))
+            found = []
+            async for item in source:
+                found.append(item)
+                if len(found) == count:
+                    break
+            await source.aclose()
+            return found
+
+        return items if name in ("jobs", "watch", "logs") else call
+
+
+@pytest.fixture(params=[AsyncClient, Client])
+async def client(request: pytest.FixtureRequest, server: RunningServer) -> AsyncIterator[Any]:
+    opened = request.param(server.address)
+    yield Either(opened)
+    if isinstance(opened, AsyncClient):
+        await opened.close()
+    else:
+        opened.close()
+
+
+def spec(job_id: str = "j1", **script: Any) -> JobSpec:
+    return JobSpec(job_id, "alice", [Task("psi", "any", ["alice", "bob"], input=script or "")])
+
+
+@pytest.mark.parametrize(("waiting", "blocking"), [(AsyncClient, Client), (AsyncJob, Job)])
+def test_both_clients_have_the_same_methods(waiting: type, blocking: type) -> None:
+    def methods(kind: type) -> dict[str, list[str]]:
+        return {
+            name: [str(p).partition(":")[0] for p in signature(member).parameters.values()]
+            for name, member in vars(kind).items()
+            if isinstance(member, Callable) and not name.startswith("_")  # type: ignore[arg-type]
+        }
+
+    assert methods(waiting) == methods(blocking)
+
+
+async def test_a_job_is_created_and_awaited(client: Any) -> None:
+    job = await client.create(spec())
+    status = await job.result(timeout=60)
+    assert (status.state, status.has_ended) == (State.SUCCEEDED, True)
+    assert status.end_time is not None
+    assert [party.domain for party in status.task("psi").parties] == ["alice", "bob"]
+    assert (await job.history())[0].event == "created"
+    await client.create(spec())  # identical
+    assert list(await client.statuses("j1", "none", missing="skip")) == ["j1"]
+
+
+async def test_errors_are_types(client: Any) -> None:
+    await client.create(spec())
+    with pytest.raises(JobExists):
+        await client.create(spec(seconds=1))
+    with pytest.raises(InvalidJob) as caught:
+        await client.create(JobSpec("", "alice", []))
+    assert {"job_id", "tasks"} <= {problem.field.removeprefix("job.") for problem in caught.value.problems}
+    with pytest.raises(JobNotFound):
+        await client.statuses("j1", "none")
+    await client.job("j1").wait(timeout=60)
+    with pytest.raises(InvalidTransition):
+        await client.job("j1").suspend()
+    await client.job("j1").delete()
+    with pytest.raises(JobNotFound):
+        await client.job("j1").status()
+
+
+async def test_a_failed_job_tells_which_party_and_why(client: Any) -> None:
+    job = await client.create(spec(parties={"bob": {"exit_code": 3, "message": "no disk"}}))
+    with pytest.raises(JobFailed, match=r"task psi, party bob: .*no disk") as caught:
+        await job.result(timeout=60)
+    assert [(each.domain, each.exit_code) for each in caught.value.failures] == [("bob", 3)]
+
+
+async def test_waiting_ends_in_time_and_for_what_will_not_come(client: Any) -> None:
+    job = await client.create(spec(seconds=1000))
+    await job.wait("Running", timeout=60)
+    with pytest.raises(WaitTimeout, match=r"is Running after 0\.2 s, not Succeeded"):
+        await job.result(timeout=0.2)
+    await job.cancel("enough", wait=True)
+    with pytest.raises(JobCancelled):
+        await job.result()
+
+
+async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any) -> None:
+    job = await client.create(spec(seconds=1000))
+    await job.wait("Running", timeout=60)
+    waiting = asyncio.ensure_future(job.result(timeout=60))
+    await asyncio.sleep(0)
+    await client.job("j1").delete()
+    with pytest.raises((JobDeleted, JobNotFound)):
+        await waiting
+
+
+async def test_jobs_are_listed_over_all_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("kusciajob.client.aio.PAGE", 2)
+    for number in range(5):
+        await client.create(spec(f"job-{number}"))
+    assert [job.job_id for job in await client.jobs()] == [f"job-{number}" for number in (4, 3, 2, 1, 0)]
+    assert len(await client.jobs(limit=3)) == 3
+    assert await client.jobs(created_after=datetime.now(UTC) + timedelta(hours=1)) == []
+
+
+async def test_a_watch_tells_what_exists_and_what_changes(client: Any) -> None:
+    await client.create(spec())
+    await client.job("j1").wait(timeout=60)
+    (first,) = await client.watch(count=1)
+    assert (first.type, first.status.state) == (ChangeType.ADDED, State.SUCCEEDED)
+    revision = (await client.server_info()).revision
+    await client.create(spec("j2"))
+    changes = await client.watch(since=revision, jobs="j2", timeout=1)
+    assert changes[0].type is ChangeType.ADDED
+    assert changes[-1].status.state == State.SUCCEEDED
+    assert {change.job_id for change in changes} == {"j2"}
+
+
+async def test_waits_and_watches_survive_a_kill(client: Any, server: RunningServer) -> None:
+    job = await client.create(spec(seconds=1000))
+    watching = asyncio.ensure_future(client.watch(jobs=["j1", "j2"], timeout=60, count=5))
+    waiting = asyncio.ensure_future(job.wait("Cancelled", timeout=60))
+    await job.wait("Running", timeout=60)
+    await server.kill()
+    await server.start()
+    await job.cancel()
+    assert (await waiting).state == State.CANCELLED
+    await client.job("j1").delete()
+    told = [(change.type, change.status.state) for change in await watching]
+    assert told[0][0] is ChangeType.ADDED
+    assert told[-1][0] is ChangeType.DELETED or State.CANCELLED in told[-1]
+    assert len([kind for kind, _ in told if kind is ChangeType.ADDED]) == 1
+
+
+async def test_a_server_that_is_away_is_tried_within_the_deadline() -> None:
+    async with AsyncClient(f"127.0.0.1:{free_range(1)[0]}", timeout=0.5) as client:
+        with pytest.raises(Unavailable):
+            await client.create(spec())
+
+
+async def test_mappings_and_files_are_jobs(client: Any, tmp_path: Any) -> None:
+    task = {"alias": "psi", "app_image": "any", "parties": [{"domain_id": "alice"}]}
+    await client.create({"job_id": "j1", "initiator": "alice", "tasks": [task]})
+    (tmp_path / "job.yaml").write_text(
+        "job_id: j2\ninitiator: alice\ntasks: [{alias: psi, app_image: any, parties: [{domain_id: alice}]}]"
+    )
+    await client.create(tmp_path / "job.yaml")
+    assert set(await client.statuses("j1", "j2")) == {"j1", "j2"}
+    assert await client.validate({"job_id": "j3", "initiator": "alice", "tasks": [task | {"parties": []}]})
+
+
+def test_every_public_name_exists() -> None:
+    assert all(hasattr(library, name) for name in library.__all__)
