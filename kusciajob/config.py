@@ -1,5 +1,6 @@
 """The server's settings: one definition for flags, environment variables, the configuration file and the documents."""
 
+import ipaddress
 import os
 import re
 import reprlib
@@ -104,6 +105,14 @@ class Settings(Struct, frozen=True, kw_only=True):
             "needs the extra `containers`); pods of a cluster (needs the extra `kubernetes`); or scripts"
         ),
     ] = "process"
+    testing: Annotated[
+        bool,
+        Meta(description="for tests of clients: the runtime is simulated, and host must be a loopback address"),
+    ] = False
+    quirks: Annotated[
+        Literal["none", "kuscia"],
+        Meta(description="with testing: kuscia = only the services of a plain Kuscia, with its habits"),
+    ] = "none"
     progress_address: Annotated[
         str,
         Meta(
@@ -255,6 +264,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ""
 
     def __post_init__(self) -> None:
+        self._check_testing()
         if self.first_port > self.last_port:
             raise ValueError(f"first_port {self.first_port} is above last_port {self.last_port}")
         for host in self.allowed_hosts:
@@ -289,6 +299,14 @@ class Settings(Struct, frozen=True, kw_only=True):
                     f"{name} {getattr(self, name)} is below max_message_mib {self.max_message_mib}: "
                     "no request of that size could arrive"
                 )
+
+    def _check_testing(self) -> None:
+        if self.testing and self.runtime != "simulated":
+            raise ValueError(f"setting testing is for the simulated runtime, and setting runtime is {self.runtime!r}")
+        if self.testing and not _is_loopback(self.host):
+            raise ValueError(f"setting testing is for this machine only, and setting host is {self.host!r}")
+        if self.quirks != "none" and not self.testing:
+            raise ValueError(f"setting quirks is {self.quirks!r}: it needs setting testing")
 
     @property
     def users(self) -> users.Users | None:
@@ -361,6 +379,13 @@ def describe() -> list[Setting]:
     return settings
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _metavar(name: str) -> str:
     """The placeholder for a setting's value in help texts, from its name: its unit, what is special, or a number."""
     if name in _METAVARS:
@@ -391,6 +416,8 @@ def load_with_sources(
         (Source.OPTION, in_flags),
     ):
         sources |= dict.fromkeys(given, source)
+    if str(merged.get("testing")).lower() in ("true", "1"):
+        merged.setdefault("runtime", "simulated")
     return _convert(merged, settings), sources
 
 

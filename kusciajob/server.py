@@ -193,6 +193,7 @@ class Server:
             ),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
             refusals=RefusalLog(store=store, clock=clock),
+            has_habits=settings.quirks == "kuscia",
         )
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(

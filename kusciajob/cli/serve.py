@@ -66,6 +66,8 @@ async def _serve(settings: Settings) -> int:
     if signals.arrival.done():
         logger.info("received %s before the start", signals.arrival.result().name)
         return 0
+    if settings.testing:
+        logger.warning("for tests of clients only: programs are simulated, quirks: %s", settings.quirks)
     async with started(settings) as server:
         signals.obey_hang_ups(server.reload)
         told = greeting(settings, grpc_port=server.grpc_port, http_port=server.http_port, app_images=server.app_images)

@@ -19,6 +19,7 @@ from kusciajob.client import errors
 from kusciajob.client.settings import CHANNEL_OPTIONS, ClientSettings
 
 _Value = TypeVar("_Value")
+_CLOSED = "the client was closed"
 
 
 class Stubs:
@@ -61,9 +62,11 @@ class AsyncTransport:
         self._settings = settings
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stubs: Stubs | None = None
+        self._is_closed = False
 
     @property
     def stubs(self) -> Stubs:
+        _refuse(is_closed=self._is_closed)
         loop = asyncio.get_running_loop()
         if self._stubs is None or self._loop is not loop:
             self._loop, address = loop, self._settings.address
@@ -80,6 +83,8 @@ class AsyncTransport:
             return await method(request, timeout=timeout)
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
         stream = method(request, timeout=timeout)
@@ -92,6 +97,8 @@ class AsyncTransport:
                 yield message
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
+        except asyncio.CancelledError:
+            raise _cancelled() from None
         finally:
             stream.cancel()
 
@@ -99,9 +106,20 @@ class AsyncTransport:
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        stubs, self._stubs = self._stubs, None
+        stubs, self._stubs, self._is_closed = self._stubs, None, True
         if stubs is not None and self._loop is asyncio.get_running_loop():
             await stubs.channel.close(None)
+
+
+def _refuse(*, is_closed: bool) -> None:
+    if is_closed:
+        raise errors.RpcFailed(_CLOSED)
+
+
+def _cancelled() -> BaseException:
+    """The caller's task was cancelled, or, which gRPC shows in the same way, the client was closed during the call."""
+    task = asyncio.current_task()
+    return asyncio.CancelledError() if task and task.cancelling() else errors.RpcFailed(_CLOSED)
 
 
 class BlockingTransport:
@@ -112,9 +130,11 @@ class BlockingTransport:
         self._lock = threading.Lock()
         self._process = 0
         self._stubs: Stubs | None = None
+        self._is_closed = False
 
     @property
     def stubs(self) -> Stubs:
+        _refuse(is_closed=self._is_closed)
         process = os.getpid()
         if process != self._process:  # another thread may have held the lock when this process was forked
             self._lock, self._stubs, self._process = threading.Lock(), None, process
@@ -155,7 +175,7 @@ class BlockingTransport:
         time.sleep(seconds)  # noqa: ASYNC251  # blocking is what this transport is for
 
     async def close(self) -> None:
-        stubs, self._stubs = self._stubs, None
+        stubs, self._stubs, self._is_closed = self._stubs, None, True
         if stubs is not None and self._process == os.getpid():
             stubs.channel.close()
 

@@ -24,6 +24,7 @@ from kusciajob.client import (
     JobFailed,
     JobNotFound,
     JobSpec,
+    RpcFailed,
     State,
     Task,
     Unavailable,
@@ -189,6 +190,15 @@ async def test_a_server_that_is_away_is_tried_within_the_deadline() -> None:
     async with AsyncClient(f"127.0.0.1:{free_range(1)[0]}", timeout=0.5) as client:
         with pytest.raises(Unavailable):
             await client.create(spec())
+
+
+async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(server: RunningServer) -> None:
+    client = AsyncClient(server.address)
+    watching = asyncio.create_task(anext(client.watch()))
+    await client.server_info()
+    await client.close()
+    with pytest.raises(RpcFailed, match="closed"):
+        await watching
 
 
 async def test_mappings_and_files_are_jobs(client: Any, tmp_path: Any) -> None:

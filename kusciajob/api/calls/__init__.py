@@ -11,6 +11,7 @@ from kusciajob.api.calls.app_image import AppImageCalls
 from kusciajob.api.calls.health import HealthCalls
 from kusciajob.api.calls.job import JobCalls
 from kusciajob.api.calls.log import LogCalls
+from kusciajob.api.calls.quirks import KusciaHabits
 from kusciajob.api.calls.refusals import noting
 from kusciajob.api.calls.v1 import PACKAGE, Told, V1Calls
 from kusciajob.api.calls.v1.app_images import AppImagesCalls
@@ -52,13 +53,17 @@ def build_calls(
     *v1: object,
     app_images: AppImageService,
     refusals: RefusalLog | None = None,
+    has_habits: bool = False,
 ) -> Calls:
-    """Build the calls once for both edges, which so share their caches. `v1`: other parts of V1Calls."""
+    """Build the calls once for both edges, which so share their caches. `v1`: other parts of V1Calls.
+
+    `has_habits`: only what Kuscia offers, as Kuscia does it.
+    """
     return Calls(
-        JobService=JobCalls(service),
+        JobService=KusciaHabits(service) if has_habits else JobCalls(service),
         LogService=LogCalls(output),
         HealthService=HealthCalls(),
         AppImageService=AppImageCalls(app_images),
-        v1=V1Calls(AppImagesCalls(app_images), *v1),
+        v1=V1Calls() if has_habits else V1Calls(AppImagesCalls(app_images), *v1),
         refusals=refusals,
     )
