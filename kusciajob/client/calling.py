@@ -10,6 +10,8 @@ from kusciajob.client import errors
 from kusciajob.client.errors import JobNotFound, NotOffered, Unavailable
 from kusciajob.client.transport import Stubs, Transport
 
+PACKAGE = "kusciajob.v1"
+"""Its calls fail by statuses of gRPC, those of Kuscia by the status in the response."""
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 
@@ -67,7 +69,7 @@ class Calling:
         while True:
             try:
                 response = await self.transport.unary(method, request, timeout=deadline.left)
-                if response.DESCRIPTOR.file.package != v1.DESCRIPTOR.package and response.status.code:
+                if response.DESCRIPTOR.file.package != PACKAGE and response.status.code:
                     raise errors.of_code(response.status.code, response.status.message)
                 return response
             except Unavailable:
