@@ -17,6 +17,8 @@ from kusciajob import users
 from kusciajob.files.yaml import InvalidYaml, read_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
+IN_MEMORY = ":memory:"
+"""The data directory of a server for tests that keeps nothing."""
 
 _HOST = re.compile(r"\*|[-a-z0-9._]+|[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*")
 _METAVARS = {
@@ -77,9 +79,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "https://portal.example.com, separated by commas"
         ),
     ] = ()
-    data_dir: Annotated[Path, Meta(description="where jobs, logs and party directories are kept")] = Path(
-        "kusciajob-data"
-    )
+    data_dir: Annotated[
+        Path,
+        Meta(
+            description="where jobs, logs and party directories are kept; with testing, unless it is set, they are "
+            "in memory only (:memory:)"
+        ),
+    ] = Path("kusciajob-data")
     app_image_dir: Annotated[
         Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
@@ -113,6 +119,13 @@ class Settings(Struct, frozen=True, kw_only=True):
         Literal["none", "kuscia"],
         Meta(description="with testing: kuscia = only the services of a plain Kuscia, with its habits"),
     ] = "none"
+    clock: Annotated[
+        Literal["stopped", "auto", "machine"],
+        Meta(
+            description="with testing, how time passes: not by itself; auto = to the next thing that a job does "
+            "whenever nothing else can happen; machine = as this machine's"
+        ),
+    ] = "stopped"
     progress_address: Annotated[
         str,
         Meta(
@@ -305,8 +318,17 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(f"setting testing is for the simulated runtime, and setting runtime is {self.runtime!r}")
         if self.testing and not _is_loopback(self.host):
             raise ValueError(f"setting testing is for this machine only, and setting host is {self.host!r}")
-        if self.quirks != "none" and not self.testing:
-            raise ValueError(f"setting quirks is {self.quirks!r}: it needs setting testing")
+        for name in ("quirks", "clock"):
+            value = getattr(self, name)
+            if value not in ("none", "stopped") and not self.testing:
+                raise ValueError(f"setting {name} is {value!r}: it needs setting testing")
+        if self.is_in_memory and not self.testing:
+            raise ValueError(f"setting data_dir is '{IN_MEMORY}': only with setting testing is nothing kept")
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether jobs are kept as long as the server runs, and not in a directory."""
+        return str(self.data_dir) == IN_MEMORY
 
     @property
     def users(self) -> users.Users | None:
@@ -418,6 +440,7 @@ def load_with_sources(
         sources |= dict.fromkeys(given, source)
     if str(merged.get("testing")).lower() in ("true", "1"):
         merged.setdefault("runtime", "simulated")
+        merged.setdefault("data_dir", IN_MEMORY)
     return _convert(merged, settings), sources
 
 

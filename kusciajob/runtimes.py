@@ -25,6 +25,7 @@ from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtime.hosted.workloads import Policy
 from kusciajob.runtime.process.runtime import ProcessRuntime
+from kusciajob.runtime.scripts import Director
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.guard import Guard
@@ -47,6 +48,8 @@ class Links(NamedTuple):
     progress_url: Callable[[PartySpec], str]
     on_progress: ProgressReport
     on_waiting: WaitReport
+    director: Director | None = None
+    """Of the simulated runtime."""
 
 
 def ports_of(settings: Settings) -> range:
@@ -62,7 +65,9 @@ def build_runtime(
     The catalogue is that of the API. It is also the source, unless the runtime needs no AppImages.
     """
     if settings.runtime == "simulated":
-        simulated = SimulatedRuntime(clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting)
+        simulated = SimulatedRuntime(
+            clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting, director=links.director
+        )
         return simulated, AnyImage(), AppImageCatalog(settings.app_images)
     domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
     credentials = DomainCredentials(settings.certificates, guard)

@@ -4,49 +4,43 @@ import asyncio
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Self
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Self
+
+from msgspec.structs import replace
 
 from kusciajob import users
-from kusciajob.api.calls import build_calls
-from kusciajob.api.calls.v1.questions import QuestionCalls
-from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
-from kusciajob.api.calls.v1.task_log import TaskLogCalls
-from kusciajob.api.calls.v1.watching import WatchCalls
+from kusciajob.api.calls import ServedCalls
+from kusciajob.api.calls.health import HealthCalls
+from kusciajob.api.calls.v1.server import limits_in_force
 from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
+from kusciajob.clock import SystemClock
 from kusciajob.config import Settings
-from kusciajob.contracts import Clock, ImageSource, JobStore, PartyKey, PartySpec, Runtime
-from kusciajob.events.hub import Hub
-from kusciajob.images.catalog import AppImageCatalog
+from kusciajob.contracts import JobStore, PartyKey, PartySpec, Runtime
+from kusciajob.core import Core, Surroundings
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.runtime.process.layout import PASSAGE
-from kusciajob.runtimes import AnyRuntime, Links, build_runtime, ports_of
 from kusciajob.scheduler.loop import Scheduler
-from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
 from kusciajob.security.progress import open_progress_secrets
+from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
-from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.dry_run import DryRun
-from kusciajob.usecases.jobs import JobService
-from kusciajob.usecases.logs import TaskOutput
-from kusciajob.usecases.questions import Questions
-from kusciajob.usecases.refusals import RefusalLog
-from kusciajob.usecases.retention import Retention
-from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
+
+if TYPE_CHECKING:
+    from kusciajob.simulation.lab import Lab
 
 logger = logging.getLogger(__name__)
 
@@ -59,16 +53,6 @@ class TracingUnavailable(Exception):
     """Traces are configured, but the packages that make them are not installed."""
 
 
-class SystemClock:
-    """The machine's clock and the running event loop's timers."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, callback)
-
-
 class Server:
     """A whole job server. `async with` starts it and stops it; tasks go on running and are found again.
 
@@ -77,7 +61,8 @@ class Server:
     Raises TracingUnavailable, SecurityError, DataDirectoryError, UserError, AddressInUse, StoreFailed on the way up.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, store: MemoryStore | None = None) -> None:
+        """`store`: what a server in memory goes on with; it stays open at the end."""
         self.settings = settings
         self.grpc_port = 0
         self.http_port: int | None = None
@@ -85,6 +70,14 @@ class Server:
         self.app_images: tuple[str, ...] | None = ()
         """The names of those found at the start; None where any name will do."""
         self._guard: Guard | None = None
+        self._lab: Lab | None = None
+        """What a test controls; None without the setting `testing`."""
+        self._kept = store
+        self._core: Core
+        self._surroundings: Surroundings
+        self._metrics: ServerMetrics
+        self._grpc_server: GrpcServer
+        self._health: asyncio.Task[None]
         self._stack = AsyncExitStack()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -98,70 +91,49 @@ class Server:
         await self._stack.aclose()
 
     async def _start(self, stack: AsyncExitStack) -> None:
-        settings, clock = self.settings, SystemClock()
+        if self.settings.is_in_memory:
+            directory = stack.enter_context(TemporaryDirectory(prefix="kusciajob-"))
+            self.settings = replace(self.settings, data_dir=Path(directory))
+        settings = self.settings
+        lab = self._lab = self._build_lab() if settings.testing else None
+        clock = lab.clock if lab else SystemClock()
         story = Story(_open_spans(settings.otlp_endpoint, stack))
-        guard = self._guard = open_guard(settings)
+        guard = self._guard = open_guard(settings, delays=lab.delays if lab else None)
         host = settings.bracketed_host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         formats.check(settings.data_dir)
-        datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
-        stack.push_async_callback(store.close)
-        runtime, images, catalog = await self._build_runtime(clock, guard, store)
-        stack.push_async_callback(runtime.close)
-        hub = Hub(store)
-        scheduler = self._scheduler = Scheduler(
-            store=store,
-            hub=hub,
-            runtime=runtime,
-            images=images,
-            clock=clock,
-            limits=_slot_limits(settings),
-            story=story,
-        )
+        store = await self._open_store(stack, metrics)
         connections, progress_connections = share_descriptors(
             in_all=settings.max_connections, per_peer=settings.max_connections_per_peer
         )
         self._progress = ProgressListener(
-            scheduler.report_progress,
+            self._report_progress,
             secrets=open_progress_secrets(settings.data_dir / PROGRESS_KEY),
             port_file=settings.data_dir / "progress.port",
             connections=progress_connections,
             address=settings.progress_address,
         )
+        health = HealthCalls()
+        self._surroundings = Surroundings(
+            clock=clock,
+            upkeep=lab.clock.upkeep if lab else clock,
+            guard=guard,
+            progress_url=self._progress_url,
+            limits=limits_in_force(settings, connections=connections.in_all, connections_per_peer=connections.per_peer),
+            health=health,
+            story=story,
+            director=lab.rules if lab else None,
+        )
+        core = self._core = Core(settings, store, self._surroundings, log=lab.outages.log if lab else None)
+        stack.push_async_callback(self._close_core)
+        await core.open()
+        self.app_images = core.image_names
         stack.push_async_callback(self._progress.stop)
         await self._progress.start()
-        await hub.open()
-        await scheduler.open()
-        retention = Retention(
-            store=store,
-            clock=clock,
-            job_days=settings.job_retention_days,
-            log_events=settings.log_retention_events,
-            log_hours=settings.log_retention_hours,
-            log_bytes=settings.log_retention_mib * MIB,
-            audit_days=settings.audit_days,
-            audit_entries=settings.audit_entries,
-            story=story,
-        )
-        parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
-        for name, work in parts.items():
-            part = asyncio.create_task(work, name=name)
-            part.add_done_callback(self._note_end)
-            stack.push_async_callback(_cancel, part)
-        service = JobService(
-            store=store,
-            hub=hub,
-            images=images,
-            clock=clock,
-            requires_approval=settings.require_approval,
-            max_jobs=settings.max_jobs,
-            max_jobs_per_domain=settings.max_jobs_per_domain,
-            story=story,
-        )
+        core.run(self._note_end)
         limits = Limits(
             calls_per_peer=settings.max_calls_per_peer,
             streams_per_peer=settings.max_streams_per_peer,
@@ -171,32 +143,14 @@ class Server:
             body_bytes=settings.max_upload_mib * MIB,
         )
         grpc_gate, http_gate = open_gates(limits, metrics)
-        server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
-        output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
-        calls = build_calls(
-            service,
-            output,
-            ServerCalls(
-                runtime=settings.runtime,
-                limits=limits_in_force(
-                    settings, connections=connections.in_all, connections_per_peer=connections.per_peer
-                ),
-                clock=clock,
-                head=store.head,
-            ),
-            TaskLogCalls(output),
-            WatchCalls(JobWatch(store=store, hub=hub)),
-            QuestionCalls(
-                service,
-                Questions(store=store, jobs=service),
-                DryRun(jobs=service, images=images, previewer=runtime),
-            ),
-            app_images=AppImageService(store=store, catalog=catalog, clock=clock),
-            refusals=RefusalLog(store=store, clock=clock),
-            has_habits=settings.quirks == "kuscia",
-        )
+        self._metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=core.hub, scheduler=core.scheduler)
+        calls: ServedCalls = core.calls
+        if lab:
+            calls = _tested(lab, health)
+            lab.begin(core, self._note_end)
+            stack.push_async_callback(lab.close)
         max_message_bytes = settings.max_message_mib * MIB
-        grpc_server = GrpcServer(
+        grpc_server = self._grpc_server = GrpcServer(
             calls,
             gate=grpc_gate,
             max_message_bytes=max_message_bytes,
@@ -208,7 +162,7 @@ class Server:
             gateway = HttpGateway(
                 calls,
                 gate=http_gate,
-                read_metrics=server_metrics.read,
+                read_metrics=self._metrics.read,
                 max_message_bytes=max_message_bytes,
                 browser_rules=BrowserRules(
                     bound_host=settings.host,
@@ -223,14 +177,59 @@ class Server:
             self.http_port = await gateway.start(host, settings.http_port)
             logger.info("serving HTTP on %s:%d", host, self.http_port)
         # Streams end with the hub, before the calls in flight are given their grace.
-        stack.push_async_callback(hub.close)
+        stack.push_async_callback(self._end_streams)
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=False)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_health(scheduler, store, runtime, grpc_server), name="health")
-        health.add_done_callback(self._note_end)
-        stack.push_async_callback(_cancel, health)
+        self._watch_health()
+        stack.push_async_callback(self._end_health)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
+
+    async def _open_store(self, stack: AsyncExitStack, metrics: Metrics) -> JobStore:
+        """The store, as the server uses it. Raises StoreFailed."""
+        directory, store = self.settings.data_dir, self._kept
+        if store is None:
+            datadir.keep_private(directory)
+            found: JobStore = await SqliteStore.open(directory / datadir.DATABASE, on_commit=metrics.note_commit)
+            stack.push_async_callback(found.close)
+        else:
+            found = store
+        return self._lab.wrap(found) if self._lab else found
+
+    def _build_lab(self) -> "Lab":
+        # Not with the module: other servers do not have it.
+        from kusciajob.simulation.lab import Lab  # noqa: PLC0415
+
+        if self.settings.is_in_memory and self._kept is None:
+            self._kept = MemoryStore()
+        return Lab(self.settings, self._renew)
+
+    async def _renew(self, settings: Settings, store: JobStore, log: JobStore) -> Core:
+        """Put another core in the place of the present one."""
+        await self._end_health()
+        await self._core.close()
+        core = self._core = Core(settings, store, self._surroundings, log=log)
+        await core.open()
+        core.run(self._note_end)
+        self._metrics.follow(store=store, hub=core.hub, scheduler=core.scheduler)
+        self._watch_health()
+        return core
+
+    def _watch_health(self) -> None:
+        core = self._core
+        telling = _tell_health(core.scheduler, core.store, core.runtime, self._grpc_server)
+        self._health = asyncio.create_task(telling, name="health")
+        self._health.add_done_callback(self._note_end)
+
+    async def _end_health(self) -> None:
+        self._health.cancel()
+        await asyncio.wait([self._health])
+
+    async def _end_streams(self) -> None:
+        await self._core.hub.close()
+
+    async def _close_core(self) -> None:
+        await self._core.close()
 
     def reload(self) -> None:
         """Read certificates and tokens again, for new connections and calls. What cannot be used is logged, no more."""
@@ -246,31 +245,13 @@ class Server:
         """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    async def _build_runtime(
-        self, clock: Clock, guard: Guard | None, store: JobStore
-    ) -> tuple[AnyRuntime, ImageSource, AppImageCatalog]:
-        """The runtime and what it runs: the AppImages of the API, too, are there before any job is taken up."""
-        links = Links(
-            clock=clock,
-            progress_url=self._progress_url,
-            on_progress=self._report_progress,
-            on_waiting=self._report_waiting,
-        )
-        runtime, images, catalog = build_runtime(self.settings, guard, store, links)
-        catalog.restore(await store.app_images())
-        self.app_images = catalog.names() if images is catalog else None
-        return runtime, images, catalog
-
     def _progress_url(self, party: PartySpec) -> str:
         """Where a program reports; "" where it cannot reach this server."""
         is_reached = self.settings.runtime == "process" or self.settings.progress_address
         return self._progress.url(party) if is_reached else ""
 
-    def _report_progress(self, key: PartyKey, progress: float) -> None:
-        self._scheduler.report_progress(key, progress)
-
-    def _report_waiting(self, key: PartyKey, text: str) -> None:
-        self._scheduler.report_waiting(key, text)
+    def _report_progress(self, key: PartyKey, progress: float) -> bool:
+        return self._core.report_progress(key, progress)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed.done():
@@ -296,12 +277,10 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     return tracing
 
 
-def _slot_limits(settings: Settings) -> SlotLimits:
-    return SlotLimits(
-        parties=settings.max_running_parties,
-        parties_per_domain=settings.max_running_parties_per_domain,
-        ports=ports_of(settings),
-    )
+def _tested(lab: "Lab", health: HealthCalls) -> ServedCalls:
+    from kusciajob.simulation.control import TestedCalls  # noqa: PLC0415
+
+    return TestedCalls(lab, health)
 
 
 def _check_users(settings: Settings, *, is_tls: bool) -> None:
@@ -361,8 +340,3 @@ async def _any_set(*events: asyncio.Event) -> None:
     finally:
         for one in waiting:
             one.cancel()
-
-
-async def _cancel(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])

@@ -44,15 +44,17 @@ class Scheduler:
         runtime: Runtime,
         images: ImageSource,
         clock: Clock,
+        upkeep: Clock | None = None,
         limits: SlotLimits = NO_LIMITS,
         story: Story = LOG_ONLY,
     ) -> None:
+        """`upkeep`: the clock of what is looked at again and again."""
         self._store = store
         self._hub = hub
         self._runtime = runtime
         self._clock = clock
         self._story = story
-        self._room = WaitingRoom(limits, clock)
+        self._room = WaitingRoom(limits, upkeep or clock)
         self._departures = Departures()
         self._tools = Tools(
             store=store,

@@ -26,11 +26,16 @@ class Guard:
     """
 
     def __init__(
-        self, directory: Path, *, requires_client_certificate: bool, max_token_delay_seconds: float = 0.0
+        self,
+        directory: Path,
+        *,
+        requires_client_certificate: bool,
+        max_token_delay_seconds: float = 0.0,
+        delays: FailureDelays | None = None,
     ) -> None:
         """Raises SecurityError if a file is missing or cannot be used."""
         self.requires_client_certificate = requires_client_certificate
-        self.delays = FailureDelays(max_token_delay_seconds)
+        self.delays = delays or FailureDelays(max_token_delay_seconds)
         self.has_lost_authority = False
         """Whether calls over older connections are to be looked at with `check_certificate`."""
         self._directory = directory
@@ -102,7 +107,7 @@ def protocol_in_force(settings: Settings) -> str:
     return "mtls" if any((settings.certificates / name).exists() for name in _NEEDED) else "notls"
 
 
-def open_guard(settings: Settings) -> Guard | None:
+def open_guard(settings: Settings, *, delays: FailureDelays | None = None) -> Guard | None:
     """The guard for the settings; None for notls, where every caller is the master. Raises SecurityError."""
     protocol = protocol_in_force(settings)
     if protocol != "notls":
@@ -110,6 +115,7 @@ def open_guard(settings: Settings) -> Guard | None:
             settings.certificates,
             requires_client_certificate=protocol == "mtls",
             max_token_delay_seconds=settings.max_token_delay_seconds,
+            delays=delays,
         )
     if not _is_loopback(settings.host):
         if not settings.allow_insecure_bind:

@@ -24,7 +24,9 @@ LOOKED_AT = 10_000
 class MemoryStore:
     """A JobStore in memory. Only `census` yields to the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, after: int = 0) -> None:
+        """Its first revision follows `after`."""
+        self._start = after
         self.id = uuid.uuid4().hex
         self.failing = asyncio.Event()
         """Never set."""
@@ -210,6 +212,8 @@ class MemoryStore:
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         self._check_open()
+        if after < self._start:
+            raise common.log_truncated(after, self._start + 1)
         if after >= self._head:
             return ()
         start = after + 1 - self._log[0].revision
@@ -239,7 +243,7 @@ class MemoryStore:
 
     @property
     def _head(self) -> int:
-        return self._log[-1].revision if self._log else 0
+        return self._log[-1].revision if self._log else self._start
 
     def _check_open(self) -> None:
         if self._closed:

@@ -12,7 +12,7 @@ from tests.support.cut_line import CutLine
 from tests.support.polling import eventually
 from tests.support.server import RunningServer
 
-pytestmark = pytest.mark.settings(testing=True, quirks="kuscia")
+pytestmark = pytest.mark.settings(testing=True, quirks="kuscia", clock="machine")
 
 
 @pytest.fixture

@@ -61,6 +61,8 @@ def test_toml_and_yaml_files_say_the_same(tmp_path: Path, name: str, content: st
         ({"testing": "true", "runtime": "process"}, ["testing", "simulated", "'process'"]),
         ({"testing": "true", "host": "0.0.0.0"}, ["testing", "'0.0.0.0'"]),
         ({"quirks": "kuscia"}, ["quirks", "'kuscia'", "testing"]),
+        ({"clock": "auto"}, ["clock", "'auto'", "testing"]),
+        ({"data_dir": ":memory:"}, ["data_dir", ":memory:", "testing"]),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_value(flags: dict[str, object], words: list[str]) -> None:

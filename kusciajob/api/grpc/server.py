@@ -8,7 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, job_pb2, log_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
-from kusciajob.api.calls import Calls
+from kusciajob.api.calls import ServedCalls
 from kusciajob.api.gate import Gate
 from kusciajob.api.grpc.handlers import Context, generic_handler
 from kusciajob.api.grpc.reflection import serve_reflection
@@ -42,7 +42,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ServedCalls,
         *,
         gate: Gate,
         max_message_bytes: int,
@@ -50,6 +50,7 @@ class GrpcServer:
         connections: ConnectionLimits | None = None,
     ) -> None:
         self._calls = calls
+        self._services = (*SERVICES, *calls.more)
         connections = connections or ConnectionLimits()
         self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
         self._watch: asyncio.Task[None] | None = None
@@ -69,10 +70,10 @@ class GrpcServer:
             ],
         )
         self._server.add_generic_rpc_handlers(
-            tuple(generic_handler(service, calls, gate, self._uploads, caller) for service in SERVICES)
+            tuple(generic_handler(service, calls, gate, self._uploads, caller) for service in self._services)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
+        serve_reflection((*(service.full_name for service in self._services), health.SERVICE_NAME), self._server)
 
     async def start(self, address: str) -> int:
         """Listen and return the port. Raises AddressInUse."""
@@ -91,7 +92,7 @@ class GrpcServer:
         """Set the answer of both health services."""
         self._calls.HealthService.is_serving = is_serving
         status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *(service.full_name for service in SERVICES)):
+        for name in ("", *(service.full_name for service in self._services)):
             await self._health.set(name, status)
 
     async def stop(self) -> None:

@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
-from kusciajob.api.calls import Calls, UnaryCall
+from kusciajob.api.broken import Broken
+from kusciajob.api.calls import ServedCalls, UnaryCall
 from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc.server import AddressInUse
@@ -41,6 +42,7 @@ from kusciajob.security.guard import Guard
 from kusciajob.telemetry.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT, begin
 from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code, code_and_message
 
 logger = logging.getLogger(__name__)
@@ -60,7 +62,7 @@ class HttpGateway:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ServedCalls,
         *,
         gate: Gate,
         read_metrics: Callable[[], Awaitable[bytes]],
@@ -126,6 +128,11 @@ class HttpGateway:
             return self._refuse(request, Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
         except Refused as refused:
             return self._refuse(request, refused, began)
+        except Broken as broken:
+            if broken.cuts and request.transport is not None:
+                request.transport.abort()
+            told = Refused(rich_status.HTTP_STATUSES[broken.number], str(broken), code=Code.UNEXPECTED)
+            return self._refuse(request, told, began)
         except Exception as error:  # the client gets a reference to the log only
             code, text = code_and_message(error, Code.UNEXPECTED)
             return self._refuse(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
@@ -195,7 +202,7 @@ class HttpGateway:
         with self._stream(request, caller, self._watch_meter):
             try:
                 watching = await self._read_message(request, job_pb2.WatchJobRequest)
-                batches = self._calls.JobService.WatchJob(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
+                batches = self._calls.of(WATCH.call)(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
                 return await streams.send(batches, request, self._hold(request, caller))
             except Unreadable as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
@@ -239,7 +246,8 @@ class HttpGateway:
             message = await self._read_message(request, log_pb2.QueryLogRequest)
         except Unreadable as error:
             return _only(_unreadable(error))
-        return self._calls.LogService.QueryLog(message, caller)
+        batches: AsyncGenerator[Sequence[Published | Message], None] = self._calls.of(QUERY_LOG.call)(message, caller)
+        return batches
 
     async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
         """The request's message. Raises Unreadable, LimitReached."""
