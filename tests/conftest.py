@@ -8,6 +8,8 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.server import RunningServer, running_server
 
+pytest_plugins = ("kusciajob.pytest_plugin",)
+
 # How fast the machine is decides nothing.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")

@@ -56,6 +56,10 @@ class Rules:
         self._on_hold = on_hold
 
     def set(self, rules: Sequence[Rule], *, append: bool = False) -> None:
+        """A rule for the same parties as one that has matched has matched too."""
+        matched = {rule.where for rule in self._rules if rule.has_matched}
+        for rule in rules:
+            rule.has_matched = rule.where in matched
         self._rules = [*(self._rules if append else ()), *rules]
 
     def __len__(self) -> int:
