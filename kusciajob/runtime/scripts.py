@@ -5,7 +5,7 @@ from difflib import get_close_matches
 from typing import Any, Protocol
 
 import msgspec
-from msgspec import Raw, Struct, field
+from msgspec import Raw, Struct
 
 from kusciajob.contracts import ExitResult, OutputStream, PartyKey, PartySpec, StartFailed
 from kusciajob.model.errors import InvalidJob, Problem
@@ -154,7 +154,7 @@ class _Bare(Struct, forbid_unknown_fields=True):
 class _Marked(Struct):
     """A config with a script; the rest of it is not looked at."""
 
-    simulate: Raw | None = field(default=None, name=MARK)
+    simulate: Raw = Raw()
 
 
 def read_script(config: str) -> TaskScript:
@@ -165,8 +165,8 @@ def read_script(config: str) -> TaskScript:
     if not config.lstrip().startswith("{"):
         return _EMPTY
     try:
-        if marked := msgspec.json.decode(config, type=_Marked).simulate:
-            return _convert(bytes(marked))
+        if marked := bytes(msgspec.json.decode(config, type=_Marked).simulate):
+            return _convert(marked)
         try:
             bare = msgspec.json.decode(config, type=_Bare)
         except msgspec.ValidationError:

@@ -160,8 +160,8 @@ class Lab:
             self.rules.clear()
             self.outages.set_down(is_down=False)
             self._errors.lines.clear()
-            self.outages.inner = await _emptied(self.outages.inner)
-            self.core = await self._renew(settings, self.outages.store, self.outages.log)
+            store = self.wrap(await _emptied(self.outages.inner))
+            self.core = await self._renew(settings, store, self.outages.log)
             self.clock.reset(mode or Mode(self._settings.clock))
             self._errors.lines.clear()
 

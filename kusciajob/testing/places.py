@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -17,6 +18,8 @@ from kusciajob import config
 from kusciajob.server import Server
 from kusciajob.store.memory import MemoryStore
 from kusciajob.testing.control import KitError
+
+logger = logging.getLogger(__name__)
 
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.005
@@ -96,8 +99,11 @@ class ThreadPlace:
             failing = asyncio.ensure_future(server.wait_failed())
             stopping = asyncio.ensure_future(self._stopping.wait())
             await asyncio.wait((failing, stopping), return_when=asyncio.FIRST_COMPLETED)
-            for one in (failing, stopping):
-                one.cancel()
+            stopping.cancel()
+            if failing.done():
+                error = failing.exception()
+                logger.critical("a part of the server has died, stopping: %s", error, exc_info=error)
+            failing.cancel()
 
 
 class ProcessPlace:

@@ -51,7 +51,7 @@ def test_a_job_is_deleted_30_days_after_its_end(kuscia: TestKit, kuscia_client: 
 def test_the_deadline_and_the_time_to_live_of_a_job_are_kept(kuscia: TestKit, kuscia_client: Client) -> None:
     kuscia.task("train").hangs()
     job = kuscia_client.create(spec(deadline=7200, ttl=600))
-    with pytest.raises(JobFailed, match="deadline") as failure:
+    with pytest.raises(JobFailed) as failure:
         job.result(timeout=30)
     assert failure.value.status.end_time == START + timedelta(hours=2)
     kuscia.clock.advance("9min")
@@ -83,7 +83,7 @@ def test_a_scheduling_time_out_passes_in_no_time(kuscia: TestKit, kuscia_client:
 @pytest.mark.kuscia(clock="stopped")
 def test_a_watch_ends_when_its_time_is_over(kuscia: TestKit) -> None:
     with kuscia.client() as client:
-        stub = client._client._calling.stubs.jobs  # noqa: SLF001  # the time-out of the wire, not the client's
+        stub = client._client._calling.stubs.jobs  # the time-out of the wire, not the client's
         events = stub.WatchJob(messages.WatchJobRequest(timeout_seconds=3600), timeout=30)
         events.initial_metadata()
         kuscia.settle()

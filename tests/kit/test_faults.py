@@ -93,7 +93,7 @@ def test_http_shows_the_same(kuscia: TestKit) -> None:
 def test_the_control_itself_is_offered_over_http(kuscia: TestKit) -> None:
     rule = {"where": {"task": "train"}, "script": {"after": "60s", "exit_code": 3}}
     assert post(kuscia, "/v1/testing/scripts", {"rules": [rule]})[0] == 200
-    wrong = {"where": {"tusk": "train"}}
+    wrong = {"rules": [{"where": {"tusk": "train"}}]}
     status, answer = post(kuscia, "/v1/testing/scripts", {"rules": [wrong]})
     assert status == 400
     assert "tusk" in json.dumps(answer)
