@@ -67,7 +67,8 @@ def test_a_job_that_nobody_approves_ends_at_its_deadline(kuscia: TestKit, kuscia
     kuscia.clock.advance(days=3)
     status = job.status()
     assert status.state == State.FAILED
-    assert status.end_time and status.end_time <= START + timedelta(hours=1, seconds=20)
+    assert status.end_time
+    assert status.end_time <= START + timedelta(hours=1, seconds=20)
 
 
 def test_a_scheduling_time_out_passes_in_no_time(kuscia: TestKit, kuscia_client: Client) -> None:

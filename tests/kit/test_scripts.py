@@ -17,7 +17,8 @@ def test_a_party_fails_as_told_and_the_other_is_stopped(kuscia: TestKit, kuscia_
     with pytest.raises(JobFailed, match="no disk") as failure:
         kuscia_client.create(spec()).result(timeout=60)
     status = failure.value.status
-    assert status.start_time and status.end_time
+    assert status.start_time
+    assert status.end_time
     assert (status.end_time - status.start_time).total_seconds() == 2400
     assert "exit code 3" in status.err_msg
 
@@ -35,7 +36,8 @@ def test_rules_select_by_image_role_and_attempt(kuscia: TestKit, kuscia_client: 
     parties = [Party("alice", "client"), Party("bob", "server")]
     job = kuscia_client.create(spec("j1", Task("psi", "psi-image", parties, retry=Retry(2, first_backoff=60))))
     status = job.result(timeout=60)
-    assert status.start_time and status.end_time
+    assert status.start_time
+    assert status.end_time
     assert (status.end_time - status.start_time).total_seconds() == 2 * 3600 + 60
 
 
@@ -134,7 +136,7 @@ def test_a_misspelt_script_is_refused_when_the_job_is_created(
     job = spec("j1", Task("train", "app", ["alice"], input=config))
     with pytest.raises(InvalidJob, match=named):
         kuscia_client.create(job)
-    assert [problem.field for problem in kuscia_client.validate(job)][0] == "tasks[0].task_input_config"
+    assert next(problem.field for problem in kuscia_client.validate(job)) == "tasks[0].task_input_config"
 
 
 @pytest.mark.parametrize(
