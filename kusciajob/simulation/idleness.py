@@ -34,22 +34,26 @@ class CountingExecutor(ThreadPoolExecutor):
         self.pending -= 1
 
 
-async def until_idle(what_goes_on: Callable[[], str], *, patience_seconds: float) -> None:
-    """Return once nothing goes on and no callback is left on the event loop. Raises NotIdle.
+class Prober:
+    """Looks for rest. One look at a time: two would each see the other at work."""
 
-    `what_goes_on` is empty for nothing.
-    """
-    loop: Any = asyncio.get_running_loop()
-    deadline, looks = time.monotonic() + patience_seconds, 0
-    while looks < QUIET_LOOKS:
-        await asyncio.sleep(0)
-        # Whatever has become ready comes after this in asyncio's own queue.
-        if loop._ready:  # nothing else tells
-            looks = 0
-        elif what := what_goes_on():
-            looks = 0
-            if time.monotonic() > deadline:
-                raise NotIdle(f"after {patience_seconds:g} s there is no rest: {what}")
-            await asyncio.sleep(PAUSE_SECONDS)
-        else:
-            looks += 1
+    def __init__(self) -> None:
+        self._looking = asyncio.Lock()
+
+    async def until_idle(self, what_goes_on: Callable[[], str], *, patience_seconds: float) -> None:
+        """Return once nothing goes on and no callback is left on the event loop. Raises NotIdle.
+
+        `what_goes_on` is empty for nothing.
+        """
+        loop: Any = asyncio.get_running_loop()
+        deadline, looks = time.monotonic() + patience_seconds, 0
+        async with self._looking:
+            while looks < QUIET_LOOKS:
+                await asyncio.sleep(0)
+                # Whatever has become ready comes after this in asyncio's own queue, and nothing else tells.
+                what = "the event loop is busy" if loop._ready else what_goes_on()
+                looks = 0 if what else looks + 1
+                if what and time.monotonic() > deadline:
+                    raise NotIdle(f"after {patience_seconds:g} s there is no rest: {what}")
+                if what and not loop._ready:
+                    await asyncio.sleep(PAUSE_SECONDS)

@@ -21,7 +21,7 @@ from kusciajob.simulation import messages
 from kusciajob.simulation.clock import Mode, VirtualClock
 from kusciajob.simulation.faults import fits
 from kusciajob.simulation.horizon import Horizon
-from kusciajob.simulation.idleness import PAUSE_SECONDS, CountingExecutor, NotIdle, until_idle
+from kusciajob.simulation.idleness import PAUSE_SECONDS, CountingExecutor, NotIdle, Prober
 from kusciajob.simulation.outages import OUTAGE, Outages
 from kusciajob.simulation.rules import Rules, Selector
 from kusciajob.simulation.traffic import Traffic
@@ -53,6 +53,7 @@ class Lab:
         self.outages: Outages
         self.core: Core
         self._horizon = Horizon()
+        self._prober = Prober()
         self._moving = asyncio.Lock()
         """Held while time passes, or everything is reset."""
         self._errors = _ErrorLog()
@@ -101,7 +102,7 @@ class Lab:
         """
         deadline = time.monotonic() + patience_seconds
         while True:
-            await until_idle(self._what_goes_on, patience_seconds=max(0.0, deadline - time.monotonic()))
+            await self._prober.until_idle(self._what_goes_on, patience_seconds=max(0.0, deadline - time.monotonic()))
             if not self._runs_on():
                 return
             if time.monotonic() > deadline:
@@ -148,9 +149,9 @@ class Lab:
     async def _rest(self, patience_seconds: float = AUTO_PATIENCE_SECONDS) -> None:
         """Until nothing goes on; watchers that do not read are waited for in vain."""
         try:
-            await until_idle(self._what_goes_on, patience_seconds=patience_seconds)
+            await self._prober.until_idle(self._what_goes_on, patience_seconds=patience_seconds)
         except NotIdle:
-            await until_idle(self._what_works, patience_seconds=WORK_PATIENCE_SECONDS)
+            await self._prober.until_idle(self._what_works, patience_seconds=WORK_PATIENCE_SECONDS)
 
     async def reset(self, given: Mapping[str, str], mode: Mode | None) -> None:
         """Everything is as at the start, with these settings changed. Raises InvalidJob."""

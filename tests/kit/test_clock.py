@@ -85,7 +85,7 @@ def test_a_scheduling_time_out_passes_in_no_time(kuscia: TestKit, kuscia_client:
 def test_a_watch_ends_when_its_time_is_over(kuscia: TestKit) -> None:
     with kuscia.client() as client:
         stub = client._client._calling.stubs.jobs  # the time-out of the wire, not the client's
-        events = stub.WatchJob(messages.WatchJobRequest(timeout_seconds=3600), timeout=30)
+        events: Any = stub.WatchJob(messages.WatchJobRequest(timeout_seconds=3600), timeout=30)
         events.initial_metadata()
         kuscia.settle()
         kuscia.clock.advance("61min")
