@@ -2,6 +2,7 @@
 
 import time
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -84,8 +85,8 @@ def test_a_scheduling_time_out_passes_in_no_time(kuscia: TestKit, kuscia_client:
 @pytest.mark.kuscia(clock="stopped")
 def test_a_watch_ends_when_its_time_is_over(kuscia: TestKit) -> None:
     with kuscia.client() as client:
-        stub = client._client._calling.stubs.jobs  # the time-out of the wire, not the client's
-        events: Any = stub.WatchJob(messages.WatchJobRequest(timeout_seconds=3600), timeout=30)
+        stub: Any = client._client._calling.stubs.jobs  # the time-out of the wire, not the client's
+        events = stub.WatchJob(messages.WatchJobRequest(timeout_seconds=3600), timeout=30)
         events.initial_metadata()
         kuscia.settle()
         kuscia.clock.advance("61min")
