@@ -94,6 +94,13 @@ class Unavailable(ClientError):
         self.details = details
 
 
+class ClientClosed(RpcFailed):
+    """The client was closed, before the call or during it."""
+
+    def __init__(self) -> None:
+        super().__init__("the client was closed")
+
+
 class PartyFailure(Struct, frozen=True):
     """How one party of a task failed."""
 
