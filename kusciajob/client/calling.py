@@ -13,6 +13,7 @@ from kusciajob.client.transport import Stubs, Transport
 
 PACKAGE = "kusciajob.v1"
 """Its calls fail by statuses of gRPC, those of Kuscia by the status in the response."""
+CALL_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 0.1
 LONGEST_PAUSE_SECONDS = 5.0
 BATCH = 100

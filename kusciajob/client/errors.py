@@ -148,11 +148,12 @@ class JobDeleted(JobEnded):
 
 
 class WaitTimeout(ClientError, TimeoutError):
-    """The job was in none of the wanted states in time. `status` is its last; the text tells what the job waits for."""
+    """The job was in none of the wanted states in time. `status` is its last, `waiting` tells what it waits for."""
 
-    def __init__(self, text: str, status: Any) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, status: Any, waiting: str = "") -> None:
+        super().__init__(f"{text}: {waiting}" if waiting else text)
         self.status = status
+        self.waiting = waiting
 
 
 _BY_REASON: dict[str, type[CallFailed]] = {

@@ -41,6 +41,9 @@ class Transport(Protocol):
     """One server. Every failure is a ClientError."""
 
     @property
+    def address(self) -> str: ...
+
+    @property
     def stubs(self) -> Stubs: ...
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
@@ -72,6 +75,10 @@ class AsyncTransport:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stubs: Stubs | None = None
         self._is_closed = False
+
+    @property
+    def address(self) -> str:
+        return self._settings.address
 
     @property
     def stubs(self) -> Stubs:
@@ -159,6 +166,10 @@ class BlockingTransport:
         self._stubs: Stubs | None = None
         self._is_closed = False
         _Fork.blocking.add(self)
+
+    @property
+    def address(self) -> str:
+        return self._settings.address
 
     @property
     def stubs(self) -> Stubs:
@@ -259,8 +270,8 @@ class _Fork:
 
     is_child = False
     """This process was forked from one that had the client loaded, and perhaps used gRPC's asyncio."""
-    aio: "weakref.WeakSet[Any]" = weakref.WeakSet()
-    blocking: "weakref.WeakSet[BlockingTransport]" = weakref.WeakSet()
+    aio: ClassVar["weakref.WeakSet[Any]"] = weakref.WeakSet()
+    blocking: ClassVar["weakref.WeakSet[BlockingTransport]"] = weakref.WeakSet()
     inherited: ClassVar[list[Any]] = []
     """The parent's channels: to let go of one would close it, which ends the process."""
 
