@@ -70,22 +70,27 @@ async def watch(
         follower = _Replays(calling, choice, comparison)
     was_begun = False
     while not deadline.is_over:
-        follower.has_begun, since_when = False, time.monotonic()
+        follower.has_begun, opened = False, time.monotonic()
         try:
             async with aclosing(follower.follow(deadline.left)) as changes:
                 async for change in changes:
                     pauses.reset()
                     yield change
         except ClientError as error:
-            was_begun = was_begun or follower.has_begun
-            if not _is_mended_by_time(error, has_begun=follower.has_begun, was_begun=was_begun):
+            has_begun = follower.has_begun or _is_long_since(opened)
+            was_begun = was_begun or has_begun
+            if not _is_mended_by_time(error, has_begun=has_begun, was_begun=was_begun):
                 raise
             if on_outage is not None and not deadline.is_over:
                 on_outage(error)
-        if time.monotonic() - since_when > LONGEST_PAUSE_SECONDS:
+        if _is_long_since(opened):
             pauses.reset()
         pause, left = pauses.next(), deadline.left
         await calling.transport.sleep(pause if left is None else min(pause, left))
+
+
+def _is_long_since(moment: float) -> bool:
+    return time.monotonic() - moment > LONGEST_PAUSE_SECONDS
 
 
 def _is_mended_by_time(error: ClientError, *, has_begun: bool, was_begun: bool) -> bool:
