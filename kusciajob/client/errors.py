@@ -181,6 +181,7 @@ _BY_TEXT: tuple[tuple[str, type[CallFailed]], ...] = (
     ("already exists", JobExists),
     ("exists already", JobExists),
     ("exists with another", JobExists),
+    ("is possible only when", InvalidTransition),
 )
 
 

@@ -161,7 +161,7 @@ class LossyTransport:
             self._world.move(self._chance)
 
     def _maybe_cut(self, stream: _Stream | None = None) -> bool:
-        """Whether the stream just ends. What is cut raises; a stream that has told something may be ended by a proxy."""
+        """Whether the stream just ends. A cut raises; one that has told something may also be ended by a proxy."""
         if not self._cuts or self._chance.random() > 0.25:
             return False
         self._cuts -= 1

@@ -1,4 +1,4 @@
-"""Watch and wait over lines that are cut anywhere: held against what really happened, on this server and a plain Kuscia.
+"""Watch and wait over lines that are cut anywhere: held against what happened, here and on a plain Kuscia.
 
 Never lost: in the end the consumer knows what there is, and of every job that it was told of and that went, that it
 went. Never doubled: each job is added once and deleted once, and nothing is told that was told before.
