@@ -10,6 +10,7 @@ from kusciajob.client.aio_job import AsyncJob
 from kusciajob.client.blocking import Client, Job
 from kusciajob.client.errors import (
     CallFailed,
+    ClientClosed,
     ClientError,
     InvalidJob,
     InvalidTransition,
@@ -34,6 +35,8 @@ from kusciajob.client.errors import (
 )
 from kusciajob.client.specs import JobSpec, Party, Retry, Task
 from kusciajob.client.values import (
+    AppImage,
+    CallerRights,
     Change,
     ChangeType,
     HistoryEntry,
@@ -41,17 +44,21 @@ from kusciajob.client.values import (
     JobSummary,
     LogLine,
     PartyStatus,
+    ServerInfo,
     State,
     TaskStatus,
 )
 
 __all__ = [
+    "AppImage",
     "AsyncClient",
     "AsyncJob",
     "CallFailed",
+    "CallerRights",
     "Change",
     "ChangeType",
     "Client",
+    "ClientClosed",
     "ClientError",
     "HistoryEntry",
     "InvalidJob",
@@ -78,6 +85,7 @@ __all__ = [
     "Retry",
     "RevisionGone",
     "RpcFailed",
+    "ServerInfo",
     "State",
     "Task",
     "TaskStatus",

@@ -1,7 +1,7 @@
 """The client, for asyncio. The blocking one has the same methods, and this one inside."""
 
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing, suppress
 from datetime import datetime
 from typing import Literal, Self
@@ -9,8 +9,9 @@ from typing import Literal, Self
 from kusciajob.api import kuscia, v1
 from kusciajob.client import values
 from kusciajob.client.aio_job import AsyncJob
-from kusciajob.client.calling import Calling, Deadline, Pauses
+from kusciajob.client.calling import CALL_SECONDS, Calling, Deadline, Pauses
 from kusciajob.client.errors import (
+    ClientError,
     JobExists,
     JobNotFound,
     NotOffered,
@@ -18,12 +19,11 @@ from kusciajob.client.errors import (
     Unavailable,
 )
 from kusciajob.client.settings import find_settings
-from kusciajob.client.specs import AnyJob, needs_v1, request_of
+from kusciajob.client.specs import AnyJob, is_same, needs_v1, request_of
 from kusciajob.client.transport import AsyncTransport, Transport
-from kusciajob.client.values import Change, JobStatus, JobSummary, timestamp
+from kusciajob.client.values import AppImage, Change, JobStatus, JobSummary, ServerInfo, timestamp
 from kusciajob.client.watching import Choice, watch
 
-CALL_SECONDS = 60.0
 PAGE = 500
 
 
@@ -49,8 +49,9 @@ class AsyncClient:
         timeout: float = CALL_SECONDS,
         transport: Transport | None = None,
     ) -> None:
-        settings = find_settings(address, cert_dir=cert_dir, token_file=token_file)
-        self._calling = Calling(transport or AsyncTransport(settings), timeout)
+        if transport is None:
+            transport = AsyncTransport(find_settings(address, cert_dir=cert_dir, token_file=token_file))
+        self._calling = Calling(transport, timeout)
 
     async def __aenter__(self) -> Self:
         return self
@@ -109,15 +110,16 @@ class AsyncClient:
             labels=[f"{key}={value}" for key, value in (labels or {}).items()],
         )
         left = float("inf") if limit is None else limit
-        while left > 0:
-            request.page_size = int(min(PAGE, left))
-            page = await self._calling.ask(self._calling.stubs.v1.ListJobs, request)
-            for job in page.jobs:
-                yield values.summary_of(job)
-            left -= len(page.jobs)
-            if not page.next_page_token:
-                return
-            request.page_token = page.next_page_token
+        if left <= 0:
+            return
+        request.page_size = int(min(PAGE, left))
+        async with aclosing(self._calling.pages(self._calling.stubs.v1.ListJobs, request)) as pages:
+            async for page in pages:
+                for job in page.jobs:
+                    yield values.summary_of(job)
+                    left -= 1
+                    if left == 0:
+                        return
 
     async def statuses(self, *job_ids: str, missing: Literal["raise", "skip"] = "raise") -> dict[str, JobStatus]:
         """The statuses by job id. JobNotFound for an unknown one, or it is left out."""
@@ -136,15 +138,18 @@ class AsyncClient:
         initiator: str = "",
         since: int | None = None,
         timeout: float | None = None,
+        on_outage: Callable[[ClientError], object] | None = None,
     ) -> AsyncGenerator[Change, None]:
         """First the jobs that exist as ADDED, or, with `since`, what follows that revision; then each change.
 
         Lost connections are made again: no change of a job that matters now is missed, none is told twice, and what
-        was deleted meanwhile is told as DELETED. It ends after `timeout` seconds.
+        was deleted meanwhile is told as DELETED. It ends after `timeout` seconds. `on_outage` is told why a connection
+        is made again.
         Raises RevisionGone if `since` can no longer be used.
         """
         choice = Choice(words(jobs), words(state), party, initiator)
-        async with aclosing(watch(self._calling, choice, since=since, timeout=timeout)) as changes:
+        following = watch(self._calling, choice, since=since, timeout=timeout, on_outage=on_outage)
+        async with aclosing(following) as changes:
             async for change in changes:
                 yield change
 
@@ -154,47 +159,31 @@ class AsyncClient:
         response = await self._calling.ask(self._calling.stubs.v1.ValidateJob, request)
         return [Problem(each.field, each.description) for each in response.problems]
 
-    async def images(self) -> list[str]:
-        """The names of the AppImages that tasks can have."""
-        request, names = v1.ListAppImagesRequest(), []
-        while True:
-            page = await self._calling.ask(self._calling.stubs.app_images.ListAppImages, request)
-            names += [image.name for image in page.app_images]
-            if not page.next_page_token:
-                return names
-            request.page_token = page.next_page_token
+    async def images(self) -> list[AppImage]:
+        """The AppImages that tasks can have."""
+        request = v1.ListAppImagesRequest()
+        async with aclosing(self._calling.pages(self._calling.stubs.app_images.ListAppImages, request)) as pages:
+            return [values.image_of(image) async for page in pages for image in page.app_images]
 
-    async def server_info(self) -> v1.GetServerInfoResponse:
+    async def server_info(self) -> ServerInfo:
         """What the server is and allows."""
-        info: v1.GetServerInfoResponse = await self._calling.ask(
-            self._calling.stubs.server.GetServerInfo, v1.GetServerInfoRequest()
-        )
-        return info
+        method, request = self._calling.stubs.server.GetServerInfo, v1.GetServerInfoRequest()
+        return values.info_of(await self._calling.ask(method, request))
 
     async def wait_ready(self, timeout: float | None = None) -> None:
         """Return once the server can do its work. Unavailable after so many seconds."""
-        deadline, pauses = Deadline(timeout or self._calling.timeout), Pauses()
+        deadline, pauses = Deadline(self._calling.timeout if timeout is None else timeout), Pauses()
         while True:
-            health = self._calling.stubs.health.healthZ
-            response = await self._calling.ask(health, kuscia.HealthRequest(), timeout=deadline.left or None)
-            if response.data.ready:
+            health, left = self._calling.stubs.health.healthZ, deadline.left
+            if (await self._calling.ask(health, kuscia.HealthRequest(), timeout=left)).data.ready:
                 return
-            if deadline.is_over:
-                raise Unavailable("the server", "it answers, but is not ready")
-            await self._calling.transport.sleep(pauses.next())
+            pause, left = pauses.next(), deadline.left
+            if left is not None and left <= pause:
+                raise Unavailable(self._calling.transport.address, "it answers, but cannot do its work yet")
+            await self._calling.transport.sleep(pause)
 
     async def _exists_already(self, wanted: kuscia.CreateJobRequest) -> bool:
-        """Whether the job that has the id is the one that is wanted."""
+        """Whether the job that has the id is the one that is wanted, by what Kuscia tells of it."""
         query = self._calling.stubs.jobs.QueryJob
         data = (await self._calling.ask(query, kuscia.QueryJobRequest(job_id=wanted.job_id))).data
-        if data.initiator != wanted.initiator or len(data.tasks) != len(wanted.tasks):
-            return False
-        return all(
-            has.alias == task.alias
-            and has.app_image == task.app_image
-            and has.task_input_config == task.task_input_config
-            and task.task_id in ("", has.task_id)
-            and list(has.dependencies) == list(task.dependencies)
-            and [(p.domain_id, p.role) for p in has.parties] == [(p.domain_id, p.role) for p in task.parties]
-            for has, task in zip(data.tasks, wanted.tasks, strict=True)
-        )
+        return is_same(wanted, data)

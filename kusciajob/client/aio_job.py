@@ -7,12 +7,15 @@ from typing import Any
 
 from kusciajob.api import kuscia, v1
 from kusciajob.client import errors, values
-from kusciajob.client.calling import Calling, Deadline
+from kusciajob.client.calling import Calling, Deadline, Pauses
 from kusciajob.client.comparison import Sighting
 from kusciajob.client.errors import ClientError, InvalidTransition, JobNotFound, NotOffered, WaitTimeout
+from kusciajob.client.lines import whole_lines
 from kusciajob.client.values import ChangeType, HistoryEntry, JobStatus, LogLine, State, timestamp
 from kusciajob.client.watching import Choice, plain_sighting, v1_sighting, watch
 
+DETAILS_SECONDS = 5.0
+"""What only makes an error clearer is not waited for longer."""
 _ENDS = {
     State.FAILED: errors.JobFailed,
     State.CANCELLED: errors.JobCancelled,
@@ -41,74 +44,68 @@ class AsyncJob:
         *states: str,
         timeout: float | None = None,
         on_change: Callable[[JobStatus], object] | None = None,
+        on_outage: Callable[[ClientError], object] | None = None,
     ) -> JobStatus:
         """Its status once it is in one of the states; without any, once it has ended.
 
-        Restarts of the server are survived.
+        Restarts of the server are survived; `on_outage` is told of each lost connection.
 
         Raises JobFailed, JobCancelled, JobRejected once it has ended otherwise; JobDeleted, JobNotFound; WaitTimeout.
         """
-        wanted, deadline = frozenset(states) or values.ENDED, Deadline(timeout)
-        seen = await self._sighting()
-        status = seen.status
-        if await self._is_there(status, wanted):
-            return status
-        choice = Choice(jobs=(self.job_id,))
-        async with aclosing(watch(self._calling, choice, timeout=deadline.left, known=[seen])) as changes:
-            async for change in changes:
-                if change.type is ChangeType.DELETED:
-                    raise errors.JobDeleted(change.status)
-                if change.type is ChangeType.ERROR:
-                    continue
-                status = change.status
-                if on_change is not None:
-                    on_change(status)
-                if await self._is_there(status, wanted):
-                    return status
-        reason = await self._why_it_waits()
-        raise WaitTimeout(
-            f"job {self.job_id} is {status.state} after {timeout:g} s, not {' or '.join(sorted(wanted))}"
-            f"{f': {reason}' if reason else ''}",
-            status,
-        )
+        wanted = frozenset(states) or values.ENDED
+        return await self._wait(wanted, timeout, on_change=on_change, on_outage=on_outage)
 
     async def result(self, timeout: float | None = None) -> JobStatus:
         """Its status once it has Succeeded. Raises as `wait`."""
         return await self.wait(State.SUCCEEDED, timeout=timeout)
 
-    async def stop(self, reason: str = "", *, wait: bool = False) -> None:
-        """Stop it: it has Failed then. With `wait` return once it has ended."""
+    async def stop(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop it: it has Failed then. With `wait` return once it has ended; raises as `wait`."""
         await self._command(self._calling.stubs.jobs.StopJob, kuscia.StopJobRequest, reason)
         if wait:
-            await self.wait()
+            await self._wait(values.ENDED, timeout)
 
-    async def suspend(self, reason: str = "", *, wait: bool = False) -> None:
-        """Stop its tasks until it is restarted. Raises InvalidTransition if it does not run."""
+    async def suspend(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop its tasks until it is restarted. Raises InvalidTransition if it does not run; else as `wait`."""
         done = (State.SUSPENDED,)
         await self._command(self._calling.stubs.jobs.SuspendJob, kuscia.SuspendJobRequest, reason, done=done)
         if wait:
-            await self.wait(State.SUSPENDED)
+            await self._wait(frozenset((State.SUSPENDED,)), timeout)
 
-    async def restart(self, reason: str = "", *, wait: bool = False) -> None:
-        """Run it again. Raises InvalidTransition. Unavailable is not tried again: twice would be a second restart."""
+    async def restart(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        """Run it again. With `wait` return once it runs, or has ended. Raises InvalidTransition; else as `wait`.
+
+        Unavailable is not tried again: twice would be a second restart.
+        """
         request = kuscia.RestartJobRequest(job_id=self.job_id, reason=reason)
         await self._calling.ask(self._calling.stubs.jobs.RestartJob, request, is_repeatable=False)
         if wait:
-            await self.wait(State.RUNNING, State.SUCCEEDED, State.FAILED)
+            await self._wait(values.ENDED | {State.RUNNING}, timeout)
 
-    async def cancel(self, reason: str = "", *, wait: bool = False) -> None:
-        """End it for good."""
+    async def cancel(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        """End it for good. With `wait` return once it has ended; raises as `wait`."""
         await self._command(self._calling.stubs.jobs.CancelJob, kuscia.CancelJobRequest, reason)
         if wait:
-            await self.wait()
+            await self._wait(values.ENDED, timeout)
 
-    async def delete(self) -> None:
-        """Stop it and remove its record. Raises JobNotFound."""
+    async def delete(self, *, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop it and remove its record. Raises JobNotFound.
+
+        With `wait` return once nothing is known of it: here at once, on a plain Kuscia a moment later. WaitTimeout.
+        """
         try:
             await self._calling.ask(self._calling.stubs.jobs.DeleteJob, kuscia.DeleteJobRequest(job_id=self.job_id))
         except JobNotFound as error:
             if not error.was_lost:  # else it was this call that deleted it
                 raise
+        if not wait or await self._calling.has_v1():
+            return
+        deadline, pauses = Deadline(timeout), Pauses()
+        while left := await self._calling.statuses([self.job_id]):
+            if deadline.is_over:
+                status = values.status_of(self.job_id, left[self.job_id])
+                raise WaitTimeout(f"job {self.job_id} is there still, {timeout:g} s after its deletion", status)
+            await self._calling.transport.sleep(pauses.next())
 
     async def approve(self, reason: str = "") -> None:
         """Accept it in the name of the caller's domain."""
@@ -147,33 +144,56 @@ class AsyncJob:
             return
         if tail is not None or since is not None or attempt:
             raise NotOffered("a plain Kuscia tells all lines of the newest attempt: no tail, since, attempt")
-        header = kuscia.RequestHeader(custom_headers={"domain": party} if party else {})
-        plain = kuscia.QueryLogRequest(header=header, task_id=task_id, follow=follow)
-        async with aclosing(self._calling.stream(stubs.logs.QueryLog, plain)) as answers:
-            async for answer in answers:
-                if answer.status.code:
-                    raise errors.of_code(answer.status.code, answer.status.message)
-                for text in answer.log.splitlines():
+        pieces = self._calling.plain_log(task_id, party, follow=follow)
+        async with aclosing(pieces), aclosing(whole_lines(pieces)) as batches:
+            async for lines in batches:
+                for text in lines:
                     yield LogLine(text, "", None)
 
     async def history(self) -> list[HistoryEntry]:
         """What happened to it, oldest first."""
         request = v1.ListJobHistoryRequest(job_id=self.job_id, page_size=1000)
-        entries: list[HistoryEntry] = []
-        while True:
-            page = await self._calling.ask(self._calling.stubs.v1.ListJobHistory, request)
-            entries += map(values.entry_of, page.entries)
-            if not page.next_page_token:
-                return entries
-            request.page_token = page.next_page_token
+        async with aclosing(self._calling.pages(self._calling.stubs.v1.ListJobHistory, request)) as pages:
+            return [values.entry_of(entry) async for page in pages for entry in page.entries]
 
-    async def _sighting(self) -> Sighting:
-        if await self._calling.has_v1():
-            job = await self._describe()
-            return v1_sighting(job.summary, job.status)
-        response = await self._calling.ask(
-            self._calling.stubs.jobs.QueryJob, kuscia.QueryJobRequest(job_id=self.job_id)
+    async def _wait(
+        self,
+        wanted: frozenset[str],
+        timeout: float | None,
+        *,
+        on_change: Callable[[JobStatus], object] | None = None,
+        on_outage: Callable[[ClientError], object] | None = None,
+    ) -> JobStatus:
+        deadline = Deadline(timeout)
+        seen = await self._sighting(deadline.left)
+        status = seen.status
+        if await self._is_there(status, wanted):
+            return status
+        choice = Choice(jobs=(self.job_id,))
+        following = watch(self._calling, choice, timeout=deadline.left, known=[seen], on_outage=on_outage)
+        async with aclosing(following) as changes:
+            async for change in changes:
+                if change.type is ChangeType.DELETED:
+                    raise errors.JobDeleted(change.status)
+                if change.type is ChangeType.ERROR:
+                    continue
+                status = change.status
+                if on_change is not None:
+                    on_change(status)
+                if await self._is_there(status, wanted):
+                    return status
+        raise WaitTimeout(
+            f"job {self.job_id} is {status.state} after {timeout:g} s, not {' or '.join(sorted(wanted))}",
+            status,
+            await self._why_it_waits(),
         )
+
+    async def _sighting(self, timeout: float | None) -> Sighting:
+        if await self._calling.has_v1(timeout):
+            job = await self._describe(timeout)
+            return v1_sighting(job.summary, job.status)
+        request = kuscia.QueryJobRequest(job_id=self.job_id)
+        response = await self._calling.ask(self._calling.stubs.jobs.QueryJob, request, timeout=timeout)
         return plain_sighting(self.job_id, response.data.status)
 
     async def _is_there(self, status: JobStatus, wanted: frozenset[str]) -> bool:
@@ -190,20 +210,20 @@ class AsyncJob:
         """With exit codes where the server tells them."""
         if await self._calling.has_v1():
             try:
-                return values.failures_of(await self._describe())
+                return values.failures_of(await self._describe(DETAILS_SECONDS))
             except ClientError:  # it is gone, or cannot be reached any more: what is known is told
                 pass
         return status.failures
 
     async def _why_it_waits(self) -> str:
         try:
-            return (await self._describe()).waiting if await self._calling.has_v1() else ""
+            return (await self._describe(DETAILS_SECONDS)).waiting if await self._calling.has_v1() else ""
         except ClientError:
             return ""
 
-    async def _describe(self) -> v1.Job:
-        request = v1.GetJobRequest(job_id=self.job_id)
-        response: v1.GetJobResponse = await self._calling.ask(self._calling.stubs.v1.GetJob, request)
+    async def _describe(self, timeout: float | None) -> v1.Job:
+        request, method = v1.GetJobRequest(job_id=self.job_id), self._calling.stubs.v1.GetJob
+        response: v1.GetJobResponse = await self._calling.ask(method, request, timeout=timeout)
         return response.job
 
     async def _command(self, method: Any, kind: Any, reason: str, *, done: Sequence[str] = ()) -> None:

@@ -5,14 +5,14 @@ from collections.abc import AsyncGenerator, Callable, Iterator, Mapping, Sequenc
 from datetime import datetime
 from typing import Literal, Self, TypeVar
 
-from kusciajob.api import v1
-from kusciajob.client.aio import CALL_SECONDS, AsyncClient
+from kusciajob.client.aio import AsyncClient
 from kusciajob.client.aio_job import AsyncJob
-from kusciajob.client.errors import Problem
+from kusciajob.client.calling import CALL_SECONDS
+from kusciajob.client.errors import ClientError, Problem
 from kusciajob.client.settings import find_settings
 from kusciajob.client.specs import AnyJob
 from kusciajob.client.transport import BlockingTransport, run
-from kusciajob.client.values import Change, HistoryEntry, JobStatus, JobSummary, LogLine
+from kusciajob.client.values import AppImage, Change, HistoryEntry, JobStatus, JobSummary, LogLine, ServerInfo
 
 _Item = TypeVar("_Item")
 
@@ -81,18 +81,27 @@ class Client:
         initiator: str = "",
         since: int | None = None,
         timeout: float | None = None,
+        on_outage: Callable[[ClientError], object] | None = None,
     ) -> Iterator[Change]:
         return _iterate(
-            self._client.watch(jobs, state=state, party=party, initiator=initiator, since=since, timeout=timeout)
+            self._client.watch(
+                jobs,
+                state=state,
+                party=party,
+                initiator=initiator,
+                since=since,
+                timeout=timeout,
+                on_outage=on_outage,
+            )
         )
 
     def validate(self, job: AnyJob) -> list[Problem]:
         return run(self._client.validate(job))
 
-    def images(self) -> list[str]:
+    def images(self) -> list[AppImage]:
         return run(self._client.images())
 
-    def server_info(self) -> v1.GetServerInfoResponse:
+    def server_info(self) -> ServerInfo:
         return run(self._client.server_info())
 
     def wait_ready(self, timeout: float | None = None) -> None:
@@ -117,26 +126,27 @@ class Job:
         *states: str,
         timeout: float | None = None,
         on_change: Callable[[JobStatus], object] | None = None,
+        on_outage: Callable[[ClientError], object] | None = None,
     ) -> JobStatus:
-        return run(self._job.wait(*states, timeout=timeout, on_change=on_change))
+        return run(self._job.wait(*states, timeout=timeout, on_change=on_change, on_outage=on_outage))
 
     def result(self, timeout: float | None = None) -> JobStatus:
         return run(self._job.result(timeout))
 
-    def stop(self, reason: str = "", *, wait: bool = False) -> None:
-        run(self._job.stop(reason, wait=wait))
+    def stop(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.stop(reason, wait=wait, timeout=timeout))
 
-    def suspend(self, reason: str = "", *, wait: bool = False) -> None:
-        run(self._job.suspend(reason, wait=wait))
+    def suspend(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.suspend(reason, wait=wait, timeout=timeout))
 
-    def restart(self, reason: str = "", *, wait: bool = False) -> None:
-        run(self._job.restart(reason, wait=wait))
+    def restart(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.restart(reason, wait=wait, timeout=timeout))
 
-    def cancel(self, reason: str = "", *, wait: bool = False) -> None:
-        run(self._job.cancel(reason, wait=wait))
+    def cancel(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.cancel(reason, wait=wait, timeout=timeout))
 
-    def delete(self) -> None:
-        run(self._job.delete())
+    def delete(self, *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.delete(wait=wait, timeout=timeout))
 
     def approve(self, reason: str = "") -> None:
         run(self._job.approve(reason))

@@ -94,6 +94,13 @@ class Unavailable(ClientError):
         self.details = details
 
 
+class ClientClosed(RpcFailed):
+    """The client was closed, before the call or during it."""
+
+    def __init__(self) -> None:
+        super().__init__("the client was closed")
+
+
 class PartyFailure(Struct, frozen=True):
     """How one party of a task failed."""
 
@@ -141,11 +148,12 @@ class JobDeleted(JobEnded):
 
 
 class WaitTimeout(ClientError, TimeoutError):
-    """The job was in none of the wanted states in time. `status` is its last; the text tells what the job waits for."""
+    """The job was in none of the wanted states in time. `status` is its last, `waiting` tells what it waits for."""
 
-    def __init__(self, text: str, status: Any) -> None:
-        super().__init__(text)
+    def __init__(self, text: str, status: Any, waiting: str = "") -> None:
+        super().__init__(f"{text}: {waiting}" if waiting else text)
         self.status = status
+        self.waiting = waiting
 
 
 _BY_REASON: dict[str, type[CallFailed]] = {
@@ -173,6 +181,7 @@ _BY_TEXT: tuple[tuple[str, type[CallFailed]], ...] = (
     ("already exists", JobExists),
     ("exists already", JobExists),
     ("exists with another", JobExists),
+    ("is possible only when", InvalidTransition),
 )
 
 

@@ -88,6 +88,36 @@ def needs_v1(request: v1.SubmitJobRequest) -> list[str]:
     return [found.name for found, _ in request.ListFields() if found.name != "job"]
 
 
+def is_same(wanted: kuscia.CreateJobRequest, found: kuscia.QueryJobResponseData) -> bool:
+    """Whether a job is the one of a request, by what QueryJob tells: defaults count, an own task id only if given.
+
+    What QueryJob does not tell (`tolerable`, the schedule mode) and what it tells as it is in force
+    (`schedule_config`) is not compared.
+    """
+    return (
+        wanted.initiator == found.initiator
+        and max(wanted.max_parallelism, 1) == max(found.max_parallelism, 1)
+        and dict(wanted.custom_fields) == dict(found.custom_fields)
+        and len(wanted.tasks) == len(found.tasks)
+        and all(map(_is_same_task, wanted.tasks, found.tasks))
+    )
+
+
+def _is_same_task(wanted: kuscia.Task, found: kuscia.TaskConfig) -> bool:
+    return (
+        (wanted.alias, wanted.app_image, wanted.task_input_config, wanted.priority)
+        == (found.alias, found.app_image, found.task_input_config, found.priority)
+        and wanted.task_id in ("", found.task_id)
+        and list(dict.fromkeys(wanted.dependencies)) == list(dict.fromkeys(found.dependencies))
+        and _parties(wanted) == _parties(found)
+    )
+
+
+def _parties(task: kuscia.Task | kuscia.TaskConfig) -> list[bytes]:
+    """One that is listed twice counts once."""
+    return list(dict.fromkeys(party.SerializeToString(deterministic=True) for party in task.parties))
+
+
 def _of_spec(spec: JobSpec) -> v1.SubmitJobRequest:
     request = v1.SubmitJobRequest(
         job=kuscia.CreateJobRequest(

@@ -8,8 +8,11 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import AsyncGenerator, Coroutine
-from typing import Any, Protocol, TypeVar
+import weakref
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import grpc
 import grpc.aio
@@ -19,7 +22,6 @@ from kusciajob.client import errors
 from kusciajob.client.settings import CHANNEL_OPTIONS, ClientSettings
 
 _Value = TypeVar("_Value")
-_CLOSED = "the client was closed"
 
 
 class Stubs:
@@ -39,13 +41,19 @@ class Transport(Protocol):
     """One server. Every failure is a ClientError."""
 
     @property
+    def address(self) -> str: ...
+
+    @property
     def stubs(self) -> Stubs: ...
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
         """The response, within so many seconds."""
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        """A stream, once the server has begun it; its `cancel` ends it. For `messages`."""
+        """A stream; its `cancel` ends it. For `messages`."""
+
+    async def is_placed(self, stream: Any, *, within: float) -> bool:
+        """Whether the server has answered the stream, or ended it, within so many seconds."""
 
     def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         """The messages of an open stream."""
@@ -56,43 +64,71 @@ class Transport(Protocol):
 
 
 class AsyncTransport:
-    """By asyncio. A channel belongs to the event loop that runs when it is first used; another loop gets its own."""
+    """By asyncio. A channel belongs to the event loop that runs when it is first used; another loop gets its own.
+
+    gRPC's asyncio does not survive a fork: in a child process the calls are made by threads.
+    """
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
+        self._threads = ThreadTransport(settings)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stubs: Stubs | None = None
         self._is_closed = False
 
     @property
+    def address(self) -> str:
+        return self._settings.address
+
+    @property
     def stubs(self) -> Stubs:
-        _refuse(is_closed=self._is_closed)
+        if _Fork.is_child:
+            return self._threads.stubs
+        if self._is_closed:
+            raise errors.ClientClosed
         loop = asyncio.get_running_loop()
         if self._stubs is None or self._loop is not loop:
-            self._loop, address = loop, self._settings.address
-            credentials = self._settings.credentials()
-            if credentials is None:
-                channel = grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS)
-            else:
-                channel = grpc.aio.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-            self._stubs = Stubs(channel)
+            self._loop = loop
+            self._stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
+            _Fork.aio.add(self._stubs.channel)
         return self._stubs
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
+        if _Fork.is_child:
+            return await self._threads.unary(method, request, timeout=timeout)
         try:
             return await method(request, timeout=timeout)
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
+        except grpc.aio.UsageError:
+            raise errors.ClientClosed from None
         except asyncio.CancelledError:
             raise _cancelled() from None
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        stream = method(request, timeout=timeout)
-        await stream.initial_metadata()  # also returns when the call has failed: reading tells
-        return stream
+        if _Fork.is_child:
+            return await self._threads.open(method, request, timeout=timeout)
+        try:
+            return method(request, timeout=timeout)
+        except grpc.aio.UsageError:
+            raise errors.ClientClosed from None
+
+    async def is_placed(self, stream: Any, *, within: float) -> bool:
+        if _Fork.is_child:
+            return await self._threads.is_placed(stream, within=within)
+        try:
+            async with asyncio.timeout(within):
+                await stream.initial_metadata()  # also returns when the call has failed: reading tells
+        except TimeoutError:
+            return False
+        except asyncio.CancelledError:
+            raise _cancelled() from None
+        return True
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         try:
+            if _Fork.is_child:
+                stream = self._threads.messages(stream)
             async for message in stream:
                 yield message
         except grpc.RpcError as error:
@@ -100,26 +136,25 @@ class AsyncTransport:
         except asyncio.CancelledError:
             raise _cancelled() from None
         finally:
-            stream.cancel()
+            if isinstance(stream, AsyncGenerator):
+                await stream.aclose()
+            else:
+                stream.cancel()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
         stubs, self._stubs, self._is_closed = self._stubs, None, True
-        if stubs is not None and self._loop is asyncio.get_running_loop():
+        await self._threads.close()
+        if stubs is not None and not _Fork.is_child and self._loop is asyncio.get_running_loop():
             await stubs.channel.close(None)
-
-
-def _refuse(*, is_closed: bool) -> None:
-    if is_closed:
-        raise errors.RpcFailed(_CLOSED)
 
 
 def _cancelled() -> BaseException:
     """The caller's task was cancelled, or, which gRPC shows in the same way, the client was closed during the call."""
     task = asyncio.current_task()
-    return asyncio.CancelledError() if task and task.cancelling() else errors.RpcFailed(_CLOSED)
+    return asyncio.CancelledError() if task and task.cancelling() else errors.ClientClosed()
 
 
 class BlockingTransport:
@@ -128,46 +163,54 @@ class BlockingTransport:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._lock = threading.Lock()
-        self._process = 0
         self._stubs: Stubs | None = None
         self._is_closed = False
+        _Fork.blocking.add(self)
+
+    @property
+    def address(self) -> str:
+        return self._settings.address
 
     @property
     def stubs(self) -> Stubs:
-        _refuse(is_closed=self._is_closed)
-        process = os.getpid()
-        if process != self._process:  # another thread may have held the lock when this process was forked
-            self._lock, self._stubs, self._process = threading.Lock(), None, process
+        if self._is_closed:
+            raise errors.ClientClosed
         with self._lock:
             if self._stubs is None:
-                address, credentials = self._settings.address, self._settings.credentials()
-                if credentials is None:
-                    channel = grpc.insecure_channel(address, options=CHANNEL_OPTIONS)
-                else:
-                    channel = grpc.secure_channel(address, credentials, options=CHANNEL_OPTIONS)
-                self._stubs = Stubs(channel)
+                self._stubs = Stubs(_channel(self._settings, grpc.insecure_channel, grpc.secure_channel))
             return self._stubs
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
         try:
             return method(request, timeout=timeout)
         except grpc.RpcError as error:
-            raise errors.of_rpc(error, self._settings.address) from None
+            raise self._error_of(error) from None
+        except ValueError:  # so gRPC says that the channel is closed
+            if not self._is_closed:
+                raise
+            raise errors.ClientClosed from None
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        stream = method(request, timeout=timeout)
         try:
-            stream.initial_metadata()
-        except grpc.RpcError as error:
-            raise errors.of_rpc(error, self._settings.address) from None
-        return stream
+            return method(request, timeout=timeout)
+        except ValueError:
+            if not self._is_closed:
+                raise
+            raise errors.ClientClosed from None
+
+    async def is_placed(self, stream: Any, *, within: float) -> bool:
+        # gRPC waits for headers without a limit; they come, at the latest, with the end of the stream.
+        waiting = threading.Thread(target=_wait_for_headers, args=(stream,), name="kusciajob watch", daemon=True)
+        waiting.start()
+        waiting.join(within)
+        return not waiting.is_alive()
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         try:
             for message in stream:
                 yield message
         except grpc.RpcError as error:
-            raise errors.of_rpc(error, self._settings.address) from None
+            raise self._error_of(error) from None
         finally:
             stream.cancel()
 
@@ -176,8 +219,87 @@ class BlockingTransport:
 
     async def close(self) -> None:
         stubs, self._stubs, self._is_closed = self._stubs, None, True
-        if stubs is not None and self._process == os.getpid():
+        if stubs is not None:
             stubs.channel.close()
+
+    def leave_to_parent(self) -> Stubs | None:
+        """In a child process: begin anew. What the parent still uses is not to be closed here, so it is handed out."""
+        inherited, self._stubs, self._lock = self._stubs, None, threading.Lock()
+        return inherited
+
+    def _error_of(self, error: grpc.RpcError) -> errors.ClientError:
+        return errors.ClientClosed() if self._is_closed else errors.of_rpc(error, self._settings.address)
+
+
+class ThreadTransport(BlockingTransport):
+    """By asyncio, where gRPC's own cannot be used: with a thread for each stream."""
+
+    async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
+        loop = asyncio.get_running_loop()
+        answered = loop.create_future()
+        call = method.future(request, timeout=timeout)
+        call.add_done_callback(lambda _: loop.call_soon_threadsafe(_resolve, answered))
+        try:
+            await answered
+            return call.result()
+        except grpc.RpcError as error:
+            raise self._error_of(error) from None
+        finally:
+            call.cancel()
+
+    async def is_placed(self, stream: Any, *, within: float) -> bool:
+        return await asyncio.to_thread(run, super().is_placed(stream, within=within))
+
+    async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
+        loop, reading = asyncio.get_running_loop(), ThreadPoolExecutor(1, "kusciajob stream")
+        try:
+            while (message := await loop.run_in_executor(reading, next, stream, None)) is not None:
+                yield message
+        except grpc.RpcError as error:
+            raise self._error_of(error) from None
+        finally:
+            stream.cancel()
+            reading.shutdown(wait=False)
+
+    async def sleep(self, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+
+
+class _Fork:
+    """What a child process must know of its parent."""
+
+    is_child = False
+    """This process was forked from one that had the client loaded, and perhaps used gRPC's asyncio."""
+    aio: ClassVar["weakref.WeakSet[Any]"] = weakref.WeakSet()
+    blocking: ClassVar["weakref.WeakSet[BlockingTransport]"] = weakref.WeakSet()
+    inherited: ClassVar[list[Any]] = []
+    """The parent's channels: to let go of one would close it, which ends the process."""
+
+    @classmethod
+    def note(cls) -> None:
+        cls.is_child = True
+        cls.inherited += [*cls.aio, *(transport.leave_to_parent() for transport in cls.blocking)]
+        cls.aio.clear()
+
+
+os.register_at_fork(after_in_child=_Fork.note)
+
+
+def _channel(settings: ClientSettings, insecure: Callable[..., Any], secure: Callable[..., Any]) -> Any:
+    credentials = settings.credentials()
+    if credentials is None:
+        return insecure(settings.address, options=CHANNEL_OPTIONS)
+    return secure(settings.address, credentials, options=CHANNEL_OPTIONS)
+
+
+def _resolve(answered: "asyncio.Future[None]") -> None:
+    if not answered.done():
+        answered.set_result(None)
+
+
+def _wait_for_headers(stream: Any) -> None:
+    with suppress(grpc.RpcError):
+        stream.initial_metadata()
 
 
 def run(work: Coroutine[Any, Any, _Value]) -> _Value:

@@ -1,6 +1,6 @@
 """What the server tells, as frozen values; `raw` is the message that each was read from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -153,6 +153,45 @@ class LogLine(Struct, frozen=True):
     time: datetime | None
 
 
+class AppImage(Struct, frozen=True):
+    """What tasks can name as their image."""
+
+    name: str
+    image: str
+    """Of containers; empty where it is not set."""
+    roles: tuple[str, ...]
+    """Empty for a template that has none."""
+    raw: Any
+
+
+class CallerRights(Struct, frozen=True):
+    """Who the server takes the caller for, and what that one may do."""
+
+    domain_id: str
+    """Empty for the master."""
+    is_master: bool
+    sees_jobs: str
+    """all, or own: as initiator or party."""
+    may_create_for: tuple[str, ...]
+    """Initiators; empty: any."""
+
+
+class ServerInfo(Struct, frozen=True):
+    """What a server is and allows."""
+
+    version: str
+    runtime: str
+    """process, container, kubernetes or simulated."""
+    capabilities: tuple[str, ...]
+    limits: Mapping[str, int]
+    """By the names of settings; 0: no limit."""
+    start_time: datetime | None
+    caller: CallerRights
+    revision: int
+    """The newest: `since` of a watch that is to miss nothing from now on."""
+    raw: Any
+
+
 def timestamp(moment: datetime | None) -> Timestamp | None:
     """A message's; a time without a zone is local."""
     if moment is None:
@@ -186,6 +225,24 @@ def summary_of(raw: v1.JobSummary) -> JobSummary:
         progress=raw.progress,
         parties=tuple(raw.parties),
         number=raw.number,
+        revision=raw.revision,
+        raw=raw,
+    )
+
+
+def image_of(raw: v1.AppImage) -> AppImage:
+    return AppImage(raw.name, raw.image, tuple(role.role for role in raw.roles), raw)
+
+
+def info_of(raw: v1.GetServerInfoResponse) -> ServerInfo:
+    caller = raw.caller
+    return ServerInfo(
+        version=raw.version,
+        runtime=raw.runtime,
+        capabilities=tuple(raw.capabilities),
+        limits=dict(raw.limits),
+        start_time=_moment(raw, "start_time"),
+        caller=CallerRights(caller.domain_id, caller.is_master, caller.sees_jobs, tuple(caller.may_create_for)),
         revision=raw.revision,
         raw=raw,
     )

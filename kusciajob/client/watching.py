@@ -1,18 +1,31 @@
 """A watch that goes on over lost connections and restarts: nothing is missed, nothing is told twice."""
 
-from collections.abc import AsyncGenerator, Sequence
+import time
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import Any
 
 from msgspec import Struct
 
 from kusciajob.api import kuscia, v1
-from kusciajob.client.calling import Calling, Deadline, Pauses
+from kusciajob.client.calling import LONGEST_PAUSE_SECONDS, Calling, Deadline, Pauses
 from kusciajob.client.comparison import Comparison, Sighting
-from kusciajob.client.errors import InvalidJob, JobNotFound, NotOffered, RevisionGone, TimedOut, Unavailable
+from kusciajob.client.errors import (
+    ClientClosed,
+    ClientError,
+    InvalidJob,
+    JobNotFound,
+    LimitReached,
+    NotOffered,
+    RevisionGone,
+    RpcFailed,
+    TimedOut,
+    Unavailable,
+)
 from kusciajob.client.values import Change, ChangeType, status_of
 
-BATCH = 100
+PLACED_SECONDS = 2.0
+"""How long a plain Kuscia may take to answer a watch; one without jobs answers with its first event only."""
 _TYPES = {
     v1.WatchJobsResponse.TYPE_ADDED: ChangeType.ADDED,
     v1.WatchJobsResponse.TYPE_MODIFIED: ChangeType.MODIFIED,
@@ -38,32 +51,64 @@ async def watch(
     since: int | None = None,
     timeout: float | None = None,
     known: Sequence[Sighting] = (),
+    on_outage: Callable[[ClientError], object] | None = None,
 ) -> AsyncGenerator[Change, None]:
     """First the jobs that exist as ADDED, or what follows a revision, then each change, until the time is over.
 
-    `known`: jobs as the consumer has seen them already.
+    `known`: jobs as the consumer has seen them already. `on_outage` is told why, each time the stream is made again.
     Raises RevisionGone if `since` can no longer be used; ClientError for what trying again does not mend.
     """
     comparison, deadline, pauses = Comparison(), Deadline(timeout), Pauses()
     for sighting in known:
         comparison.know(sighting)
     follower: _Revisions | _Replays
-    if await calling.has_v1():
+    if await calling.has_v1(deadline.left):
         follower = _Revisions(calling, choice, comparison, since)
     elif since is not None or choice.states or choice.party or choice.initiator:
         raise NotOffered("a plain Kuscia has no revisions and no filters: watch without since, state, party, initiator")
     else:
         follower = _Replays(calling, choice, comparison)
+    was_begun = False
     while not deadline.is_over:
+        follower.has_begun, opened = False, time.monotonic()
         try:
             async with aclosing(follower.follow(deadline.left)) as changes:
                 async for change in changes:
                     pauses.reset()
                     yield change
-        except (Unavailable, TimedOut):
-            pass
+        except ClientError as error:
+            has_begun = follower.has_begun or _is_long_since(opened)
+            was_begun = was_begun or has_begun
+            if not _is_mended_by_time(error, has_begun=has_begun, was_begun=was_begun):
+                raise
+            if on_outage is not None and not deadline.is_over:
+                on_outage(error)
+        if _is_long_since(opened):
+            pauses.reset()
         pause, left = pauses.next(), deadline.left
         await calling.transport.sleep(pause if left is None else min(pause, left))
+
+
+def _is_long_since(moment: float) -> bool:
+    return time.monotonic() - moment > LONGEST_PAUSE_SECONDS
+
+
+def _is_mended_by_time(error: ClientError, *, has_begun: bool, was_begun: bool) -> bool:
+    """Whether to connect again.
+
+    A stream that has begun may be ended by anything on the way, also by a token that was replaced: its successor shows
+    whether that stays. A server that is crowded now took this watch before.
+    """
+    match error:
+        case ClientClosed() | NotOffered():
+            return False
+        case Unavailable() | TimedOut():
+            return True
+        case RpcFailed() | RevisionGone():
+            return has_begun
+        case LimitReached():
+            return was_begun
+    return False
 
 
 class _Revisions:
@@ -74,6 +119,8 @@ class _Revisions:
         self._choice = choice
         self._comparison = comparison
         self._position = since
+        self.has_begun = False
+        """Whether the present stream has told something."""
         self._knows_all = since is None
         """Whether the consumer was told every job by this watch."""
 
@@ -94,6 +141,7 @@ class _Revisions:
             stream = await self._calling.transport.open(self._calling.stubs.v1.WatchJobs, request, timeout=seconds)
             async with aclosing(self._calling.transport.messages(stream)) as messages:
                 async for event in messages:
+                    self.has_begun = True
                     if event.type == v1.WatchJobsResponse.TYPE_BOOKMARK:
                         changes = await self._end_replay() if is_replay else []
                         is_replay, self._position = False, event.revision
@@ -143,6 +191,8 @@ class _Replays:
         self._calling = calling
         self._jobs = frozenset(choice.jobs)
         self._comparison = comparison
+        self.has_begun = False
+        """Whether the present stream has told something."""
 
     async def follow(self, seconds: float | None) -> AsyncGenerator[Change, None]:
         """The changes, until the stream ends."""
@@ -150,22 +200,24 @@ class _Replays:
         jobs = self._calling.stubs.jobs
         stream = await self._calling.transport.open(jobs.WatchJob, kuscia.WatchJobRequest(), timeout=seconds)
         async with aclosing(self._calling.transport.messages(stream)) as messages:
-            # The stream is in place: a deletion comes by it from now on, and those of before are found here.
+            # Once the stream is in place a deletion comes by it; those of before are found by a question. A Kuscia that
+            # has nothing to tell does not say that the stream is in place: it is asked now, and again once it has.
+            is_placed = await self._calling.transport.is_placed(stream, within=PLACED_SECONDS)
             for change in await self._find_deleted():
                 yield change
             async for event in messages:
+                if not is_placed:
+                    is_placed = True
+                    for change in await self._find_deleted():
+                        yield change
+                self.has_begun = True
                 for change in self._changes(event):
                     yield change
 
     async def _find_deleted(self) -> list[Change]:
-        job_ids, changes = self._comparison.job_ids, []
-        for start in range(0, len(job_ids), BATCH):
-            batch = job_ids[start : start + BATCH]
-            found = await self._calling.statuses(batch)
-            for job_id in batch:
-                if job_id not in found:
-                    changes += self._comparison.lose(job_id)
-        return changes
+        job_ids = self._comparison.job_ids
+        found = await self._calling.statuses(job_ids)
+        return [change for job_id in job_ids if job_id not in found for change in self._comparison.lose(job_id)]
 
     def _changes(self, event: kuscia.WatchJobEventResponse) -> list[Change]:
         job_id = event.object.job_id

@@ -16,6 +16,7 @@ from kusciajob.client import (
     Change,
     ChangeType,
     Client,
+    ClientClosed,
     InvalidJob,
     InvalidTransition,
     Job,
@@ -25,7 +26,6 @@ from kusciajob.client import (
     JobFailed,
     JobNotFound,
     JobSpec,
-    RpcFailed,
     State,
     Task,
     Unavailable,
@@ -143,7 +143,11 @@ async def test_waiting_ends_in_time_and_for_what_will_not_come(client: Any) -> N
     await job.wait("Running", timeout=60)
     with pytest.raises(WaitTimeout, match=r"is Running after 0\.2 s, not Succeeded"):
         await job.result(timeout=0.2)
-    await job.cancel("enough", wait=True)
+    await client.create(spec("j2", start_seconds=1000, waiting="pulling the image"))
+    with pytest.raises(WaitTimeout, match="pulling the image") as caught:
+        await client.job("j2").wait("Running", timeout=0.5)
+    assert caught.value.waiting
+    await job.cancel("enough")
     with pytest.raises(JobCancelled):
         await job.result()
 
@@ -204,9 +208,13 @@ async def test_waits_and_watches_survive_a_kill(client: Any, server: RunningServ
 
 
 async def test_a_server_that_is_away_is_tried_within_the_deadline() -> None:
-    async with AsyncClient(f"127.0.0.1:{free_range(1)[0]}", timeout=0.5) as client:
+    address = f"127.0.0.1:{free_range(1)[0]}"
+    async with AsyncClient(address, timeout=0.5) as client, AsyncClient(address, timeout=3600) as patient:
         with pytest.raises(Unavailable):
             await client.create(spec())
+        for work in (patient.job("j1").wait(timeout=0.5), anext(patient.watch(timeout=0.5)), patient.wait_ready(0.5)):
+            with pytest.raises(Unavailable):
+                await work
 
 
 async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(server: RunningServer) -> None:
@@ -214,7 +222,7 @@ async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(server: Run
     watching = asyncio.create_task(anext(client.watch()))
     await client.server_info()
     await client.close()
-    with pytest.raises(RpcFailed, match="closed"):
+    with pytest.raises(ClientClosed):
         await watching
 
 

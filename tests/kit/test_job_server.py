@@ -147,8 +147,8 @@ def test_a_start_in_this_process_takes_a_moment() -> None:
     taken = []
     for _ in range(3):
         server = JobServer()
-        began = time.perf_counter()
+        began = time.process_time()
         server.start()
-        taken.append(time.perf_counter() - began)
+        taken.append(time.process_time() - began)
         server.stop()
     assert min(taken) < 0.15

@@ -3,7 +3,7 @@
 - A job that exists is refused, also an identical one.
 - A job has no err_msg; those of its tasks and parties stay.
 - The end_time of a job comes in an event after that of its last state.
-- An idle watch is sent HEARTBEATs, over gRPC as well.
+- An idle watch is sent HEARTBEATs, over gRPC as well. Nothing, no headers either, comes before its first event.
 - There is no kusciajob.v1, so there are no revisions: a watch begins with all jobs, each time.
 """
 
@@ -50,14 +50,19 @@ class KusciaHabits(JobCalls):
         self, request: pb.WatchJobRequest, caller: Caller, *, idle_seconds: float | None = None
     ) -> AsyncGenerator[Sequence[Any], None]:
         """As JobCalls has it, each event as a message."""
-        is_begun = False
+        is_begun = is_answered = False
         async with aclosing(super().WatchJob(request, caller, idle_seconds=idle_seconds or HEARTBEAT_SECONDS)) as told:
             async for batch in told:
-                if is_begun and not batch and idle_seconds is None:  # over HTTP the edge makes one of an empty batch
+                if not is_begun:
+                    is_begun = True  # JobCalls tells that nothing is missed from now on; Kuscia does not
+                    continue
+                if not is_answered:
+                    is_answered = True
+                    yield ()
+                if not batch and idle_seconds is None:  # over HTTP the edge makes one of an empty batch
                     yield (pb.WatchJobEventResponse(type=pb.HEARTBEAT),)
                 else:
                     yield [event for published in batch for event in _events(published.encoded(encode_event))]
-                is_begun = True
 
 
 def _events(data: bytes) -> list[pb.WatchJobEventResponse]:

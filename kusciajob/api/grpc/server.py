@@ -29,6 +29,8 @@ HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""
 IDLE_MILLISECONDS = 600_000
 """A connection without a call is closed after so long; clients make a new one by themselves."""
+PING_MILLISECONDS = 10_000
+"""So often a client may ask whether an idle connection lives. By gRPC's default, 5 minutes, it would be sent away."""
 NO_LIMIT = 2**31 - 2
 """One more and gRPC ends the process."""
 
@@ -66,6 +68,7 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # else a second server could share the port unnoticed
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
                 ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+                ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLISECONDS),
                 ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
             ],
         )
