@@ -68,6 +68,7 @@ def test_a_watcher_of_before_a_reset_is_told_that_its_jobs_are_gone(kuscia: Test
 
         follower = threading.Thread(target=follow)
         follower.start()
+        eventually_sync(lambda: "WatchJobs" in [call.method for call in kuscia.calls])
         client.create(spec("first")).result(timeout=60)
         kuscia.settle()
         kuscia.reset()
