@@ -92,6 +92,7 @@ class Server:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         if self.settings.is_in_memory:
+            self._kept = self._kept or MemoryStore()
             directory = stack.enter_context(TemporaryDirectory(prefix="kusciajob-"))
             self.settings = replace(self.settings, data_dir=Path(directory))
         settings = self.settings
@@ -200,8 +201,6 @@ class Server:
         # Not with the module: other servers do not have it.
         from kusciajob.simulation.lab import Lab  # noqa: PLC0415
 
-        if self.settings.is_in_memory and self._kept is None:
-            self._kept = MemoryStore()
         return Lab(self.settings, self._renew)
 
     async def _renew(self, settings: Settings, store: JobStore, log: JobStore) -> Core:

@@ -190,8 +190,8 @@ class Lab:
             return f"{self.traffic.active} calls are being served"
         if self._executor.pending:
             return f"{self._executor.pending} threads work"
-        if waiting := self.outages.inner.health.queue_length:
-            return f"{waiting} changes wait for a commit"
+        if self.outages.pending:
+            return f"the store has {self.outages.pending} questions to answer"
         return ""
 
     def _what_goes_on(self) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, cast
 
 from kusciajob.contracts import JobStore
@@ -19,6 +19,8 @@ class Outages:
         self.failing = asyncio.Event()
         self.is_up = asyncio.Event()
         self.is_up.set()
+        self.pending = 0
+        """Questions that have no answer yet, but for those whether there is something new."""
 
     def set_down(self, *, is_down: bool) -> None:
         if is_down:
@@ -46,11 +48,19 @@ class Outages:
         setattr(self, name, guarded)
         return guarded
 
+    async def counted(self, answer: Awaitable[Any]) -> Any:
+        """The answer; while it is awaited there is no rest."""
+        self.pending += 1
+        try:
+            return await answer
+        finally:
+            self.pending -= 1
+
     def _guarded(self, method: Callable[..., Any]) -> Callable[..., Any]:
         async def ask(*args: Any, **keywords: Any) -> Any:
             if self.failing.is_set():
                 raise StoreFailed(OUTAGE)
-            return await method(*args, **keywords)
+            return await self.counted(method(*args, **keywords))
 
         return ask
 
@@ -66,7 +76,8 @@ class _Patient:
 
         async def ask(*args: Any, **keywords: Any) -> Any:
             await self._outages.is_up.wait()
-            return await attribute(*args, **keywords)
+            answer = attribute(*args, **keywords)
+            return await (answer if name == "wait_log" else self._outages.counted(answer))
 
         setattr(self, name, ask)
         return ask

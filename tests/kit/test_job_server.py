@@ -37,6 +37,19 @@ def test_jobs_in_files_outlive_a_restart(*, process: bool) -> None:
         assert job.status().state == State.RUNNING
 
 
+@pytest.mark.parametrize("options", [{"process": True}, {"durable": True}])
+def test_wherever_jobs_are_30_days_pass_at_once(options: dict[str, bool]) -> None:
+    with JobServer(**options) as server, server.client() as client:
+        client.create(spec())
+        server.kuscia.settle()
+        assert client.job("j1").status().state == State.SUCCEEDED
+        server.kuscia.clock.advance(days=31)
+        assert client.statuses("j1", missing="skip") == {}
+        client.create(spec())
+        server.kuscia.reset()
+        assert list(client.jobs()) == []
+
+
 def test_jobs_in_memory_outlive_a_restart_in_this_process() -> None:
     with JobServer() as server, server.client() as client:
         client.create(spec())
