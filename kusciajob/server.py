@@ -201,12 +201,15 @@ class Server:
         # Not with the module: other servers do not have it.
         from kusciajob.simulation.lab import Lab  # noqa: PLC0415
 
-        return Lab(self.settings, self._renew)
+        return Lab(self.settings, suspend=self._suspend, resume=self._resume)
 
-    async def _renew(self, settings: Settings, store: JobStore, log: JobStore) -> Core:
-        """Put another core in the place of the present one."""
+    async def _suspend(self) -> None:
+        """End all streams and stop working."""
         await self._end_health()
         await self._core.close()
+
+    async def _resume(self, settings: Settings, store: JobStore, log: JobStore) -> Core:
+        """Go on with another core in the place of the last one."""
         core = self._core = Core(settings, store, self._surroundings, log=log)
         await core.open()
         core.run(self._note_end)

@@ -34,16 +34,19 @@ AUTO_PATIENCE_SECONDS = 0.2
 """So long the clock that runs by itself waits for watchers that do not read."""
 WORK_PATIENCE_SECONDS = 60.0
 
-Renew = Callable[[Settings, JobStore, JobStore], Awaitable[Core]]
-"""Puts another core in the place of the present one: its settings, its store, and what its hub reads."""
+Suspend = Callable[[], Awaitable[None]]
+"""Stops the present core."""
+Resume = Callable[[Settings, JobStore, JobStore], Awaitable[Core]]
+"""Puts another core in its place: its settings, its store, and what its hub reads."""
 
 
 class Lab:
     """Everything that the control calls act on. `begin` after the first core has been opened, `close` at the end."""
 
-    def __init__(self, settings: Settings, renew: Renew) -> None:
+    def __init__(self, settings: Settings, *, suspend: Suspend, resume: Resume) -> None:
         self._settings = settings
-        self._renew = renew
+        self._suspend = suspend
+        self._resume = resume
         self.clock = VirtualClock(Mode(settings.clock))
         self.rules = Rules(self.clock.news.set)
         self.traffic = Traffic(self.clock, self._target)
@@ -161,8 +164,9 @@ class Lab:
             self.rules.clear()
             self.outages.set_down(is_down=False)
             self._errors.lines.clear()
+            await self._suspend()
             store = self.wrap(await _emptied(self.outages.inner))
-            self.core = await self._renew(settings, store, self.outages.log)
+            self.core = await self._resume(settings, store, self.outages.log)
             self.clock.reset(mode or Mode(self._settings.clock))
             self._errors.lines.clear()
 
