@@ -14,7 +14,7 @@ from kusciajob.api.grpc.server import SERVICES
 from kusciajob.config import Settings
 from kusciajob.contracts import JobStore, PartySpec
 from kusciajob.core import Core
-from kusciajob.model.errors import JobError
+from kusciajob.model.errors import JobError, JobNotFound, StaleJob
 from kusciajob.runtime.simulated import SimulatedRuntime
 from kusciajob.security.delays import FailureDelays
 from kusciajob.simulation import messages
@@ -236,7 +236,8 @@ async def _emptied(store: JobStore) -> JobStore:
         return MemoryStore(after=await store.head() + 1)
     while page := await store.page(0, PAGE):
         for job in page:
-            await store.delete(job)
+            with suppress(StaleJob, JobNotFound):  # a last change was on its way to be committed
+                await store.delete(job)
     for name in await store.app_images():
         await store.put_app_image(name, None)
     return store
