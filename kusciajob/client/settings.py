@@ -43,8 +43,16 @@ def find_settings(
     token_file: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ClientSettings:
-    """What is not given is that of KUSCIAJOB_ADDRESS, KUSCIAJOB_CERT_DIR and KUSCIAJOB_TOKEN_FILE."""
+    """What is not given is that of KUSCIAJOB_ADDRESS, KUSCIAJOB_CERT_DIR and KUSCIAJOB_TOKEN_FILE.
+
+    Raises ValueError for a token that would not be sent: without certificates there is no TLS.
+    """
     directory = cert_dir or environment.get("KUSCIAJOB_CERT_DIR")
+    if token_file and not directory:
+        raise ValueError(
+            f"token_file is {os.fspath(token_file)!r}, and a token is sent over TLS only: give cert_dir, too, with ca.crt, "
+            "or KUSCIAJOB_CERT_DIR"
+        )
     token = token_file or environment.get("KUSCIAJOB_TOKEN_FILE")
     return ClientSettings(
         address or environment.get("KUSCIAJOB_ADDRESS") or DEFAULT_ADDRESS,
