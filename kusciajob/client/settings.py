@@ -21,6 +21,7 @@ CHANNEL_OPTIONS = (
     # A connection over which nothing comes is asked whether it lives, so that a watch notices one that is dead.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.max_pings_without_data", 0),  # by default it is asked twice, and never again
 )
 
 
@@ -50,8 +51,8 @@ def find_settings(
     directory = cert_dir or environment.get("KUSCIAJOB_CERT_DIR")
     if token_file and not directory:
         raise ValueError(
-            f"token_file is {os.fspath(token_file)!r}, and a token is sent over TLS only: give cert_dir, too, with ca.crt, "
-            "or KUSCIAJOB_CERT_DIR"
+            f"token_file is {os.fspath(token_file)!r}, and a token is sent over TLS only: give cert_dir, too, or set "
+            "KUSCIAJOB_CERT_DIR"
         )
     token = token_file or environment.get("KUSCIAJOB_TOKEN_FILE")
     return ClientSettings(

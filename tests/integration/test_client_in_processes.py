@@ -118,9 +118,8 @@ async def test_a_forked_child_and_its_parent_go_on(address: str) -> None:
 
 async def test_tests_under_pytest_asyncio_share_a_client(address: str, tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(dedent(TESTS.replace("{address!r}", repr(address))))
-    (tmp_path / "pytest.ini").write_text(
-        "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error"
-    )
+    settings = "asyncio_default_fixture_loop_scope = function\nfilterwarnings = error"
+    (tmp_path / "pytest.ini").write_text(f"[pytest]\n{settings}\n")
     plugins = ("-p", "no:schemathesis", "-p", "no:cacheprovider")
     told = await run("-m", "pytest", *plugins, str(tmp_path), directory=tmp_path)
     assert "5 passed" in told

@@ -107,6 +107,7 @@ async def test_a_watch_notices_a_connection_that_is_dead(
         await other.create(spec("before"))
         assert (await anext(changes)).job_id == "before"
         line.silence()
+        lost.clear()
         await other.create(spec("after"))
         following = asyncio.ensure_future(_until(changes, "after"))
         await eventually(lambda: lost)

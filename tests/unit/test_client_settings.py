@@ -26,7 +26,7 @@ def test_arguments_go_before_the_environment_and_that_before_the_default() -> No
 
 def test_a_token_that_would_not_be_sent_is_refused() -> None:
     with pytest.raises(ValueError, match=r"'/run/token'.*cert_dir"):
-        find_settings(token_file="/run/token", environment={})
+        find_settings(token_file=Path("/run/token"), environment={})
     only_the_file = {"KUSCIAJOB_TOKEN_FILE": "/run/token"}  # set for other servers, too
     assert find_settings("test:1", environment=only_the_file).credentials() is None
 
