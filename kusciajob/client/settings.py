@@ -21,6 +21,7 @@ CHANNEL_OPTIONS = (
     # A connection over which nothing comes is asked whether it lives, so that a watch notices one that is dead.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of every ping: one that gRPC sends for itself delays those above
     ("grpc.http2.max_pings_without_data", 0),  # by default it is asked twice, and never again
 )
 

@@ -95,7 +95,8 @@ async def test_a_watch_goes_on_when_its_token_was_replaced(place: Place, tmp_pat
 async def test_a_watch_notices_a_connection_that_is_dead(
     server: RunningServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    quick = {"grpc.keepalive_time_ms": 200, "grpc.keepalive_timeout_ms": 200}
+    names = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    quick = dict.fromkeys(names, 200)
     monkeypatch.setattr(
         "kusciajob.client.transport.CHANNEL_OPTIONS", [(key, quick.get(key, value)) for key, value in CHANNEL_OPTIONS]
     )
