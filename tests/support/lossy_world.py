@@ -190,9 +190,8 @@ class LossyTransport:
     def _event(self, entry: Entry, *, kind: str, revision: int) -> Any:
         if self._is_plain:
             job = kuscia.JobStatus(job_id=entry.job_id, status=entry.detail)
-            return kuscia.WatchJobEventResponse(type=kuscia.EventType.Value(kind), object=job)
-        told = v1.WatchJobsResponse.Type.Value(f"TYPE_{kind}")
-        return v1.WatchJobsResponse(type=told, revision=revision, job=_summary(entry), status=entry.detail)
+            return kuscia.WatchJobEventResponse(type=kind, object=job)
+        return v1.WatchJobsResponse(type=f"TYPE_{kind}", revision=revision, job=_summary(entry), status=entry.detail)
 
     def _answer(self, method: str, request: Any) -> Any:
         jobs = self._world.jobs

@@ -15,7 +15,7 @@ from kusciajob.client.aio_job import AsyncJob
 from kusciajob.client.calling import Calling
 from kusciajob.client.errors import JobDeleted, JobEnded, JobNotFound, RevisionGone
 from kusciajob.client.transport import run
-from kusciajob.client.values import ENDED, Change, ChangeType
+from kusciajob.client.values import ENDED, Change, ChangeType, JobStatus
 from kusciajob.client.watching import Choice, watch
 from tests.support.lossy_world import JOBS, STATES, LossyTransport, Quiet, World
 
@@ -127,7 +127,8 @@ def test_a_wait_returns_what_was_and_misses_no_end(is_plain: bool, chance: rando
     world = World()
     while "a" not in world.jobs:
         world.move(chance)
-    began, seen = world.revision, []
+    began = world.revision
+    seen: list[JobStatus] = []
     job = AsyncJob(calling(world, chance, is_plain=is_plain), "a")
     states = wanted or {str(state) for state in ENDED}
     try:
