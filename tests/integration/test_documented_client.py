@@ -37,11 +37,6 @@ async def test_the_programs_of_a_document_run(server: RunningServer, document: s
 
 
 def test_no_document_and_no_example_imports_a_private_name() -> None:
-    places = [
-        TOP / "README.md",
-        TOP / "README.zh-CN.md",
-        *(TOP / "docs").rglob("*.md"),
-        *(TOP / "examples").rglob("*.py"),
-    ]
+    places = [*TOP.glob("README*.md"), *(TOP / "docs").rglob("*.md"), *(TOP / "examples").rglob("*.py")]
     found = [str(place) for place in places if re.search(r"import\s.*\b_gen\b|from\s+\S*\b_gen\b", place.read_text())]
     assert found == []
