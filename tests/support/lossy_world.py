@@ -93,8 +93,8 @@ class LossyTransport:
         names = ("QueryJob", "BatchQueryJobStatus", "WatchJob", "GetServerInfo", "GetJob", "WatchJobs")
         methods = SimpleNamespace(**{name: name for name in names})
         self.stubs: Any = SimpleNamespace(jobs=methods, v1=methods, server=methods)
-        self._world = world
-        self._chance = chance
+        self.world = world
+        self.chance = chance
         self._is_plain = is_plain
         self._moves = moves
         self._cuts = cuts
@@ -112,7 +112,7 @@ class LossyTransport:
         return _Stream(method, request)
 
     async def is_placed(self, stream: _Stream, *, within: float) -> bool:
-        if self._chance.random() < 0.5:
+        if self.chance.random() < 0.5:
             return False
         self._place(stream)
         self._go_on()
@@ -134,15 +134,15 @@ class LossyTransport:
             self._go_on()
             if self._maybe_cut(stream):
                 return
-            if stream.position < self._world.forgotten:
+            if stream.position < self.world.forgotten:
                 raise RpcFailed("fell too far behind") if self._is_plain else RevisionGone(0, "fell too far behind")
-            if stream.position == self._world.revision:
+            if stream.position == self.world.revision:
                 if self._moves or self._cuts:
                     continue
                 if self._is_plain:
                     yield kuscia.WatchJobEventResponse(type=kuscia.HEARTBEAT)
                 raise Quiet
-            entry = self._world.log[stream.position]
+            entry = self.world.log[stream.position]
             stream.position = entry.revision
             if self._is_asked_for(stream, entry):
                 stream.has_told = True
@@ -156,32 +156,32 @@ class LossyTransport:
 
     def _go_on(self) -> None:
         """What happens meanwhile, elsewhere."""
-        while self._moves and self._chance.random() < 0.4:
+        while self._moves and self.chance.random() < 0.4:
             self._moves -= 1
-            self._world.move(self._chance)
+            self.world.move(self.chance)
 
     def _maybe_cut(self, stream: _Stream | None = None) -> bool:
         """Whether the stream just ends. A cut raises; one that has told something may also be ended by a proxy."""
-        if not self._cuts or self._chance.random() > 0.25:
+        if not self._cuts or self.chance.random() > 0.25:
             return False
         self._cuts -= 1
         kinds: list[ClientError] = [Unavailable(self.address, "cut")]
         if stream is not None:
-            if self._chance.random() < 0.2:
+            if self.chance.random() < 0.2:
                 return True
             kinds += [RpcFailed("reset by a proxy")] * stream.has_told
-        raise self._chance.choice(kinds)
+        raise self.chance.choice(kinds)
 
     def _place(self, stream: _Stream) -> None:
-        stream.position = self._world.revision
+        stream.position = self.world.revision
         request = stream.request
         if not self._is_plain and request.HasField("after_revision"):
             stream.existing, stream.position = [], request.after_revision
-            if not self._world.forgotten <= stream.position:
+            if not self.world.forgotten <= stream.position:
                 raise RevisionGone(0, "the log begins later")
             return
-        entries = list(self._world.jobs.values())
-        self._chance.shuffle(entries)
+        entries = list(self.world.jobs.values())
+        self.chance.shuffle(entries)
         stream.existing = [entry for entry in entries if self._is_asked_for(stream, entry)]
 
     def _is_asked_for(self, stream: _Stream, entry: Entry) -> bool:
@@ -194,7 +194,7 @@ class LossyTransport:
         return v1.WatchJobsResponse(type=f"TYPE_{kind}", revision=revision, job=_summary(entry), status=entry.detail)
 
     def _answer(self, method: str, request: Any) -> Any:
-        jobs = self._world.jobs
+        jobs = self.world.jobs
         if self._is_plain and method in ("GetServerInfo", "GetJob"):
             raise NotOffered("plain")
         match method:
@@ -216,7 +216,7 @@ class LossyTransport:
         raise AssertionError(method)
 
     def _find(self, *job_ids: str) -> None:
-        if missing := [job_id for job_id in job_ids if job_id not in self._world.jobs]:
+        if missing := [job_id for job_id in job_ids if job_id not in self.world.jobs]:
             raise JobNotFound(0, f"not found: {missing}")
 
 
