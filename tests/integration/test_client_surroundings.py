@@ -150,6 +150,22 @@ async def test_a_blocking_client_works_where_an_event_loop_runs(server: RunningS
         assert [job.job_id for job in client.jobs()] == ["j1"]
 
 
+async def test_loops_in_several_threads_share_an_asyncio_client(server: RunningServer) -> None:
+    client = AsyncClient(server.address)
+
+    async def work(job_id: str) -> str:
+        return (await (await client.create(spec(job_id))).result(timeout=60)).state
+
+    def in_a_loop_of_its_own(job_id: str) -> str:
+        return asyncio.run(work(job_id))
+
+    jobs = [f"job-{number}" for number in range(8)]
+    ours = asyncio.gather(*(work(f"ours-{job_id}") for job_id in jobs))
+    theirs = await asyncio.gather(*(asyncio.to_thread(in_a_loop_of_its_own, job_id) for job_id in jobs))
+    assert [*theirs, *await ours] == [State.SUCCEEDED] * 16
+    await client.close()
+
+
 async def test_an_asyncio_client_goes_on_in_another_loop(server: RunningServer) -> None:
     client = AsyncClient(server.address)
     assert (await client.server_info()).runtime == "simulated"
