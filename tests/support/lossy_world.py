@@ -32,6 +32,8 @@ class Entry(Struct, frozen=True):
     job_id: str
     number: int
     state: str
+    before: str = ""
+    """The state that was left; empty for a new job."""
 
     @property
     def detail(self) -> kuscia.JobStatusDetail:
@@ -58,14 +60,14 @@ class World:
         job_id = chance.choice(JOBS)
         before = self.jobs.get(job_id)
         if before is None:
-            self._commit("ADDED", job_id, self.revision + 1, "Pending")
+            self._commit("ADDED", job_id, self.revision + 1, "Pending", "")
         elif chance.random() < 0.3:
-            self._commit("DELETED", job_id, before.number, before.state)
+            self._commit("DELETED", job_id, before.number, before.state, before.state)
         else:
-            self._commit("MODIFIED", job_id, before.number, chance.choice(STATES))
+            self._commit("MODIFIED", job_id, before.number, chance.choice(STATES), before.state)
 
-    def _commit(self, kind: str, job_id: str, number: int, state: str) -> None:
-        entry = Entry(self.revision + 1, kind, job_id, number, state)
+    def _commit(self, kind: str, job_id: str, number: int, state: str, before: str) -> None:
+        entry = Entry(self.revision + 1, kind, job_id, number, state, before)
         self.log.append(entry)
         if kind == "DELETED":
             del self.jobs[job_id]
@@ -146,7 +148,7 @@ class LossyTransport:
             stream.position = entry.revision
             if self._is_asked_for(stream, entry):
                 stream.has_told = True
-                yield self._event(entry, kind=entry.kind, revision=entry.revision)
+                yield self._event(entry, kind=self._kind(stream, entry), revision=entry.revision)
 
     async def sleep(self, seconds: float) -> None:
         self._go_on()
@@ -182,10 +184,23 @@ class LossyTransport:
             return
         entries = list(self.world.jobs.values())
         self.chance.shuffle(entries)
-        stream.existing = [entry for entry in entries if self._is_asked_for(stream, entry)]
+        stream.existing = [
+            entry
+            for entry in entries
+            if self._is_asked_for(stream, entry) and (self._is_plain or _passes(stream, entry.state))
+        ]
 
     def _is_asked_for(self, stream: _Stream, entry: Entry) -> bool:
-        return self._is_plain or not stream.request.job_ids or entry.job_id in stream.request.job_ids
+        if self._is_plain:
+            return True
+        ids = stream.request.job_ids
+        return (not ids or entry.job_id in ids) and (_passes(stream, entry.before) or _passes(stream, entry.state))
+
+    def _kind(self, stream: _Stream, entry: Entry) -> str:
+        if self._is_plain or entry.kind != "MODIFIED":
+            return entry.kind
+        was, is_now = _passes(stream, entry.before), _passes(stream, entry.state)
+        return "LEFT" if not is_now else entry.kind if was else "ADDED"
 
     def _event(self, entry: Entry, *, kind: str, revision: int) -> Any:
         if self._is_plain:
@@ -218,6 +233,10 @@ class LossyTransport:
     def _find(self, *job_ids: str) -> None:
         if missing := [job_id for job_id in job_ids if job_id not in self.world.jobs]:
             raise JobNotFound(0, f"not found: {missing}")
+
+
+def _passes(stream: _Stream, state: str) -> bool:
+    return bool(state) and (not stream.request.states or state in stream.request.states)
 
 
 def _summary(entry: Entry) -> v1.JobSummary:

@@ -90,6 +90,25 @@ def test_a_watch_loses_nothing_and_doubles_nothing(
     assert sorted(consumer.deleted) == sorted(set(consumer.added) - {number for number, _ in consumer.known.values()})
 
 
+@given(chance=CHANCE, states=st.sets(st.sampled_from(STATES), min_size=1), forgets=st.booleans())
+@settings(max_examples=200)
+def test_a_filtered_watch_tells_what_enters_and_what_leaves(
+    chance: random.Random, states: set[str], forgets: bool
+) -> None:
+    world, known = World(), dict[str, str]()
+    for change in told(calling(world, chance, is_plain=False), Choice(states=tuple(states))):
+        assert (change.type is ChangeType.ADDED) == (change.job_id not in known), change
+        if change.type in (ChangeType.LEFT, ChangeType.DELETED):
+            del known[change.job_id]
+        else:
+            assert change.status.state in states
+            assert known.get(change.job_id) != change.status.err_msg, "told twice"
+            known[change.job_id] = change.status.err_msg
+        if forgets and chance.random() < 0.2:
+            world.forgotten = world.revision
+    assert known == {job_id: each.detail.err_msg for job_id, each in world.jobs.items() if each.state in states}
+
+
 class Tardy(LossyTransport):
     """A plain Kuscia whose watch is in place late, when the client has asked already what is gone."""
 
