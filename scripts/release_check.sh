@@ -49,7 +49,8 @@ done
 ! grep -vE "^kusciajob(-$version\.dist-info)?/" "$work/wheel" || fail "the wheel has more than the package"
 
 new_environment "$work/client" "$PWD/$wheel"
-"$work/client/bin/python" -c 'import kusciajob.client' || fail "the client library needs more than the package asks for"
+(cd "$work" && client/bin/python -c 'import kusciajob.client, kusciajob.client.jobfile') ||
+    fail "the client library needs more than the package asks for"
 told=$("$work/client/bin/kusciajob" --version 2>&1) && fail "the command line needs no extra: $told"
 [[ $told == *"kusciajob[server]"* ]] || fail "where only the client is installed, the command line says: $told"
 new_environment "$work/clean" "$PWD/$wheel[server]"

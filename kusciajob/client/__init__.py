@@ -33,7 +33,7 @@ from kusciajob.client.errors import (
     Unavailable,
     WaitTimeout,
 )
-from kusciajob.client.specs import JobSpec, Party, Retry, Task
+from kusciajob.client.specs import JobSpec, Party, Retry, Schedule, Task
 from kusciajob.client.values import (
     AppImage,
     CallerRights,
@@ -85,6 +85,7 @@ __all__ = [
     "Retry",
     "RevisionGone",
     "RpcFailed",
+    "Schedule",
     "ServerInfo",
     "State",
     "Task",

@@ -37,7 +37,8 @@ class AsyncClient:
 
     Address and TLS are given, or those of the environment (`KUSCIAJOB_ADDRESS`, `_CERT_DIR`, `_TOKEN_FILE`).
     `timeout`: seconds for a call; while the server is away, it is tried again as long.
-    Raises OSError, SecurityError with the first call if the certificates or the token cannot be used.
+    Raises ValueError for a token file without certificates; with the first call OSError, SecurityError if the
+    certificates or the token cannot be used.
     """
 
     def __init__(

@@ -148,7 +148,7 @@ class AsyncJob:
         async with aclosing(pieces), aclosing(whole_lines(pieces)) as batches:
             async for lines in batches:
                 for text in lines:
-                    yield LogLine(text, "", None)
+                    yield LogLine(text, "", None, None)
 
     async def history(self) -> list[HistoryEntry]:
         """What happened to it, oldest first."""

@@ -180,3 +180,14 @@ def _iterate(items: AsyncGenerator[_Item, None]) -> Iterator[_Item]:
             yield item
     finally:
         run(items.aclose())
+
+
+def _tell_alike(ours: type, theirs: type) -> None:
+    """The same is promised: `help` shows it here, too."""
+    for name, method in vars(ours).items():
+        if not name.startswith("_") and callable(method):
+            method.__doc__ = getattr(theirs, name).__doc__
+
+
+_tell_alike(Client, AsyncClient)
+_tell_alike(Job, AsyncJob)

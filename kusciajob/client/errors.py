@@ -166,6 +166,7 @@ _BY_REASON: dict[str, type[CallFailed]] = {
     "UNKNOWN_ROLE": InvalidJob,
     "NOT_ALLOWED": NotAllowed,
     "TOO_MANY_JOBS": LimitReached,
+    "LIMIT_REACHED": LimitReached,
     "INVALID_TRANSITION": InvalidTransition,
     "LOG_TRUNCATED": RevisionGone,
 }

@@ -21,6 +21,8 @@ CHANNEL_OPTIONS = (
     # A connection over which nothing comes is asked whether it lives, so that a watch notices one that is dead.
     ("grpc.keepalive_time_ms", 30_000),
     ("grpc.keepalive_timeout_ms", 10_000),
+    ("grpc.http2.ping_timeout_ms", 10_000),  # of every ping: one that gRPC sends for itself delays those above
+    ("grpc.http2.max_pings_without_data", 0),  # by default it is asked twice, and never again
 )
 
 
@@ -43,8 +45,16 @@ def find_settings(
     token_file: str | os.PathLike[str] | None = None,
     environment: Mapping[str, str] = os.environ,
 ) -> ClientSettings:
-    """What is not given is that of KUSCIAJOB_ADDRESS, KUSCIAJOB_CERT_DIR and KUSCIAJOB_TOKEN_FILE."""
+    """What is not given is that of KUSCIAJOB_ADDRESS, KUSCIAJOB_CERT_DIR and KUSCIAJOB_TOKEN_FILE.
+
+    Raises ValueError for a token that would not be sent: without certificates there is no TLS.
+    """
     directory = cert_dir or environment.get("KUSCIAJOB_CERT_DIR")
+    if token_file and not directory:
+        raise ValueError(
+            f"token_file is {os.fspath(token_file)!r}, and a token is sent over TLS only: give cert_dir, too, or set "
+            "KUSCIAJOB_CERT_DIR"
+        )
     token = token_file or environment.get("KUSCIAJOB_TOKEN_FILE")
     return ClientSettings(
         address or environment.get("KUSCIAJOB_ADDRESS") or DEFAULT_ADDRESS,

@@ -22,6 +22,21 @@ class Party(Struct, frozen=True):
     role: str = ""
     cpu: str = ""
     memory: str = ""
+    bandwidth: str = ""
+    """Mbit/s."""
+    bandwidth_limits: Mapping[str, int] = field(default_factory=dict)
+    """KiB/s, by the domain that the traffic goes to."""
+
+
+class Schedule(Struct, frozen=True):
+    """How long the parties of a task wait for each other. Seconds; 0: the server's default."""
+
+    timeout: int = 0
+    """Until all have started."""
+    reserved: int = 0
+    """One keeps its place."""
+    retry: int = 0
+    """From a failed attempt to the next."""
 
 
 class Retry(Struct, frozen=True):
@@ -46,6 +61,7 @@ class Task(Struct, frozen=True):
     tolerable: bool = False
     retry: Retry | None = None
     run_timeout: float | None = None
+    schedule: Schedule | None = None
 
 
 class JobSpec(Struct, frozen=True):
@@ -59,6 +75,8 @@ class JobSpec(Struct, frozen=True):
     labels: Mapping[str, str] = field(default_factory=dict)
     deadline: float | None = None
     ttl: float | None = None
+    is_strict: bool = False
+    """A task that fails ends the job at once; else what does not depend on it still runs."""
 
 
 AnyJob: TypeAlias = (
@@ -126,6 +144,7 @@ def _of_spec(spec: JobSpec) -> v1.SubmitJobRequest:
             max_parallelism=spec.max_parallelism,
             tasks=[_task(task) for task in spec.tasks],
             custom_fields=spec.fields,
+            header=kuscia.RequestHeader(custom_headers={"schedule_mode": "Strict"}) if spec.is_strict else None,
         ),
         deadline=_seconds(spec.deadline),
         ttl=_seconds(spec.ttl),
@@ -159,12 +178,31 @@ def _task(task: Task) -> kuscia.Task:
         task_input_config=task.input if isinstance(task.input, str) else json.dumps(task.input),
         priority=task.priority,
         tolerable=task.tolerable,
+        schedule_config=_schedule(task.schedule),
+    )
+
+
+def _schedule(schedule: Schedule | None) -> kuscia.ScheduleConfig | None:
+    if schedule is None:
+        return None
+    return kuscia.ScheduleConfig(
+        task_timeout_seconds=schedule.timeout,
+        resource_reserved_seconds=schedule.reserved,
+        resource_reallocation_interval_seconds=schedule.retry,
     )
 
 
 def _party(party: Party) -> kuscia.Party:
-    resources = kuscia.JobResource(cpu=party.cpu, memory=party.memory) if party.cpu or party.memory else None
-    return kuscia.Party(domain_id=party.domain, role=party.role, resources=resources)
+    resources = kuscia.JobResource(cpu=party.cpu, memory=party.memory, bandwidth=party.bandwidth)
+    return kuscia.Party(
+        domain_id=party.domain,
+        role=party.role,
+        resources=resources if resources.ListFields() else None,
+        bandwidth_limits=[
+            kuscia.BandwidthLimit(destination_id=domain, limit_kbps=limit)
+            for domain, limit in party.bandwidth_limits.items()
+        ],
+    )
 
 
 def _read(path: Path) -> v1.SubmitJobRequest:

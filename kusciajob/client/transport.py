@@ -64,7 +64,7 @@ class Transport(Protocol):
 
 
 class AsyncTransport:
-    """By asyncio. A channel belongs to the event loop that runs when it is first used; another loop gets its own.
+    """By asyncio. Each event loop has a channel of its own, also where loops run in several threads.
 
     gRPC's asyncio does not survive a fork: in a child process the calls are made by threads.
     """
@@ -72,8 +72,7 @@ class AsyncTransport:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._threads = ThreadTransport(settings)
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stubs: Stubs | None = None
+        self._by_loop: dict[asyncio.AbstractEventLoop, Stubs] = {}
         self._is_closed = False
 
     @property
@@ -87,11 +86,13 @@ class AsyncTransport:
         if self._is_closed:
             raise errors.ClientClosed
         loop = asyncio.get_running_loop()
-        if self._stubs is None or self._loop is not loop:
-            self._loop = loop
-            self._stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
-            _Fork.aio.add(self._stubs.channel)
-        return self._stubs
+        if loop not in self._by_loop:
+            # Loops in other threads may come and go at the same moment; those that are closed need no channel.
+            self._by_loop = {other: stubs for other, stubs in [*self._by_loop.items()] if not other.is_closed()}
+            stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
+            self._by_loop[loop] = stubs
+            _Fork.aio.add(stubs.channel)
+        return self._by_loop[loop]
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
         if _Fork.is_child:
@@ -145,9 +146,10 @@ class AsyncTransport:
         await asyncio.sleep(seconds)
 
     async def close(self) -> None:
-        stubs, self._stubs, self._is_closed = self._stubs, None, True
+        self._is_closed = True
         await self._threads.close()
-        if stubs is not None and not _Fork.is_child and self._loop is asyncio.get_running_loop():
+        stubs = self._by_loop.pop(asyncio.get_running_loop(), None)
+        if stubs is not None and not _Fork.is_child:
             await stubs.channel.close(None)
 
 

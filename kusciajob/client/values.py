@@ -37,6 +37,7 @@ class PartyStatus(Struct, frozen=True):
     err_msg: str
     endpoints: tuple[str, ...]
     """`host:port` of the ports that others may use."""
+    raw: Any
 
 
 class TaskStatus(Struct, frozen=True):
@@ -50,6 +51,7 @@ class TaskStatus(Struct, frozen=True):
     start_time: datetime | None
     end_time: datetime | None
     parties: tuple[PartyStatus, ...]
+    raw: Any
 
 
 class JobStatus(Struct, frozen=True):
@@ -151,6 +153,8 @@ class LogLine(Struct, frozen=True):
     stream: str
     """stdout or stderr; empty where the server does not tell."""
     time: datetime | None
+    raw: Any
+    """None where the server tells text only."""
 
 
 class AppImage(Struct, frozen=True):
@@ -263,7 +267,7 @@ def entry_of(raw: v1.JobHistoryEntry) -> HistoryEntry:
 
 
 def line_of(raw: v1.LogLine) -> LogLine:
-    return LogLine(raw.text, raw.stream, _moment(raw, "time"))
+    return LogLine(raw.text, raw.stream, _moment(raw, "time"), raw)
 
 
 def failures_of(job: v1.Job) -> list[PartyFailure]:
@@ -298,9 +302,12 @@ def _task(raw: kuscia.TaskStatus) -> TaskStatus:
         start_time=_time(raw.start_time),
         end_time=_time(raw.end_time),
         parties=tuple(
-            PartyStatus(each.domain_id, each.state, each.err_msg, tuple(place.endpoint for place in each.endpoints))
+            PartyStatus(
+                each.domain_id, each.state, each.err_msg, tuple(place.endpoint for place in each.endpoints), raw=each
+            )
             for each in raw.parties
         ),
+        raw=raw,
     )
 
 

@@ -18,7 +18,6 @@ from kusciajob.client.errors import (
     LimitReached,
     NotOffered,
     RevisionGone,
-    RpcFailed,
     TimedOut,
     Unavailable,
 )
@@ -104,11 +103,9 @@ def _is_mended_by_time(error: ClientError, *, has_begun: bool, was_begun: bool) 
             return False
         case Unavailable() | TimedOut():
             return True
-        case RpcFailed() | RevisionGone():
-            return has_begun
         case LimitReached():
             return was_begun
-    return False
+    return has_begun
 
 
 class _Revisions:

@@ -26,6 +26,7 @@ from kusciajob.client import (
     JobFailed,
     JobNotFound,
     JobSpec,
+    LimitReached,
     State,
     Task,
     Unavailable,
@@ -59,6 +60,8 @@ class Either:
             return Either(found) if isinstance(found, Job | AsyncJob) else found
 
         async def items(*args: Any, until: Callable[[Any], bool] = never, **keywords: Any) -> list[Any]:
+            if name == "watch":
+                keywords.setdefault("timeout", 60)  # what does not come is not waited for for ever
             source, found = method(*args, **keywords), []
 
             def is_last(item: Any) -> bool:
@@ -101,6 +104,7 @@ def test_both_clients_have_the_same_methods(waiting: type, blocking: type) -> No
         }
 
     assert methods(waiting) == methods(blocking)
+    assert all(getattr(blocking, name).__doc__ for name in methods(blocking))
 
 
 async def test_a_job_is_created_and_awaited(client: Any) -> None:
@@ -164,10 +168,14 @@ async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any) -> None:
 
 async def test_jobs_are_listed_over_all_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kusciajob.client.aio.PAGE", 2)
+    monkeypatch.setattr("kusciajob.client.calling.BATCH", 2)
     for number in range(5):
         await client.create(spec(f"job-{number}"))
     assert [job.job_id for job in await client.jobs()] == [f"job-{number}" for number in (4, 3, 2, 1, 0)]
     assert len(await client.jobs(limit=3)) == 3
+    assert await client.jobs(limit=0) == []
+    ids = [f"job-{number}" for number in range(7)]
+    assert list(await client.statuses(*ids, missing="skip")) == ids[:5]
     assert await client.jobs(created_after=datetime.now(UTC) + timedelta(hours=1)) == []
 
 
@@ -235,6 +243,13 @@ async def test_mappings_and_files_are_jobs(client: Any, tmp_path: Any) -> None:
     await client.create(tmp_path / "job.yaml")
     assert set(await client.statuses("j1", "j2")) == {"j1", "j2"}
     assert await client.validate({"job_id": "j3", "initiator": "alice", "tasks": [task | {"parties": []}]})
+
+
+@pytest.mark.settings(max_jobs=1)
+async def test_a_limit_of_the_server_has_a_type(client: Any) -> None:
+    await client.create(spec())
+    with pytest.raises(LimitReached):
+        await client.create(spec("j2"))
 
 
 def test_every_public_name_exists() -> None:

@@ -2,14 +2,30 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncGenerator, AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from kusciajob.client import AsyncClient, Client, JobNotFound, JobSpec, NotAllowed, State, Task, Unauthenticated
+from kusciajob.client import (
+    AsyncClient,
+    Change,
+    ChangeType,
+    Client,
+    ClientError,
+    JobNotFound,
+    JobSpec,
+    NotAllowed,
+    State,
+    Task,
+    Unauthenticated,
+)
+from kusciajob.client.settings import CHANNEL_OPTIONS
 from kusciajob.security.tokens import domain_file
+from tests.support.cut_line import CutLine
+from tests.support.polling import eventually
 from tests.support.secured import Place, secured_server
 from tests.support.server import RunningServer
 
@@ -56,6 +72,58 @@ async def test_a_token_file_that_has_changed_is_read_again(place: Place, tmp_pat
         assert (await client.server_info()).caller.is_master
 
 
+async def test_a_watch_goes_on_when_its_token_was_replaced(place: Place, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    shutil.copy(domain_file(place.certs, "alice"), file)
+    lost: list[ClientError] = []
+    async with (
+        AsyncClient(place.server.address, cert_dir=place.certs, token_file=file) as alice,
+        AsyncClient(place.server.address, cert_dir=place.certs) as master,
+    ):
+        changes = alice.watch(timeout=120, on_outage=lost.append)
+        await master.create(spec())
+        assert (await anext(changes)).type is ChangeType.ADDED
+        for path in (domain_file(place.certs, "alice"), file):
+            path.write_text("another-token-of-alice-0123456789abcdef")
+        place.server.process.send_signal(signal.SIGHUP)
+        await place.server.logged("ended 1 streams: their tokens")
+        await master.job("j1").cancel()
+        assert (await anext(changes)).status.state == State.CANCELLED
+        await changes.aclose()
+
+
+async def test_a_watch_notices_a_connection_that_is_dead(
+    server: RunningServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = ("grpc.keepalive_time_ms", "grpc.keepalive_timeout_ms", "grpc.http2.ping_timeout_ms")
+    quick = dict.fromkeys(names, 200)
+    monkeypatch.setattr(
+        "kusciajob.client.transport.CHANNEL_OPTIONS", [(key, quick.get(key, value)) for key, value in CHANNEL_OPTIONS]
+    )
+    line = CutLine("127.0.0.1", int(server.address.rpartition(":")[2]))
+    await line.open()
+    lost: list[ClientError] = []
+    async with AsyncClient(f"127.0.0.1:{line.port}") as follower, AsyncClient(server.address) as other:
+        changes = follower.watch(timeout=120, on_outage=lost.append)
+        await other.create(spec("before"))
+        assert (await anext(changes)).job_id == "before"
+        line.silence()
+        lost.clear()
+        await other.create(spec("after"))
+        following = asyncio.ensure_future(_until(changes, "after"))
+        await eventually(lambda: lost)
+        line.speak()
+        await following
+        await changes.aclose()
+    await line.close()
+
+
+async def _until(changes: AsyncGenerator[Change, None], job_id: str) -> None:
+    async for change in changes:
+        if change.job_id == job_id:
+            return
+
+
 async def test_kuscias_own_file_names_will_do(place: Place, tmp_path: Path) -> None:
     directory = tmp_path / "kuscia"
     directory.mkdir()
@@ -80,6 +148,22 @@ async def test_a_blocking_client_works_where_an_event_loop_runs(server: RunningS
     with Client(server.address) as client:  # as in a notebook
         assert client.create(spec()).result(timeout=60).state == State.SUCCEEDED
         assert [job.job_id for job in client.jobs()] == ["j1"]
+
+
+async def test_loops_in_several_threads_share_an_asyncio_client(server: RunningServer) -> None:
+    client = AsyncClient(server.address)
+
+    async def work(job_id: str) -> str:
+        return (await (await client.create(spec(job_id))).result(timeout=60)).state
+
+    def in_a_loop_of_its_own(job_id: str) -> str:
+        return asyncio.run(work(job_id))
+
+    jobs = [f"job-{number}" for number in range(8)]
+    ours = asyncio.gather(*(work(f"ours-{job_id}") for job_id in jobs))
+    theirs = await asyncio.gather(*(asyncio.to_thread(in_a_loop_of_its_own, job_id) for job_id in jobs))
+    assert [*theirs, *await ours] == [State.SUCCEEDED] * 16
+    await client.close()
 
 
 async def test_an_asyncio_client_goes_on_in_another_loop(server: RunningServer) -> None:

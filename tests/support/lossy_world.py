@@ -32,6 +32,8 @@ class Entry(Struct, frozen=True):
     job_id: str
     number: int
     state: str
+    before: str = ""
+    """The state that was left; empty for a new job."""
 
     @property
     def detail(self) -> kuscia.JobStatusDetail:
@@ -58,14 +60,14 @@ class World:
         job_id = chance.choice(JOBS)
         before = self.jobs.get(job_id)
         if before is None:
-            self._commit("ADDED", job_id, self.revision + 1, "Pending")
+            self._commit("ADDED", job_id, self.revision + 1, "Pending", "")
         elif chance.random() < 0.3:
-            self._commit("DELETED", job_id, before.number, before.state)
+            self._commit("DELETED", job_id, before.number, before.state, before.state)
         else:
-            self._commit("MODIFIED", job_id, before.number, chance.choice(STATES))
+            self._commit("MODIFIED", job_id, before.number, chance.choice(STATES), before.state)
 
-    def _commit(self, kind: str, job_id: str, number: int, state: str) -> None:
-        entry = Entry(self.revision + 1, kind, job_id, number, state)
+    def _commit(self, kind: str, job_id: str, number: int, state: str, before: str) -> None:
+        entry = Entry(self.revision + 1, kind, job_id, number, state, before)
         self.log.append(entry)
         if kind == "DELETED":
             del self.jobs[job_id]
@@ -93,8 +95,8 @@ class LossyTransport:
         names = ("QueryJob", "BatchQueryJobStatus", "WatchJob", "GetServerInfo", "GetJob", "WatchJobs")
         methods = SimpleNamespace(**{name: name for name in names})
         self.stubs: Any = SimpleNamespace(jobs=methods, v1=methods, server=methods)
-        self._world = world
-        self._chance = chance
+        self.world = world
+        self.chance = chance
         self._is_plain = is_plain
         self._moves = moves
         self._cuts = cuts
@@ -112,7 +114,7 @@ class LossyTransport:
         return _Stream(method, request)
 
     async def is_placed(self, stream: _Stream, *, within: float) -> bool:
-        if self._chance.random() < 0.5:
+        if self.chance.random() < 0.5:
             return False
         self._place(stream)
         self._go_on()
@@ -134,19 +136,19 @@ class LossyTransport:
             self._go_on()
             if self._maybe_cut(stream):
                 return
-            if stream.position < self._world.forgotten:
+            if stream.position < self.world.forgotten:
                 raise RpcFailed("fell too far behind") if self._is_plain else RevisionGone(0, "fell too far behind")
-            if stream.position == self._world.revision:
+            if stream.position == self.world.revision:
                 if self._moves or self._cuts:
                     continue
                 if self._is_plain:
                     yield kuscia.WatchJobEventResponse(type=kuscia.HEARTBEAT)
                 raise Quiet
-            entry = self._world.log[stream.position]
+            entry = self.world.log[stream.position]
             stream.position = entry.revision
             if self._is_asked_for(stream, entry):
                 stream.has_told = True
-                yield self._event(entry, kind=entry.kind, revision=entry.revision)
+                yield self._event(entry, kind=self._kind(stream, entry), revision=entry.revision)
 
     async def sleep(self, seconds: float) -> None:
         self._go_on()
@@ -156,46 +158,58 @@ class LossyTransport:
 
     def _go_on(self) -> None:
         """What happens meanwhile, elsewhere."""
-        while self._moves and self._chance.random() < 0.4:
+        while self._moves and self.chance.random() < 0.4:
             self._moves -= 1
-            self._world.move(self._chance)
+            self.world.move(self.chance)
 
     def _maybe_cut(self, stream: _Stream | None = None) -> bool:
         """Whether the stream just ends. A cut raises; one that has told something may also be ended by a proxy."""
-        if not self._cuts or self._chance.random() > 0.25:
+        if not self._cuts or self.chance.random() > 0.25:
             return False
         self._cuts -= 1
         kinds: list[ClientError] = [Unavailable(self.address, "cut")]
         if stream is not None:
-            if self._chance.random() < 0.2:
+            if self.chance.random() < 0.2:
                 return True
             kinds += [RpcFailed("reset by a proxy")] * stream.has_told
-        raise self._chance.choice(kinds)
+        raise self.chance.choice(kinds)
 
     def _place(self, stream: _Stream) -> None:
-        stream.position = self._world.revision
+        stream.position = self.world.revision
         request = stream.request
         if not self._is_plain and request.HasField("after_revision"):
             stream.existing, stream.position = [], request.after_revision
-            if not self._world.forgotten <= stream.position:
+            if not self.world.forgotten <= stream.position:
                 raise RevisionGone(0, "the log begins later")
             return
-        entries = list(self._world.jobs.values())
-        self._chance.shuffle(entries)
-        stream.existing = [entry for entry in entries if self._is_asked_for(stream, entry)]
+        entries = list(self.world.jobs.values())
+        self.chance.shuffle(entries)
+        stream.existing = [
+            entry
+            for entry in entries
+            if self._is_asked_for(stream, entry) and (self._is_plain or _passes(stream, entry.state))
+        ]
 
     def _is_asked_for(self, stream: _Stream, entry: Entry) -> bool:
-        return self._is_plain or not stream.request.job_ids or entry.job_id in stream.request.job_ids
+        if self._is_plain:
+            return True
+        ids = stream.request.job_ids
+        return (not ids or entry.job_id in ids) and (_passes(stream, entry.before) or _passes(stream, entry.state))
+
+    def _kind(self, stream: _Stream, entry: Entry) -> str:
+        if self._is_plain or entry.kind != "MODIFIED":
+            return entry.kind
+        was, is_now = _passes(stream, entry.before), _passes(stream, entry.state)
+        return "LEFT" if not is_now else entry.kind if was else "ADDED"
 
     def _event(self, entry: Entry, *, kind: str, revision: int) -> Any:
         if self._is_plain:
             job = kuscia.JobStatus(job_id=entry.job_id, status=entry.detail)
-            return kuscia.WatchJobEventResponse(type=kuscia.EventType.Value(kind), object=job)
-        told = v1.WatchJobsResponse.Type.Value(f"TYPE_{kind}")
-        return v1.WatchJobsResponse(type=told, revision=revision, job=_summary(entry), status=entry.detail)
+            return kuscia.WatchJobEventResponse(type=kind, object=job)
+        return v1.WatchJobsResponse(type=f"TYPE_{kind}", revision=revision, job=_summary(entry), status=entry.detail)
 
     def _answer(self, method: str, request: Any) -> Any:
-        jobs = self._world.jobs
+        jobs = self.world.jobs
         if self._is_plain and method in ("GetServerInfo", "GetJob"):
             raise NotOffered("plain")
         match method:
@@ -217,8 +231,12 @@ class LossyTransport:
         raise AssertionError(method)
 
     def _find(self, *job_ids: str) -> None:
-        if missing := [job_id for job_id in job_ids if job_id not in self._world.jobs]:
+        if missing := [job_id for job_id in job_ids if job_id not in self.world.jobs]:
             raise JobNotFound(0, f"not found: {missing}")
+
+
+def _passes(stream: _Stream, state: str) -> bool:
+    return bool(state) and (not stream.request.states or state in stream.request.states)
 
 
 def _summary(entry: Entry) -> v1.JobSummary:

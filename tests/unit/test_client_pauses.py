@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kusciajob.api import v1
-from kusciajob.client import calling
 from kusciajob.client.calling import FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS, Calling, Pauses
 from kusciajob.client.errors import JobNotFound, Unavailable
 from kusciajob.client.transport import run
@@ -37,7 +36,7 @@ class Away:
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch) -> Away:
     transport = Away()
-    monkeypatch.setattr(calling.time, "monotonic", lambda: transport.now)
+    monkeypatch.setattr("kusciajob.client.calling.time.monotonic", lambda: transport.now)
     return transport
 
 
@@ -53,7 +52,7 @@ def test_pauses_double_up_to_a_limit_and_a_part_is_chance() -> None:
 def test_a_call_is_tried_within_the_deadline_and_not_longer(seconds: float, own: float) -> None:
     transport = Away()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(calling.time, "monotonic", lambda: transport.now)
+        patch.setattr("kusciajob.client.calling.time.monotonic", lambda: transport.now)
         calls = Calling(transport, own)  # type: ignore[arg-type]
         with pytest.raises(Unavailable):
             run(calls.ask("any", v1.GetServerInfoRequest(), timeout=seconds))

@@ -5,7 +5,8 @@ went. Never doubled: each job is added once and deleted once, and nothing is tol
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -13,10 +14,11 @@ from hypothesis import strategies as st
 
 from kusciajob.client.aio_job import AsyncJob
 from kusciajob.client.calling import Calling
+from kusciajob.client.comparison import Sighting
 from kusciajob.client.errors import JobDeleted, JobEnded, JobNotFound, RevisionGone
 from kusciajob.client.transport import run
-from kusciajob.client.values import ENDED, Change, ChangeType
-from kusciajob.client.watching import Choice, watch
+from kusciajob.client.values import ENDED, Change, ChangeType, JobStatus
+from kusciajob.client.watching import Choice, plain_sighting, watch
 from tests.support.lossy_world import JOBS, STATES, LossyTransport, Quiet, World
 
 CHANCE = st.integers(0, 2**32).map(random.Random)
@@ -27,9 +29,11 @@ def calling(world: World, chance: random.Random, *, is_plain: bool) -> Calling:
     return Calling(LossyTransport(world, chance, is_plain=is_plain), timeout=3600)
 
 
-def told(calls: Calling, choice: Choice, since: int | None = None) -> Iterator[Change]:
+def told(
+    calls: Calling, choice: Choice, *, since: int | None = None, known: Sequence[Sighting] = ()
+) -> Iterator[Change]:
     """What a watch tells until nothing more happens."""
-    changes = watch(calls, choice, since=since)
+    changes = watch(calls, choice, since=since, known=known)
     try:
         while True:
             yield run(changes.asend(None))
@@ -86,6 +90,49 @@ def test_a_watch_loses_nothing_and_doubles_nothing(
     assert sorted(consumer.deleted) == sorted(set(consumer.added) - {number for number, _ in consumer.known.values()})
 
 
+@given(chance=CHANCE, states=st.sets(st.sampled_from(STATES), min_size=1), forgets=st.booleans())
+@settings(max_examples=200)
+def test_a_filtered_watch_tells_what_enters_and_what_leaves(
+    chance: random.Random, states: set[str], forgets: bool
+) -> None:
+    world, known = World(), dict[str, str]()
+    for change in told(calling(world, chance, is_plain=False), Choice(states=tuple(states))):
+        assert (change.type is ChangeType.ADDED) == (change.job_id not in known), change
+        if change.type in (ChangeType.LEFT, ChangeType.DELETED):
+            del known[change.job_id]
+        else:
+            assert change.status.state in states
+            assert known.get(change.job_id) != change.status.err_msg, "told twice"
+            known[change.job_id] = change.status.err_msg
+        if forgets and chance.random() < 0.2:
+            world.forgotten = world.revision
+    assert known == {job_id: each.detail.err_msg for job_id, each in world.jobs.items() if each.state in states}
+
+
+class Tardy(LossyTransport):
+    """A plain Kuscia whose watch is in place late, when the client has asked already what is gone."""
+
+    async def is_placed(self, stream: Any, *, within: float) -> bool:
+        return False
+
+    async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
+        while "a" in self.world.jobs:
+            self.world.move(self.chance)
+        async for message in super().messages(stream):
+            yield message
+
+
+@given(chance=CHANCE)
+def test_what_goes_before_a_watch_is_in_place_is_told_once_it_is(chance: random.Random) -> None:
+    world = World()
+    while "a" not in world.jobs:
+        world.move(chance)
+    known = plain_sighting("a", world.jobs["a"].detail)
+    calls = Calling(Tardy(world, chance, is_plain=True, moves=0, cuts=0), timeout=3600)
+    changes = [change for change in told(calls, Choice(), known=[known]) if change.job_id == "a"]
+    assert [change.type for change in changes[:1]] == [ChangeType.DELETED]
+
+
 @given(chance=CHANCE)
 @settings(max_examples=200)
 def test_each_commit_after_a_revision_is_told_once_and_in_order(chance: random.Random) -> None:
@@ -93,7 +140,7 @@ def test_each_commit_after_a_revision_is_told_once_and_in_order(chance: random.R
     for _ in range(chance.randrange(10)):
         world.move(chance)
     since = chance.randrange(world.revision + 1)
-    changes = list(told(calling(world, chance, is_plain=False), Choice(), since))
+    changes = list(told(calling(world, chance, is_plain=False), Choice(), since=since))
     assert [change.revision for change in changes] == list(range(since + 1, world.revision + 1))
     assert [change.type.value for change in changes] == [entry.kind for entry in world.log[since:]]
 
@@ -117,7 +164,7 @@ def test_a_revision_that_the_log_does_not_have_any_more_is_told(chance: random.R
         world.move(chance)
     world.forgotten = 5
     with pytest.raises(RevisionGone):
-        list(told(calling(world, chance, is_plain=False), Choice(), 2))
+        list(told(calling(world, chance, is_plain=False), Choice(), since=2))
 
 
 @SERVERS
@@ -127,7 +174,8 @@ def test_a_wait_returns_what_was_and_misses_no_end(is_plain: bool, chance: rando
     world = World()
     while "a" not in world.jobs:
         world.move(chance)
-    began, seen = world.revision, []
+    began = world.revision
+    seen: list[JobStatus] = []
     job = AsyncJob(calling(world, chance, is_plain=is_plain), "a")
     states = wanted or {str(state) for state in ENDED}
     try:
