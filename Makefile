@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-examples test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -74,6 +74,11 @@ test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its sh
 
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
 	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
+
+test-examples: $(VENV)/.ready ## run the examples of tests of applications: Python, and Java and Go where Maven and Go are (2 minutes, and their packages)
+	cd examples/testing/python && $(CURDIR)/$(BIN)/python -m pytest -c /dev/null --rootdir . -p no:schemathesis
+	$(if $(shell command -v mvn),cd examples/testing/java && PATH="$(CURDIR)/$(BIN):$$PATH" mvn --quiet --batch-mode test,@echo "left out: Java, there is no mvn")
+	$(if $(shell command -v go),cd examples/testing/go && PATH="$(CURDIR)/$(BIN):$$PATH" go test ./...,@echo "left out: Go, there is no go")
 
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
