@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import filtered, lists, processes, report, scale, servers, startup, unary, watch
+from benchmarks import filtered, kit, lists, processes, report, scale, servers, startup, unary, watch
 from benchmarks.harness import FULL, QUICK, Result
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for module in (unary, watch, filtered, processes, scale, lists, startup)
+    for module in (unary, watch, filtered, processes, scale, lists, startup, kit)
     for benchmark in module.BENCHMARKS
 }
 

@@ -1,7 +1,6 @@
 """What simulated programs do, and how a task's input config tells it."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, Protocol
 
 import msgspec
@@ -210,6 +209,8 @@ def _check_spelling(config: str) -> None:
     """StartFailed if every member has the name of a script's, or nearly so."""
     if len(config) > MAX_SPELLED_BYTES:
         return
+    from difflib import get_close_matches  # noqa: PLC0415  # most servers never need it
+
     known = _Bare.__struct_fields__
     members: Mapping[str, Any] = msgspec.json.decode(config, type=dict[str, Raw])
     nearest = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in members if name not in known}
