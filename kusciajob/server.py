@@ -195,7 +195,7 @@ class Server:
             stack.push_async_callback(found.close)
         else:
             found = store
-        return self._lab.wrap(found) if self._lab else found
+        return await self._lab.take(found) if self._lab else found
 
     def _build_lab(self) -> "Lab":
         # Not with the module: other servers do not have it.

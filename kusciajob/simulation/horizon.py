@@ -41,6 +41,17 @@ class Horizon:
         return due
 
 
+async def latest(store: JobStore) -> float:
+    """The latest time that the jobs show; 0 without jobs."""
+    now, after = 0.0, 0
+    while page := await store.page(after, PAGE):
+        after = page[-1].number
+        for job in page:
+            now = max(now, job.status.began_at, job.status.phase.ended_at or 0.0)
+            now = max([now, *(task.since or 0.0 for task in job.status.tasks)])
+    return now
+
+
 async def _ends_of(store: JobStore, summary: JobSummary) -> tuple[float | None, ...]:
     spec, status = (await store.get(summary.job_id)).spec, summary.status
     return (

@@ -20,7 +20,7 @@ from kusciajob.security.delays import FailureDelays
 from kusciajob.simulation import messages
 from kusciajob.simulation.clock import Mode, VirtualClock
 from kusciajob.simulation.faults import fits
-from kusciajob.simulation.horizon import Horizon
+from kusciajob.simulation.horizon import Horizon, latest
 from kusciajob.simulation.idleness import PAUSE_SECONDS, CountingExecutor, NotIdle, Prober
 from kusciajob.simulation.outages import OUTAGE, Outages
 from kusciajob.simulation.rules import Rules, Selector
@@ -63,8 +63,13 @@ class Lab:
         self._executor = CountingExecutor()
         self._driver: asyncio.Task[None] | None = None
 
+    async def take(self, store: JobStore) -> JobStore:
+        """The store as the server is to use it. No time passes before what it has of an earlier server."""
+        self.clock.land(await latest(store))
+        return self.wrap(store)
+
     def wrap(self, store: JobStore) -> JobStore:
-        """The store as the server is to use it."""
+        """The store, with outages."""
         self.outages = Outages(store)
         return self.outages.store
 

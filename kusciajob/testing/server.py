@@ -17,7 +17,7 @@ from kusciajob.testing.kit import Kit
 from kusciajob.testing.places import Place, ProcessPlace, ThreadPlace
 from kusciajob.testing.scripts import Gate
 
-START_SECONDS = 10.0
+START_SECONDS = 30.0
 _TAKEN = "is the port taken?"
 SERVER_NAMES = ("localhost", "127.0.0.1")
 
@@ -67,7 +67,11 @@ class JobServer:
         self.kuscia = Kit(self._control)
 
     def __enter__(self) -> Self:
-        self.start()
+        try:
+            self.start()
+        except KitError:
+            self.stop()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:

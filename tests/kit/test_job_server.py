@@ -62,10 +62,13 @@ def test_jobs_in_memory_outlive_a_restart_in_this_process() -> None:
 
 def test_a_wait_survives_a_kill() -> None:
     with JobServer(process=True, durable=True) as server, server.client() as client:
+        server.kuscia.clock.advance(days=1)
         job = client.create(running())
         job.wait(State.RUNNING, timeout=60)
+        began = server.kuscia.clock.now
         server.kill()
         server.start()
+        assert server.kuscia.clock.now >= began
         server.kuscia.clock.advance(hours=2)
         assert job.result(timeout=60).state == State.SUCCEEDED
 
