@@ -67,13 +67,14 @@ class AsyncClient:
     async def create(self, job: AnyJob, *, replace: bool = False) -> AsyncJob:
         """Create a job; one that exists already and is identical is a success. `replace` deletes what has its id first.
 
-        Raises InvalidJob, JobExists, NotAllowed, LimitReached, NotOffered, Unavailable.
+        Raises InvalidJob, JobExists, NotAllowed, LimitReached, NotOffered, Unavailable; WaitTimeout if a plain Kuscia
+        does not let go of the former job.
         """
         request = request_of(job)
         handle = self.job(request.job.job_id)
         if replace:
             with suppress(JobNotFound):
-                await handle.delete()
+                await handle.delete(timeout=self._calling.timeout)
         if await self._calling.has_v1():
             await self._calling.ask(self._calling.stubs.v1.SubmitJob, request)
         elif beyond := needs_v1(request):

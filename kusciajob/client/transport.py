@@ -72,6 +72,7 @@ class AsyncTransport:
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
         self._threads = ThreadTransport(settings)
+        self._lock = threading.Lock()
         self._by_loop: dict[asyncio.AbstractEventLoop, Stubs] = {}
         self._is_closed = False
 
@@ -86,13 +87,14 @@ class AsyncTransport:
         if self._is_closed:
             raise errors.ClientClosed
         loop = asyncio.get_running_loop()
-        if loop not in self._by_loop:
-            # Loops in other threads may come and go at the same moment; those that are closed need no channel.
-            self._by_loop = {other: stubs for other, stubs in [*self._by_loop.items()] if not other.is_closed()}
-            stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
-            self._by_loop[loop] = stubs
-            _Fork.aio.add(stubs.channel)
-        return self._by_loop[loop]
+        with self._lock:
+            if loop not in self._by_loop:
+                for other in [other for other in self._by_loop if other.is_closed()]:
+                    del self._by_loop[other]
+                stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
+                self._by_loop[loop] = stubs
+                _Fork.aio.add(stubs.channel)
+            return self._by_loop[loop]
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
         if _Fork.is_child:
@@ -101,7 +103,9 @@ class AsyncTransport:
             return await method(request, timeout=timeout)
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
-        except grpc.aio.UsageError:
+        except grpc.aio.UsageError:  # so gRPC says that the channel is closed
+            if not self._is_closed:
+                raise
             raise errors.ClientClosed from None
         except asyncio.CancelledError:
             raise _cancelled() from None
@@ -111,7 +115,9 @@ class AsyncTransport:
             return await self._threads.open(method, request, timeout=timeout)
         try:
             return method(request, timeout=timeout)
-        except grpc.aio.UsageError:
+        except grpc.aio.UsageError:  # so gRPC says that the channel is closed
+            if not self._is_closed:
+                raise
             raise errors.ClientClosed from None
 
     async def is_placed(self, stream: Any, *, within: float) -> bool:
@@ -148,7 +154,8 @@ class AsyncTransport:
     async def close(self) -> None:
         self._is_closed = True
         await self._threads.close()
-        stubs = self._by_loop.pop(asyncio.get_running_loop(), None)
+        with self._lock:
+            stubs = self._by_loop.pop(asyncio.get_running_loop(), None)
         if stubs is not None and not _Fork.is_child:
             await stubs.channel.close(None)
 

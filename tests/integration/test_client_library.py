@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction, signature
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from kusciajob import client as library
 from kusciajob.client import (
@@ -34,7 +35,7 @@ from kusciajob.client import (
 )
 from tests.support.polling import eventually
 from tests.support.ports import free_range
-from tests.support.server import RunningServer
+from tests.support.server import RunningServer, running_server
 
 
 def never(_: Any) -> bool:
@@ -80,14 +81,37 @@ class Either:
         return items if name in ("jobs", "watch", "logs") else call
 
 
-@pytest.fixture(params=[AsyncClient, Client])
-async def client(request: pytest.FixtureRequest, server: RunningServer) -> AsyncIterator[Any]:
-    opened = request.param(server.address)
-    yield Either(opened)
-    if isinstance(opened, AsyncClient):
-        await opened.close()
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """One server for all tests of this file that leave it alone."""
+    async with running_server(tmp_path_factory.mktemp("client"), runtime="simulated") as running:
+        yield running.address
+
+
+@asynccontextmanager
+async def opened(kind: Any, address: str) -> AsyncIterator[Any]:
+    client = kind(address)
+    yield Either(client)
+    if isinstance(client, AsyncClient):
+        await client.close()
     else:
-        opened.close()
+        client.close()
+
+
+@pytest.fixture(params=[AsyncClient, Client])
+async def client(request: pytest.FixtureRequest, address: str) -> AsyncIterator[Any]:
+    """Of the server that all share, without a job."""
+    async with opened(request.param, address) as either:
+        for job in await either.jobs():
+            await either.job(job.job_id).delete()
+        yield either
+
+
+@pytest.fixture(params=[AsyncClient, Client])
+async def own_client(request: pytest.FixtureRequest, server: RunningServer) -> AsyncIterator[Any]:
+    """Of the test's own server."""
+    async with opened(request.param, server.address) as either:
+        yield either
 
 
 def spec(job_id: str = "j1", **script: Any) -> JobSpec:
@@ -192,7 +216,8 @@ async def test_a_watch_tells_what_exists_and_what_changes(client: Any) -> None:
     assert {change.job_id for change in changes} == {"j2"}
 
 
-async def test_waits_and_watches_survive_a_kill(client: Any, server: RunningServer) -> None:
+async def test_waits_and_watches_survive_a_kill(own_client: Any, server: RunningServer) -> None:
+    client = own_client
     job = await client.create(spec(seconds=1000))
     seen: list[Change] = []
 
@@ -225,9 +250,9 @@ async def test_a_server_that_is_away_is_tried_within_the_deadline() -> None:
                 await work
 
 
-async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(server: RunningServer) -> None:
-    client = AsyncClient(server.address)
-    watching = asyncio.create_task(anext(client.watch()))
+async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(address: str) -> None:
+    client = AsyncClient(address)
+    watching = asyncio.create_task(anext(client.watch("no-such-job")))
     await client.server_info()
     await client.close()
     with pytest.raises(ClientClosed):
@@ -246,10 +271,10 @@ async def test_mappings_and_files_are_jobs(client: Any, tmp_path: Any) -> None:
 
 
 @pytest.mark.settings(max_jobs=1)
-async def test_a_limit_of_the_server_has_a_type(client: Any) -> None:
-    await client.create(spec())
+async def test_a_limit_of_the_server_has_a_type(own_client: Any) -> None:
+    await own_client.create(spec())
     with pytest.raises(LimitReached):
-        await client.create(spec("j2"))
+        await own_client.create(spec("j2"))
 
 
 def test_every_public_name_exists() -> None:
