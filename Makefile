@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor test-page clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -126,6 +126,9 @@ fmt: $(VENV)/.ready ## format and mend what lint can mend
 
 proto: $(VENV)/.ready ## compile proto/ into kusciajob/_gen
 	PYTHON=$(BIN)/python scripts/gen_proto.sh
+
+vendor: $(VENV)/.ready ## fetch the page's libraries from npm again, in the versions of kusciajob/web/vendor/vendor.json
+	$(BIN)/python scripts/vendor.py
 
 docs: $(VENV)/.ready ## write the documents' parts that come from the code
 	$(BIN)/python scripts/gen_docs.py

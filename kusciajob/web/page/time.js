@@ -1,0 +1,42 @@
+/** Times and durations as people read them. */
+import { signal } from '../vendor/signals.js';
+import { language } from './texts.js';
+
+/** The present time in ms, told once a second. */
+export const now = signal(Date.now());
+setInterval(() => { if (!document.hidden) now.value = Date.now(); }, 1000);
+
+/** @type {[number, Intl.RelativeTimeFormatUnit][]} */
+const UNITS = [[86_400, 'day'], [3_600, 'hour'], [60, 'minute'], [1, 'second']];
+
+/**
+ * How long ago, in the person's language.
+ * @param {string} time RFC 3339
+ */
+export function age(time) {
+  const seconds = Math.max(0, (now.value - Date.parse(time)) / 1000);
+  const [size, unit] = UNITS.find(([size]) => seconds >= size) ?? UNITS[3];
+  const format = new Intl.RelativeTimeFormat(language.value, { style: 'narrow', numeric: 'always' });
+  return format.format(-Math.floor(seconds / size), unit);
+}
+
+/**
+ * From one time to the other, or to now; empty where it has not begun.
+ * @param {string|null} from
+ * @param {string|null} to
+ */
+export function duration(from, to) {
+  if (!from) return '';
+  const seconds = Math.max(0, ((to ? Date.parse(to) : now.value) - Date.parse(from)) / 1000);
+  if (seconds < 1 && to) return `${Math.round(seconds * 1000)} ms`;
+  if (seconds < 60) return `${seconds < 10 && to ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
+  return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
+}
+
+/** @param {string|null} time RFC 3339 */
+export function fullTime(time) {
+  if (!time) return '';
+  return new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
+}
