@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor test-page clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -54,16 +54,22 @@ test test-hostile: export SSL_CERT_FILE = /dev/null
 # A worker has a file to itself, and with it the server of the file. The short ones of tests/unit come last.
 PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-# What needs an engine or a cluster.
-ELSEWHERE := --ignore tests/containers --ignore tests/cluster
+# What needs an engine, a cluster or a browser.
+ELSEWHERE := --ignore tests/containers --ignore tests/cluster --ignore tests/page
 
-test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers and test-kubernetes run
-	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes)"
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes and test-page run
+	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page)"
 	$(PYTEST) -m "not hostile" $(ELSEWHERE)
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
 	$(BIN)/python -m pytest tests/containers
+
+test-page: $(VENV)/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (1 minute)
+	scripts/browser.sh > /dev/null
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
+	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
+	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
 	$(BIN)/python -m pytest tests/cluster
