@@ -10,7 +10,7 @@ PSI_IMAGE := localhost/psi-example:1.0.0
 CONSTRAINTS ?= scripts/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-pythons soak fuzz check check-page coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -101,9 +101,17 @@ check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts,
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
 	PYTHON=$(BIN)/python scripts/check_proto.sh
+	$(MAKE) --no-print-directory check-page
 	$(BIN)/python scripts/gen_docs.py --check
 	$(BIN)/python scripts/audit.py
 	$(MAKE) --no-print-directory coverage
+
+scripts/page/node_modules/.ready: scripts/page/package-lock.json
+	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix scripts/page
+	@touch $@
+
+check-page: scripts/page/node_modules/.ready ## lint the page's modules and check their types, with Node.js
+	npm run --silent --prefix scripts/page check
 
 release-check: ## build sdist and wheel, install the wheel into an empty environment and run a job there
 	PYTHON=$(PYTHON) scripts/release_check.sh

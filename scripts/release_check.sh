@@ -41,7 +41,8 @@ for tree in proto:.proto tests:.py docs:.md examples:.yaml; do
 done
 
 "$python" -m zipfile --list "$wheel" | awk 'NR > 1 {print $1}' >"$work/wheel"
-for name in kusciajob/py.typed kusciajob/store/sqlite/schema/001_jobs.sql "kusciajob-$version.dist-info/licenses/LICENSE" \
+for name in kusciajob/py.typed kusciajob/store/sqlite/schema/001_jobs.sql kusciajob/web/index.html kusciajob/web/page/main.js \
+    kusciajob/web/vendor/preact.js kusciajob/web/vendor/LICENSE-preact "kusciajob-$version.dist-info/licenses/LICENSE" \
     "kusciajob-$version.dist-info/licenses/NOTICE"; do
     grep -qx "$name" "$work/wheel" || fail "the wheel lacks $name"
 done

@@ -31,6 +31,15 @@ MODULES = {
 }
 """What the page imports, and where its package has it. @dagrejs/graphlib is a part of dagre.js: only its licence is
 fetched."""
+TYPES = {
+    "preact.d.ts": "export * from 'preact';",
+    "preact-hooks.d.ts": "export * from 'preact/hooks';",
+    "htm.d.ts": "export { default } from 'htm';",
+    "signals-core.d.ts": "export * from '@preact/signals-core';",
+    "signals.d.ts": "export * from '@preact/signals';",
+    "dagre.d.ts": "export * from '@dagrejs/dagre';",
+}
+"""For the type checker, which has the packages: scripts/page."""
 IMPORTS = {
     "preact": "./preact.js",
     "preact/hooks": "./preact-hooks.js",
@@ -74,6 +83,7 @@ def fetched(packages: dict[str, str]) -> dict[str, bytes]:
         }
         for name, (package, path) in MODULES.items():
             files[name] = for_browsers((places[package] / path).read_bytes())
+        files.update({name: f"{text}\n".encode() for name, text in TYPES.items()})
         for package, place in places.items():
             files[f"LICENSE-{package.removeprefix('@').replace('/', '-')}"] = (place / "LICENSE").read_bytes()
     return files

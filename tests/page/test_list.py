@@ -66,7 +66,7 @@ async def test_older_jobs_come_as_one_scrolls_and_few_rows_are_in_the_document(
 
     async def is_at_the_end() -> bool:
         await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        return "450 jobs shown" == await page.locator(".count").inner_text()
+        return await page.locator(".count").inner_text() == "450 jobs shown"
 
     await eventually_true(is_at_the_end)
     assert len(await shown(page)) < 100

@@ -35,6 +35,7 @@ export function address(path, fields = {}) {
  * @param {{accept?: string, headers?: Record<string, string>, signal?: AbortSignal}} [options]
  */
 export async function ask(where, { accept = 'application/json', headers = {}, signal } = {}) {
+  /** @type {Record<string, string>} */
   const own = token.value ? { Token: token.value } : {};
   const response = await fetch(where, {
     headers: { Accept: accept, ...own, ...headers },

@@ -7,7 +7,6 @@ import { useKeys } from './keys.js';
 import { plain } from './plain.js';
 import { go, hrefWith, place } from './place.js';
 import { TaskLog } from './task_log.js';
-import { partyName } from './task_parties.js';
 import { stateName, t } from './texts.js';
 
 /** As in style.css. */

@@ -24,7 +24,10 @@ export function MatrixView({ job }) {
   </table></div>`;
 }
 
-/** A row for each attempt, newest first. @param {{job: import('./types.js').Job, task: Task, columns: string[], planned: Set<string>}} props */
+/**
+ * A row for each attempt, newest first.
+ * @param {{job: import('./types.js').Job, task: Task, columns: string[], planned: Set<string>}} props
+ */
 function TaskRows({ job, task, columns, planned }) {
   const attempts = [...task.attempts].reverse();
   const head = html`<a href=${hrefOf({ job: job.summary.job_id, task: task.alias })}>${task.alias}</a>
