@@ -65,7 +65,7 @@ test-containers: $(VENV)/.ready ## run the container runtime over the engine of 
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
 	$(BIN)/python -m pytest tests/containers
 
-test-page: $(VENV)/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (1 minute)
+test-page: $(VENV)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (1 minute)
 	scripts/browser.sh > /dev/null
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'

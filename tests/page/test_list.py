@@ -13,7 +13,8 @@ from tests.support.server import RunningServer
 
 async def shown(page: Page) -> list[str]:
     """The ids of the rows in the document."""
-    return await page.locator(".jobs a.job").all_inner_texts()
+    ids: list[str] = await page.locator(".jobs a.job").all_inner_texts()
+    return ids
 
 
 async def test_jobs_appear_change_and_vanish_by_themselves(server: RunningServer, page: Page) -> None:
@@ -66,7 +67,7 @@ async def test_older_jobs_come_as_one_scrolls_and_few_rows_are_in_the_document(
 
     async def is_at_the_end() -> bool:
         await page.evaluate("scrollTo(0, document.body.scrollHeight)")
-        return await page.locator(".count").inner_text() == "450 jobs shown"
+        return bool(await page.locator(".count").inner_text() == "450 jobs shown")
 
     await eventually_true(is_at_the_end)
     assert len(await shown(page)) < 100

@@ -194,9 +194,8 @@ function Node({ task, x, y, isTolerable, isCritical, isFaint, isSelected, onClic
   const below = [stateName(task.state), time].filter(Boolean).join(' · ');
   return html`<g class=${classes} data-alias=${task.alias} transform="translate(${x - NODE_WIDTH / 2} ${y - NODE_HEIGHT / 2})"
     tabindex="0" role="button" aria-pressed=${isSelected ? 'true' : 'false'}
-    aria-label=${`${task.alias}: ${stateName(task.state)}${task.err_msg ? `: ${firstLine(task.err_msg, 200)}` : ''}`}
     onClick=${onClick} onKeyDown=${(/** @type {KeyboardEvent} */ event) => onKeyDown(event, task)}>
-    <title>${task.alias}${task.err_msg ? `\n${firstLine(task.err_msg, 500)}` : ''}</title>
+    <title>${task.alias}: ${stateName(task.state)}${task.err_msg ? `\n${firstLine(task.err_msg, 500)}` : ''}</title>
     <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
     <text class="sign" x="20" y="32">${SIGNS[task.state] ?? '·'}</text>
     <text class="name" x="38" y="22">${name}</text>
