@@ -8,11 +8,15 @@ import { useKeys } from './keys.js';
 import { LogView } from './log_view.js';
 import { MatrixView } from './matrix_view.js';
 import { OpenJob } from './open_job.js';
-import { plain } from './plain.js';
+import { firstLine, plain } from './plain.js';
 import { go, hrefOf, hrefWith, place } from './place.js';
 import { StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
 import { age, duration, fullTime } from './time.js';
+import { Told } from './told.js';
+
+/** Of a field or label, in characters. */
+const LONGEST_FACT = 120;
 
 /** @type {Record<string, {text: 'job.graph'|'job.parties'|'job.logs', show: Function}>} */
 const VIEWS = {
@@ -67,7 +71,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
       <div><dt>${t('job.duration')}</dt><dd>${duration(summary.start_time, summary.end_time) || '–'}</dd></div>
       <div><dt>${t('job.tasks')}</dt><dd>${ended}/${tasks.length}</dd></div>
       ${[...Object.entries(summary.custom_fields), ...Object.entries(summary.labels)].map(([key, value]) =>
-        html`<div key=${key}><dt>${plain(key)}</dt><dd>${plain(value)}</dd></div>`)}
+        html`<div key=${key}><dt>${firstLine(key, LONGEST_FACT)}</dt><dd title=${plain(value)}>${firstLine(value, LONGEST_FACT)}</dd></div>`)}
     </dl>
     ${stage_reason && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
   </header>`;
@@ -80,7 +84,7 @@ function Why({ job }) {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
   }
   const [first] = blameFor(job);
-  if (!first) return html`<p class="notice problem">${plain(job.summary.err_msg)}</p>`;
+  if (!first) return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   const { task, party, attempt, text } = first;
   const code = party?.signal || (party && party.exit_code !== null ? t('why.exit', { code: party.exit_code }) : '');
   const log = hrefOf({ job: job.summary.job_id, view: 'logs', task: task.alias, party: party?.domain_id, attempt: String(attempt) });
@@ -88,7 +92,7 @@ function Why({ job }) {
     <h2 id="why">${party
       ? t('why.failed', { party: party.role ? `${party.domain_id} (${party.role})` : party.domain_id, task: task.alias })
       : t('why.task', { task: task.alias })}</h2>
-    <pre class="message">${plain(text).slice(0, 4000)}</pre>
+    <${Told} text=${text} />
     <p>${code && html`<span class="tag">${code}</span> `}
       ${attempt > 1 && html`<span class="tag">${t('why.attempt', { number: attempt })}</span> `}
       ${attempt > 0 && html`<a href=${log}>${t('why.log')}</a>`}</p>

@@ -40,3 +40,8 @@ export function fullTime(time) {
   if (!time) return '';
   return new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
 }
+
+/** As the person's language writes it. @param {number} value */
+export function number(value) {
+  return new Intl.NumberFormat(language.value).format(value);
+}
