@@ -9,10 +9,18 @@
  */
 
 /** What can be folded at once: nothing, tasks in the same state between the same tasks, what has succeeded. */
-export const WAYS = ['', 'alike', 'done'];
+export const WAYS = ['none', 'alike', 'done'];
+/** More tasks are folded where they are alike, unless the person wants otherwise. */
+const MANY_TASKS = 30;
 /** Fewer tasks that are alike are as easy to read one by one. */
 const LEAST_ALIKE = 3;
 const LEAST_DONE = 2;
+
+/** How to fold, by what the address bar says. @param {string|null} wanted @param {Task[]} tasks */
+export function wayFor(wanted, tasks) {
+  if (wanted !== null && WAYS.includes(wanted)) return wanted;
+  return tasks.length > MANY_TASKS ? 'alike' : 'none';
+}
 
 /**
  * All tasks, each in one group. Dependencies of groups are groups.

@@ -1,6 +1,6 @@
 /** The tasks of a job as a graph, in SVG. It is laid out once for a set of tasks; states change in place. */
 import { useEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
-import { WAYS, dependentsOf, fold } from './fold.js';
+import { WAYS, dependentsOf, fold, wayFor } from './fold.js';
 import { Hint, Node } from './graph_node.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
@@ -29,7 +29,7 @@ const READABLE_SCALE = 0.7;
 /** @param {{job: import('./types.js').Job}} props */
 export function GraphView({ job }) {
   const { tasks } = job;
-  const way = place.value.get('fold') ?? '';
+  const way = wayFor(place.value.get('fold'), tasks);
   const folding = { way, folded: new Set(place.value.getAll('folded')), open: new Set(place.value.getAll('open')) };
   const groups = fold(tasks, folding);
   const shape = JSON.stringify(groups.map(({ id, dependencies }) => [id, dependencies]));
@@ -42,7 +42,7 @@ export function GraphView({ job }) {
   }, [shape]);
   const selected = tasks.find(({ alias }) => alias === place.value.get('task'));
   return html`<div class="graph-view">
-    ${layout ? html`<${Canvas} job=${job} groups=${groups} layout=${layout} />` : html`<p class="notice">${t('loading')}</p>`}
+    ${layout ? html`<${Canvas} job=${job} groups=${groups} way=${way} layout=${layout} />` : html`<p class="notice">${t('loading')}</p>`}
     ${selected && html`<${TaskPanel} job=${job} task=${selected} group=${groups.find(({ members }) => members.includes(selected))} />`}
   </div>`;
 }
@@ -54,8 +54,8 @@ function toggleFold({ kind, id }) {
   else go(hrefWith({ folded: folded.includes(id) ? folded.filter((each) => each !== id) : [...folded, id] }), { replace: true });
 }
 
-/** @param {{job: import('./types.js').Job, groups: Group[], layout: import('./layout.js').Layout}} props */
-function Canvas({ job: { tasks, request }, groups, layout }) {
+/** @param {{job: import('./types.js').Job, groups: Group[], way: string, layout: import('./layout.js').Layout}} props */
+function Canvas({ job: { tasks, request }, groups, way, layout }) {
   const canvas = useRef(/** @type {SVGSVGElement|null} */ (null));
   const drag = useRef(/** @type {{x: number, y: number, id: number, hasMoved: boolean}|null} */ (null));
   const [view, setView] = useState(/** @type {Window} */ ({ x: 0, y: 0, scale: 1 }));
@@ -102,7 +102,7 @@ function Canvas({ job: { tasks, request }, groups, layout }) {
     });
   };
 
-  const choice = `${place.value.get('fold')} ${place.value.getAll('folded').length} ${place.value.getAll('open').length}`;
+  const choice = `${way} ${place.value.getAll('folded').length} ${place.value.getAll('open').length}`;
   const shown = useRef('');
   useEffect(() => {
     // What is folded by state changes while one looks: then the view stays where it is.
@@ -182,7 +182,7 @@ function Canvas({ job: { tasks, request }, groups, layout }) {
   };
 
   const { width, height } = size();
-  const isFolded = place.value.has('fold') || place.value.has('folded');
+  const isFolded = groups.length < tasks.length;
   const hinted = byId.get(pointed);
   const at = hinted && layout.nodes.find(({ alias }) => alias === pointed);
   return html`
@@ -200,10 +200,10 @@ function Canvas({ job: { tasks, request }, groups, layout }) {
       ${found.length > 1 && html`<button type="button" onClick=${() => seek(1)}>${t('graph.next')}</button>`}
       <span class="spring"></span>
       <label class="choice">${t('graph.fold')}
-        <select value=${place.value.get('fold') ?? ''} onChange=${(/** @type {any} */ { target }) => go(hrefWith({ fold: target.value, open: [] }), { replace: true })}>
-          ${WAYS.map((way) => html`<option key=${way} value=${way} selected=${way === (place.value.get('fold') ?? '')}>${foldText(way)}</option>`)}
+        <select value=${way} onChange=${(/** @type {any} */ { target }) => go(hrefWith({ fold: target.value, open: [] }), { replace: true })}>
+          ${WAYS.map((each) => html`<option key=${each} value=${each} selected=${each === way}>${foldText(each)}</option>`)}
         </select></label>
-      ${isFolded && html`<button type="button" onClick=${() => go(hrefWith({ fold: '', folded: [], open: [] }), { replace: true })}>${t('graph.unfold')}</button>`}
+      ${isFolded && html`<button type="button" onClick=${() => go(hrefWith({ fold: 'none', folded: [], open: [] }), { replace: true })}>${t('graph.unfold')}</button>`}
       <button type="button" onClick=${() => zoom(1 / STEP)} aria-label=${t('graph.out')} title=${t('graph.out')}>−</button>
       <button type="button" onClick=${() => zoom(STEP)} aria-label=${t('graph.in')} title=${t('graph.in')}>+</button>
       <button type="button" onClick=${() => fit()}>${t('graph.fit')}</button>
@@ -213,7 +213,7 @@ function Canvas({ job: { tasks, request }, groups, layout }) {
         style=${{ height: `${Math.max(LEAST_HEIGHT, layout.height * 1.2)}px` }}
         viewBox="${view.x} ${view.y} ${width / view.scale} ${height / view.scale}"
         onPointerDown=${grab} onPointerMove=${pull} onPointerUp=${drop} onPointerCancel=${drop}>
-        <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
+        <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto">
           <path d="M0 0 L8 4 L0 8 z" /></marker></defs>
         ${layout.edges.map(({ from, to, path }) => html`<path key=${`${from} ${to}`} d=${path} marker-end="url(#arrow)"
           class="edge ${critical.has(from) && critical.has(to) ? 'is-critical' : ''}" />`)}
