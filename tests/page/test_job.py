@@ -116,7 +116,7 @@ async def test_with_tls_a_token_is_asked_for_and_a_domain_sees_its_own_jobs(tmp_
         await page.evaluate(
             "history.pushState(null, '', '?job=of-alice'); dispatchEvent(new PopStateEvent('popstate'))"
         )
-        await expect(page.get_by_role("alert")).to_contain_text("no such job, or it is not yours to see")
+        await expect(page.get_by_role("alert")).to_contain_text("it is neither initiator nor party of such a job")
         await page.go_back()
         await page.get_by_role("link", name="of-alice-and-bob").click()
         await expect(page.locator(".node")).to_have_count(1)
