@@ -373,9 +373,7 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
     message, _ = failures.bounded(message, "")
-    return tuple(
-        replace(party, state=TaskState.FAILED, message=message, was_stopped=True) for party in task.parties
-    )
+    return tuple(replace(party, state=TaskState.FAILED, message=message, was_stopped=True) for party in task.parties)
 
 
 def _fail_unplaced(task: TaskStatus, stage: StageKind, now: float, message: str) -> TaskStatus:

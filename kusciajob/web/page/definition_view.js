@@ -20,26 +20,26 @@ export function DefinitionView({ job: { request, summary } }) {
   const more = useMemo(() => beyondFile(request), [number]);
   const images = useMemo(() => [...new Set(request.job.tasks.map(({ app_image }) => app_image))], [number]);
   return html`
-    <section class="card panel" aria-labelledby="job-file">
-      <${TextHead} id="job-file" title=${t('definition.file')} text=${file.text} name=${`${summary.job_id}.${file.type}`} isMain />
+    <section class="card panel">
+      <${TextHead} title=${t('definition.file')} text=${file.text} name=${`${summary.job_id}.${file.type}`} isMain />
       <p class="hint"><code>kusciajob create -f ${summary.job_id}.${file.type}</code></p>
       <${Text} text=${file.text} label=${t('definition.file')} />
     </section>
-    ${more && html`<section class="card panel" aria-labelledby="job-more">
-      <h2 id="job-more">${t('definition.more')}</h2><p class="hint">${t('definition.more.hint')}</p>
+    ${more && html`<section class="card panel">
+      <h2>${t('definition.more')}</h2><p class="hint">${t('definition.more.hint')}</p>
       <${Text} text=${more} label=${t('definition.more')} /></section>`}
-    <section class="card panel" aria-labelledby="job-images">
-      <h2 id="job-images">${t('definition.images')}</h2>
+    <section class="card panel">
+      <h2>${t('definition.images')}</h2>
       ${images.map((name, index) => html`<${Image} key=${name} name=${name} isOpen=${index === 0} />`)}
     </section>`;
 }
 
-/** @param {{id: string, title: string, text: string, name: string, isMain?: boolean}} props */
-function TextHead({ id, title, text, name, isMain = false }) {
+/** @param {{title: string, text: string, name: string, isMain?: boolean}} props */
+function TextHead({ title, text, name, isMain = false }) {
   const [told, setTold] = useState('');
   const take = async () => setTold(await copy(text) ? t('definition.copied') : t('definition.notcopied'));
   useKeys(isMain ? { c: take, d: () => save(text, name) } : {});
-  return html`<div class="tools"><h2 id=${id}>${title}</h2><span class="spring"></span>
+  return html`<div class="tools"><h2>${title}</h2><span class="spring"></span>
     <span class="hint" role="status">${told}</span>
     <button type="button" onClick=${take}>${t('definition.copy')}</button>
     <button type="button" onClick=${() => save(text, name)}>${t('log.download')}</button></div>`;

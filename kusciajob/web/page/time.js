@@ -51,5 +51,6 @@ export function fullTime(time) {
 export function exactTime(time) {
   return new Intl.DateTimeFormat(language.value, {
     year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3,
+    hourCycle: 'h23',
   }).format(new Date(time));
 }

@@ -142,7 +142,7 @@ function BarShape({ bar, place, y, present, scale, isCurrent, onShow, onFocus, o
   const state = stateOf(bar);
   const from = scale(parts[0].from);
   const to = scale(/** @type {{to: number}} */ (parts.at(-1)).to);
-  return html`<g class="bar state-${state} ${bar.party?.was_stopped ? 'is-stopped' : ''}" data-bar=${`${place.lane}.${place.bar}`} role="link"
+  return html`<g class="timebar state-${state} ${bar.party?.was_stopped ? 'is-stopped' : ''}" data-bar=${`${place.lane}.${place.bar}`} role="link"
     tabindex=${isCurrent ? '0' : '-1'} aria-label=${labelOf(bar, present)} onFocus=${onFocus} onMouseEnter=${onShow} onClick=${onClick}
     onKeyDown=${(/** @type {KeyboardEvent} */ event) => onKeyDown(event, place, bar)}>
     <rect class="hit" x="${from}%" y=${y - LANE_HEIGHT / 2 + 1} width="${Math.max(0.4, to - from)}%" height=${LANE_HEIGHT - 2} rx="3" />
@@ -158,12 +158,11 @@ function stateOf({ party, task, ended }) {
   return ended === null ? task.state : 'Cancelled';
 }
 
-/** @param {Bar} bar */
-function endText({ party, isFirst, ended }) {
-  if (!party) return t(ended === null ? 'timeline.awaited' : 'timeline.never');
+/** What became of it, in words. @param {Bar} bar */
+function endTexts({ party, isFirst, ended }) {
+  if (!party) return [t(ended === null ? 'timeline.awaited' : 'timeline.never')];
   const code = party.signal || (party.exit_code !== null && party.state === 'Failed' ? t('why.exit', { code: party.exit_code }) : '');
-  const failed = isFirst ? t('matrix.first') : '';
-  return [party.was_stopped ? t('matrix.stopped.other') : stateName(party.state), failed, code].filter(Boolean).join(', ');
+  return [party.was_stopped ? t('matrix.stopped.other') : stateName(party.state), isFirst ? t('matrix.first') : '', code].filter(Boolean);
 }
 
 /** The times of a bar, each with how long it took. @param {Bar} bar @param {number} present */
@@ -177,15 +176,17 @@ function timesOf(bar, present) {
 /** For who hears it. @param {Bar} bar @param {number} present */
 function labelOf(bar, present) {
   const times = timesOf(bar, present).map(({ kind, text }) => `${t(`timeline.${kind}`)} ${text}`);
-  return [`${plain(bar.task.alias)}, ${bar.name}, ${t('matrix.attempt', { number: bar.attempt })}`, endText(bar), ...times].join('; ');
+  return [`${plain(bar.task.alias)}, ${bar.name}, ${t('matrix.attempt', { number: bar.attempt })}`, endTexts(bar).join(', '), ...times].join('; ');
 }
 
 /** @param {{bar: Bar, present: number}} props */
 function Told({ bar, present }) {
+  const hasBadge = bar.party !== null && !bar.party.was_stopped;
   const text = bar.party ? bar.party.err_msg : bar.task.err_msg;
   return html`
     <p class="line"><strong>${plain(bar.task.alias)}</strong> ${bar.name} <span class="tag">${t('matrix.attempt', { number: bar.attempt })}</span>
-      ${bar.party && !bar.party.was_stopped ? html`<${StateBadge} state=${bar.party.state} />` : ''} <span>${endText(bar)}</span></p>
+      ${hasBadge && html`<${StateBadge} state=${bar.party?.state} />`}
+      ${(hasBadge ? endTexts(bar).slice(1) : endTexts(bar)).map((each) => html`<span class="tag" key=${each}>${each}</span>`)}</p>
     <dl class="keys">${timesOf(bar, present).map(({ kind, text: time }) => html`<dt key=${kind}>${t(`timeline.${kind}`)}</dt><dd>${time}</dd>`)}</dl>
     ${text && html`<pre class="message">${plain(text).slice(0, 4000)}</pre>`}`;
 }
