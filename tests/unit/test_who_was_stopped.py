@@ -5,7 +5,7 @@ from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import Job
 from kusciajob.model.transitions import PartyMove
 from kusciajob.wire.v1.accounts import encode_account
-from kusciajob.wire.v1.summaries import encode_job
+from kusciajob.wire.v1.summaries import encode_job, timestamp
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.steps import admit_and_place, ask, fail, start
 
@@ -47,15 +47,15 @@ def test_where_nobody_was_stopped_or_a_command_ended_the_job_the_message_says_it
 
 def test_each_attempt_tells_since_when_it_was_awaited_and_when_it_was_placed() -> None:
     job = new_job(job_spec(tasks=[task()]))
-    assert encode_account(job, []).tasks[0].wait_time.ToSeconds() == NOW
+    assert encode_account(job, []).tasks[0].wait_time == timestamp(NOW)
     first = transitions.place(transitions.admit(job, 0, now=NOW + 2), 0, [(), ()], now=NOW + 5)
     ended = fail_all(first, NOW + 8)
     attempts = history.attempts(first.status, ended.status, now=NOW + 8)
     again = transitions.request(ended, Operation.RESTART, by="alice", reason="", now=NOW + 100)
-    assert encode_account(again, attempts).tasks[0].wait_time.ToSeconds() == NOW + 100
+    assert encode_account(again, attempts).tasks[0].wait_time == timestamp(NOW + 100)
     told = encode_account(admit_and_place(again, now=NOW + 103), attempts).tasks[0]
-    waits = [(each.wait_time.ToSeconds() - NOW, each.place_time.ToSeconds() - NOW) for each in told.attempts]
-    assert waits == [(0, 5), (100, 103)]
+    assert [each.wait_time for each in told.attempts] == [timestamp(NOW), timestamp(NOW + 100)]
+    assert [each.place_time for each in told.attempts] == [timestamp(NOW + 5), timestamp(NOW + 103)]
 
 
 def fail_all(job: Job, now: float) -> Job:

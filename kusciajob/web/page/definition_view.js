@@ -6,6 +6,7 @@ import { useKeys } from './keys.js';
 import { plain } from './plain.js';
 import { copy, save } from './save.js';
 import { t } from './texts.js';
+import { cutText } from './told.js';
 import { beyondFile, jobFile, toYaml, withoutDefaults } from './yaml.js';
 
 /** @typedef {import('./types.js').AppImage} AppImage */
@@ -48,7 +49,7 @@ function TextHead({ title, text, name, isMain = false }) {
 /** @param {{text: string, label: string}} props */
 function Text({ text, label }) {
   return html`<pre class="source" tabindex="0" role="region" aria-label=${label}>${plain(text.slice(0, MOST_SHOWN))}</pre>
-    ${text.length > MOST_SHOWN && html`<p class="hint">${t('definition.cut', { count: MOST_SHOWN })}</p>`}`;
+    ${text.length > MOST_SHOWN && html`<p class="hint">${cutText(text, MOST_SHOWN)}</p>`}`;
 }
 
 /** @param {{name: string, isOpen: boolean}} props */

@@ -10,12 +10,16 @@ import { useKeys } from './keys.js';
 import { LogView } from './log_view.js';
 import { MatrixView } from './matrix_view.js';
 import { OpenJob } from './open_job.js';
-import { plain } from './plain.js';
+import { firstLine, plain } from './plain.js';
 import { go, hrefOf, hrefWith, place } from './place.js';
 import { StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
 import { TimelineView } from './timeline_view.js';
 import { age, duration, fullTime } from './time.js';
+import { Told } from './told.js';
+
+/** Of a field or label, in characters. */
+const LONGEST_FACT = 120;
 
 /** @type {Record<string, {text: keyof typeof import('./en.js').en, show: Function}>} */
 const VIEWS = {
@@ -74,7 +78,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
       <div><dt>${t('job.duration')}</dt><dd>${duration(summary.start_time, summary.end_time) || '–'}</dd></div>
       <div><dt>${t('job.tasks')}</dt><dd>${ended}/${tasks.length}</dd></div>
       ${[...Object.entries(summary.custom_fields), ...Object.entries(summary.labels)].map(([key, value]) =>
-        html`<div key=${key}><dt>${plain(key)}</dt><dd>${plain(value)}</dd></div>`)}
+        html`<div key=${key}><dt>${firstLine(key, LONGEST_FACT)}</dt><dd title=${plain(value)}>${firstLine(value, LONGEST_FACT)}</dd></div>`)}
     </dl>
     ${stage_reason && !isToldBelow && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
   </header>`;
@@ -89,10 +93,10 @@ function Why({ job }) {
   if (job.stage === 'Stop') {
     return html`<section class="why" aria-labelledby="why">
       <h2 id="why">${t('why.stopped', { caller: job.stage_caller || 'master' })}</h2>
-      <pre class="message">${plain(job.stage_reason)}</pre></section>`;
+      <${Told} text=${job.stage_reason} /></section>`;
   }
   const [first] = blameFor(job);
-  if (!first) return html`<p class="notice problem">${plain(job.summary.err_msg)}</p>`;
+  if (!first) return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   const { task, party, attempt, text } = first;
   const code = party?.signal || (party && party.exit_code !== null ? t('why.exit', { code: party.exit_code }) : '');
   const log = hrefOf({ job: job.summary.job_id, view: 'logs', task: task.alias, party: party?.domain_id, attempt: String(attempt) });
@@ -100,7 +104,7 @@ function Why({ job }) {
     <h2 id="why">${party
       ? t('why.failed', { party: party.role ? `${party.domain_id} (${party.role})` : party.domain_id, task: task.alias })
       : t('why.task', { task: task.alias })}</h2>
-    <pre class="message">${plain(text).slice(0, 4000)}</pre>
+    <${Told} text=${text} />
     <p>${code && html`<span class="tag">${code}</span> `}
       ${attempt > 1 && html`<span class="tag">${t('why.attempt', { number: attempt })}</span> `}
       ${attempt > 0 && html`<a href=${log}>${t('why.log')}</a>`}</p>

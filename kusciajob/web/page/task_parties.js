@@ -1,11 +1,11 @@
 /** The parties of a task: a cell for each, wherever parties are shown. */
 import { firstFailed } from './blame.js';
 import { html } from './html.js';
-import { plain } from './plain.js';
 import { hrefOf } from './place.js';
 import { StateBadge } from './state.js';
 import { t } from './texts.js';
 import { duration, fullTime } from './time.js';
+import { Told } from './told.js';
 
 /** @typedef {import('./types.js').Task} Task */
 /** @typedef {import('./types.js').PartyAttempt} PartyAttempt */
@@ -45,7 +45,7 @@ export function PartyCell({ jobId, task, attempt, party, first }) {
       ${time && html`<span class="hint" title=${`${fullTime(party.start_time)} – ${fullTime(party.end_time)}`}>${time}</span>`}
       <a class="hint" href=${log}>${t('job.logs')}</a>
     </p>
-    ${party.err_msg && !(stopped && first) && html`<p class="text">${plain(party.err_msg).slice(0, 2000)}</p>`}
+    ${party.err_msg && !(stopped && first) && html`<${Told} text=${party.err_msg} kind="text" />`}
     ${party.endpoints.length > 0 && html`<details><summary class="hint">${t('matrix.endpoints')} (${party.endpoints.length})</summary>
       <ul>${party.endpoints.map(({ port_name, scope, endpoint }) => html`<li key=${port_name + endpoint}><code>${port_name}</code> ${scope} <code>${endpoint}</code></li>`)}</ul></details>`}
   </div>`;

@@ -54,3 +54,8 @@ export function exactTime(time) {
     hourCycle: 'h23',
   }).format(new Date(time));
 }
+
+/** As the person's language writes it. @param {number} value */
+export function number(value) {
+  return new Intl.NumberFormat(language.value).format(value);
+}

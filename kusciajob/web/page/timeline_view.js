@@ -7,6 +7,7 @@ import { go, hrefOf } from './place.js';
 import { SIGNS, StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
 import { exactTime, now, spanText } from './time.js';
+import { Told } from './told.js';
 import { partsOf, rowsOf, spanOf, ticksOf } from './timeline.js';
 
 /**
@@ -114,7 +115,7 @@ export function TimelineView({ job }) {
         })}
       </div>
     </div>
-    <div class="card bartold">${at ? html`<${Told} bar=${at} present=${present} />` : html`<p class="hint">${t('timeline.hint')}</p>`}</div>
+    <div class="card bartold">${at ? html`<${BarTold} bar=${at} present=${present} />` : html`<p class="hint">${t('timeline.hint')}</p>`}</div>
   `;
 }
 
@@ -180,7 +181,7 @@ function labelOf(bar, present) {
 }
 
 /** @param {{bar: Bar, present: number}} props */
-function Told({ bar, present }) {
+function BarTold({ bar, present }) {
   const hasBadge = bar.party !== null && !bar.party.was_stopped;
   const text = bar.party ? bar.party.err_msg : bar.task.err_msg;
   return html`
@@ -188,5 +189,5 @@ function Told({ bar, present }) {
       ${hasBadge && html`<${StateBadge} state=${bar.party?.state} />`}
       ${(hasBadge ? endTexts(bar).slice(1) : endTexts(bar)).map((each) => html`<span class="tag" key=${each}>${each}</span>`)}</p>
     <dl class="keys">${timesOf(bar, present).map(({ kind, text: time }) => html`<dt key=${kind}>${t(`timeline.${kind}`)}</dt><dd>${time}</dd>`)}</dl>
-    ${text && html`<pre class="message">${plain(text).slice(0, 4000)}</pre>`}`;
+    ${text && html`<${Told} text=${text} />`}`;
 }

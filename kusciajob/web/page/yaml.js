@@ -1,32 +1,37 @@
 /** Plain values as YAML, and in the form of a job file. What acts on the eye is written as an escape. */
+import { HOSTILE } from './plain.js';
 
 /** @typedef {import('./types.js').SubmitJobRequest} SubmitJobRequest */
 
-/** YAML has no such characters between quotes as they are, or they turn the text around. */
-const ESCAPED = /[\u007f-\u00a0\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\uffff]/g;
+/** YAML has no such characters between quotes as they are. */
+const UNWRITABLE = /[\u0085\u00a0\ufffe\uffff]/g;
 const BARE = /^[A-Za-z][A-Za-z0-9_./-]*$/;
 /** Some readers take them for something else than a text. */
 const WORDS = /^(?:true|false|null|yes|no|on|off|y|n)$/i;
-// eslint-disable-next-line no-control-regex
-const UNPRINTABLE = /[\u0000-\u0009\u000b-\u001f]/;
 /** Readers of YAML have limits that readers of JSON do not have. */
 const MOST_YAML_CHARACTERS = 3_000_000;
 const MOST_YAML_LINES = 50_000;
 
-/** @param {string} text */
-function escaped(text) {
-  return text.replace(ESCAPED, (sign) => `\\u${sign.charCodeAt(0).toString(16).padStart(4, '0')}`);
+/** A text in JSON or between quotes in YAML, with signs in place of what acts on the eye. @param {string} text @param {boolean} [isYaml] */
+function escaped(text, isYaml = false) {
+  const escape = (/** @type {string} */ sign) => {
+    const code = /** @type {number} */ (sign.codePointAt(0));
+    if (isYaml && code > 0xffff) return `\\U${code.toString(16).padStart(8, '0')}`;
+    return Array.from({ length: sign.length }, (_, at) => `\\u${sign.charCodeAt(at).toString(16).padStart(4, '0')}`).join('');
+  };
+  return text.replace(HOSTILE, escape).replace(UNWRITABLE, escape);
 }
 
 /** @param {unknown} value */
 function scalar(value) {
   if (typeof value === 'string' && BARE.test(value) && !WORDS.test(value)) return value;
-  return escaped(JSON.stringify(value));
+  return escaped(JSON.stringify(value), true);
 }
 
 /** Whether a text reads better as a block, and stays the same in it. @param {string} text */
 function isBlock(text) {
-  return /["\\\n]/.test(text) && /^[^\s]/.test(text) && !/[\s]$/.test(text) && !UNPRINTABLE.test(text) && text.search(ESCAPED) < 0;
+  return /["\\\n]/.test(text) && /^[^\s]/.test(text) && !/[\s]$/.test(text) && !text.includes('\t')
+    && text.search(HOSTILE) < 0 && text.search(UNWRITABLE) < 0;
 }
 
 /**

@@ -17,7 +17,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "runtime", "capabilities", "limits", "start_time", "uptime", "caller", "revision")
+    __slots__ = ("version", "runtime", "capabilities", "limits", "start_time", "uptime", "caller", "revision", "http_port")
     class LimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -33,6 +33,7 @@ class GetServerInfoResponse(_message.Message):
     UPTIME_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    HTTP_PORT_FIELD_NUMBER: _ClassVar[int]
     version: str
     runtime: str
     capabilities: _containers.RepeatedScalarFieldContainer[str]
@@ -41,7 +42,8 @@ class GetServerInfoResponse(_message.Message):
     uptime: _duration_pb2.Duration
     caller: CallerRights
     revision: int
-    def __init__(self, version: _Optional[str] = ..., runtime: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., caller: _Optional[_Union[CallerRights, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    http_port: int
+    def __init__(self, version: _Optional[str] = ..., runtime: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., caller: _Optional[_Union[CallerRights, _Mapping]] = ..., revision: _Optional[int] = ..., http_port: _Optional[int] = ...) -> None: ...
 
 class CallerRights(_message.Message):
     __slots__ = ("domain_id", "is_master", "sees_jobs", "may_create_for")

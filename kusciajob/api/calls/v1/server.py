@@ -22,12 +22,19 @@ class ServerCalls:
     """Tells what the server is and allows. It has just started when this is made."""
 
     def __init__(
-        self, *, runtime: str, limits: Mapping[str, int], clock: Clock, head: Callable[[], Awaitable[int]]
+        self,
+        *,
+        runtime: str,
+        limits: Mapping[str, int],
+        clock: Clock,
+        head: Callable[[], Awaitable[int]],
+        http_port: Callable[[], int | None],
     ) -> None:
         self._runtime = runtime
         self._limits = dict(limits)
         self._clock = clock
         self._head = head
+        self._http_port = http_port
         self._started_at = clock.now()
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, caller: Caller) -> pb.GetServerInfoResponse:
@@ -43,6 +50,7 @@ class ServerCalls:
                 may_create_for=[caller.domain] if caller.domain else [],
             ),
             revision=await self._head(),
+            http_port=self._http_port() or 0,
         )
         response.start_time.FromMicroseconds(int(self._started_at * 1e6))
         response.uptime.FromMicroseconds(max(0, int((self._clock.now() - self._started_at) * 1e6)))
