@@ -17,7 +17,10 @@ VIEWS = {
     "?states=Failed": ".jobs a.job",
     "?job=fraud&task=psi": ".panel",
     "?job=fraud&view=parties": ".matrix",
+    "?job=fraud&view=timeline": ".timebar",
     "?job=fraud&view=logs": ".log",
+    "?job=fraud&view=history": ".history td",
+    "?job=fraud&view=definition": ".source",
     "?job=nothing": "[role=alert]",
 }
 

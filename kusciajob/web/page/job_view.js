@@ -2,7 +2,9 @@
 import { useEffect, useMemo } from '../vendor/preact-hooks.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
+import { DefinitionView } from './definition_view.js';
 import { GraphView } from './graph_view.js';
+import { HistoryView } from './history_view.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { LogView } from './log_view.js';
@@ -12,17 +14,21 @@ import { firstLine, plain } from './plain.js';
 import { go, hrefOf, hrefWith, place } from './place.js';
 import { StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
+import { TimelineView } from './timeline_view.js';
 import { age, duration, fullTime } from './time.js';
 import { Told } from './told.js';
 
 /** Of a field or label, in characters. */
 const LONGEST_FACT = 120;
 
-/** @type {Record<string, {text: 'job.graph'|'job.parties'|'job.logs', show: Function}>} */
+/** @type {Record<string, {text: keyof typeof import('./en.js').en, show: Function}>} */
 const VIEWS = {
   graph: { text: 'job.graph', show: GraphView },
   parties: { text: 'job.parties', show: MatrixView },
+  timeline: { text: 'job.timeline', show: TimelineView },
   logs: { text: 'job.logs', show: LogView },
+  history: { text: 'job.history', show: HistoryView },
+  definition: { text: 'job.definition', show: DefinitionView },
 };
 
 /** @param {{id: string}} props */
@@ -61,6 +67,7 @@ export function JobView({ id }) {
 
 /** @param {{job: import('./types.js').Job}} props */
 function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
+  const isToldBelow = summary.state === 'Failed' && stage === 'Stop';
   const ended = tasks.filter(({ state }) => state === 'Succeeded' || state === 'Failed').length;
   return html`<header class="head">
     <h1><${StateBadge} state=${summary.state} /> <span class="id">${summary.job_id}</span></h1>
@@ -73,7 +80,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
       ${[...Object.entries(summary.custom_fields), ...Object.entries(summary.labels)].map(([key, value]) =>
         html`<div key=${key}><dt>${firstLine(key, LONGEST_FACT)}</dt><dd title=${plain(value)}>${firstLine(value, LONGEST_FACT)}</dd></div>`)}
     </dl>
-    ${stage_reason && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
+    ${stage_reason && !isToldBelow && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
   </header>`;
 }
 
@@ -82,6 +89,11 @@ function Why({ job }) {
   const { state } = job.summary;
   if (state !== 'Failed') {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
+  }
+  if (job.stage === 'Stop') {
+    return html`<section class="why" aria-labelledby="why">
+      <h2 id="why">${t('why.stopped', { caller: job.stage_caller || 'master' })}</h2>
+      <${Told} text=${job.stage_reason} /></section>`;
   }
   const [first] = blameFor(job);
   if (!first) return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;

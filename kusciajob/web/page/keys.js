@@ -66,7 +66,7 @@ export function KeyHelp() {
       <dt><kbd>j</kbd> <kbd>k</kbd></dt><dd>${t('keys.rows')}</dd>
       <dt><kbd>Enter</kbd></dt><dd>${t('keys.open')}</dd>
       <dt><kbd>h</kbd></dt><dd>${t('keys.jobs')}</dd>
-      <dt><kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd></dt><dd>${t('keys.views')}</dd>
+      <dt><kbd>1</kbd> … <kbd>6</kbd></dt><dd>${t('keys.views')}</dd>
       <dt><kbd>f</kbd></dt><dd>${t('keys.fold')}</dd>
       <dt><kbd>t</kbd></dt><dd>${t('keys.theme')}</dd>
       <dt><kbd>?</kbd></dt><dd>${t('keys.help')}</dd>

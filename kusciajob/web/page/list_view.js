@@ -1,7 +1,6 @@
 /** The table of jobs. Only the rows in sight are in the document, however many are loaded. */
 import { signal } from '../vendor/signals.js';
 import { useEffect, useMemo, useRef } from '../vendor/preact-hooks.js';
-import { causeIn } from './blame.js';
 import { Filters, presentFilter } from './filters.js';
 import { html } from './html.js';
 import { JobList } from './job_list.js';
@@ -102,7 +101,7 @@ function Spacer({ rows }) {
 /** @param {{row: import('./job_list.js').Row, place: number}} props */
 function Row({ row, place }) {
   const job = row.value;
-  const why = job.state === 'Succeeded' ? '' : firstLine(causeIn(job.err_msg));
+  const why = job.state === 'Succeeded' ? '' : firstLine(job.cause || job.err_msg);
   return html`<tr aria-rowindex=${place}>
     <td class="c-state"><${StateBadge} state=${job.state} /></td>
     <th scope="row" class="c-job"><a class="job" href=${hrefOf({ job: job.job_id })} title=${job.job_id}>${job.job_id}</a></th>

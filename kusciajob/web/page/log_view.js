@@ -6,6 +6,7 @@ import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { plain } from './plain.js';
 import { go, hrefWith, place } from './place.js';
+import { save } from './save.js';
 import { TaskLog } from './task_log.js';
 import { stateName, t } from './texts.js';
 import { cutText } from './told.js';
@@ -139,8 +140,5 @@ function marked(text, sought) {
 /** @param {import('./task_log.js').Line[]} lines @param {string} name */
 function download(lines, name) {
   const text = lines.map(({ party, time, text }) => `${party} ${time ?? '-'} ${text}\n`).join('');
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-  const link = Object.assign(document.createElement('a'), { href: url, download: `${name}.log` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  save(text, `${name}.log`);
 }

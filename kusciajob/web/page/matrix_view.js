@@ -45,7 +45,7 @@ function TaskRows({ job, task, columns, planned }) {
       ${columns.map((name) => {
         const party = attempt.parties.find((each) => partyName(each) === name);
         return html`<td key=${name}>${party
-          ? html`<${PartyCell} jobId=${job.summary.job_id} task=${task} attempt=${attempt.number} party=${party} isFirst=${party === first} />`
+          ? html`<${PartyCell} jobId=${job.summary.job_id} task=${task} attempt=${attempt.number} party=${party} first=${first} />`
           : html`<${Nothing} />`}</td>`;
       })}</tr>`;
   })}</tbody>`;

@@ -4,7 +4,7 @@
 const ESCAPE_SEQUENCE = /\u001b(?:\[[0-?]*[ -/]*[@-~]|\][^\u0007\u001b]*(?:\u0007|\u001b\\)?|[@-Z\\-_])/g;
 /** As in cli/terminal.py: what controls, turns a line around, or cannot be seen. */
 // eslint-disable-next-line no-misleading-character-class
-const HOSTILE = new RegExp(`[${[
+export const HOSTILE = new RegExp(`[${[
   '\\u0000-\\u0008\\u000b-\\u001f\\u007f-\\u009f\\u00ad\\u034f\\u061c\\u115f\\u1160\\u17b4\\u17b5\\u180b-\\u180f\\u200b-\\u200f',
   '\\u2028-\\u202e\\u2060-\\u206f\\u3164\\ufeff\\uffa0\\ufff0-\\ufffb\\ud800-\\udfff\\u{13430}-\\u{1345f}\\u{1bca0}-\\u{1bca3}',
   '\\u{1d173}-\\u{1d17a}\\u{e0000}-\\u{e0fff}',
