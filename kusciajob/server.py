@@ -20,6 +20,7 @@ from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
+from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock, ImageSource, JobStore, PartyKey, PartySpec, Runtime
 from kusciajob.events.hub import Hub
@@ -183,6 +184,7 @@ class Server:
                 ),
                 clock=clock,
                 head=store.head,
+                usage=Usage(store=store, hub=hub, scheduler=scheduler, metrics=metrics, gates=(grpc_gate, http_gate)),
             ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),

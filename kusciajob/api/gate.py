@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from urllib.parse import unquote
 
@@ -45,6 +45,11 @@ class Quota:
         if self._limit and held >= self._limit:
             raise LimitReached(self._text.format(holder=holder, limit=self._limit))
         self._held[holder] = held + 1
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many places each holder has that has any."""
+        return self._held
 
     def give_back(self, holder: str) -> None:
         """Give one place back."""
@@ -178,6 +183,16 @@ class Gate:
     def leave(self, peer: str) -> None:
         """A call that entered is over."""
         self._calls.give_back(peer)
+
+    @property
+    def held(self) -> dict[str, Mapping[str, int]]:
+        """How much each holder has of limits, by the names of their settings."""
+        return {
+            "max_calls_per_peer": self._calls.held,
+            "max_streams_per_peer": self._streams.held,
+            "max_streams_per_domain": self._domain_streams.held,
+            "max_watch_streams": self._watch_streams.held,
+        }
 
     def meter(self, method: str) -> CallMeter:
         """The meter for the calls of a method."""
