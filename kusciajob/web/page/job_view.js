@@ -1,5 +1,6 @@
 /** One job: what it is, why it failed or waits, and its views. */
 import { useEffect, useMemo } from '../vendor/preact-hooks.js';
+import { Actions } from './action_dialog.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
 import { GraphView } from './graph_view.js';
@@ -45,6 +46,7 @@ export function JobView({ id }) {
   return html`
     <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span></nav>
     <${Head} job=${job} />
+    ${!open.isDeleted.value && html`<${Actions} job=${job.summary} />`}
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}
     <${Why} job=${job} />
     <nav class="tabs" aria-label=${id}>

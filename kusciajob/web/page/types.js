@@ -19,6 +19,7 @@
  * @property {string} revision
  * @property {string[]} parties
  * @property {string[]} app_images
+ * @property {string[]} operations what would change it now
  *
  * @typedef {object} Endpoint
  * @property {string} port_name
