@@ -174,6 +174,7 @@ class Server:
         grpc_gate, http_gate = open_gates(limits, metrics)
         server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
+        usage = Usage(store=store, hub=hub, scheduler=scheduler, metrics=metrics, gates=(grpc_gate, http_gate))
         calls = build_calls(
             service,
             output,
@@ -184,7 +185,7 @@ class Server:
                 ),
                 clock=clock,
                 head=store.head,
-                usage=Usage(store=store, hub=hub, scheduler=scheduler, metrics=metrics, gates=(grpc_gate, http_gate)),
+                usage=usage,
             ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),

@@ -78,6 +78,11 @@ class BodyBudget:
         self._held: dict[str, int] = {}
         self._total = 0
 
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many bytes each peer has in reception and decoding."""
+        return self._held
+
     @contextmanager
     def hold(self, peer: str) -> Iterator[Callable[[int], None]]:
         """A function that takes bytes for a request, or raises LimitReached. The block's end gives them back."""
@@ -161,6 +166,8 @@ class Gate:
         descriptors: Descriptors,
     ) -> None:
         self.bodies = BodyBudget(per_peer=limits.body_bytes_per_peer, in_all=limits.body_bytes)
+        self.connections: Mapping[str, int] = {}
+        """How many each address has. The server of the transport keeps it."""
         self._descriptors = descriptors
         self._domain_streams = domain_streams
         self._calls = Quota(

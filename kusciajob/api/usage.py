@@ -11,6 +11,10 @@ from kusciajob.telemetry.metrics import Metrics
 from kusciajob.wire.v1.durations import set_duration
 
 _OF_DOMAINS = ("max_streams_per_domain", "max_running_parties_per_domain")
+_MIB = 1 << 20
+
+Holders = Mapping[str, int]
+"""How much each address or domain has."""
 
 
 class Usage:
@@ -26,14 +30,21 @@ class Usage:
         self._gates = gates
 
     async def used(self) -> dict[str, int]:
-        """How much is taken of each limit that is counted; of one per domain or address, by who has most."""
-        most = {name: max(by_holder.values(), default=0) for name, by_holder in self._held().items()}
-        return {**most, "max_jobs": await self._store.size(), "max_running_parties": self._scheduler.parties}
+        """How much is taken of each limit that is counted; of one per domain or address, by who has most.
+
+        Where each port has the limit, that of the fuller one is told.
+        """
+        used = {name: max(holders.values(), default=0) for name, holders in self._by_holder().items()}
+        used["max_connections"] = max(sum(gate.connections.values()) for gate in self._gates)
+        used["max_upload_mib"] = max(_mib(sum(gate.bodies.held.values())) for gate in self._gates)
+        used["max_jobs"] = await self._store.size()
+        used["max_running_parties"] = self._scheduler.parties
+        return used
 
     async def used_by(self, domain: str) -> dict[str, int]:
         """How much a domain has of the limits per domain."""
-        held = self._held()
-        own = {name: held[name].get(domain, 0) for name in _OF_DOMAINS}
+        holders = self._by_holder()
+        own = {name: holders[name].get(domain, 0) for name in _OF_DOMAINS}
         return {**own, "max_jobs_per_domain": await self._store.initiated_by(domain)}
 
     async def load(self) -> pb.ServerLoad:
@@ -53,13 +64,24 @@ class Usage:
             set_duration(load.commit_p99, commits[len(commits) * 99 // 100])
         return load
 
-    def _held(self) -> dict[str, Mapping[str, int]]:
-        """Each port counts the calls and streams of an address by itself; what both share is told by both."""
-        held: dict[str, Mapping[str, int]] = {"max_running_parties_per_domain": self._scheduler.parties_by_domain}
-        for gate in self._gates:
-            for name, by_holder in gate.held.items():
-                held[name] = {
-                    holder: max(by_holder.get(holder, 0), held.get(name, {}).get(holder, 0))
-                    for holder in by_holder.keys() | held.get(name, {}).keys()
-                }
-        return held
+    def _by_holder(self) -> dict[str, Holders]:
+        """By the name of the limit's setting."""
+        held: dict[str, Holders] = {
+            "max_running_parties_per_domain": self._scheduler.parties_by_domain,
+            "max_connections_per_peer": _fullest([gate.connections for gate in self._gates]),
+            "max_upload_mib_per_peer": _fullest(
+                [{peer: _mib(count) for peer, count in gate.bodies.held.items()} for gate in self._gates]
+            ),
+        }
+        return held | {name: _fullest([gate.held[name] for gate in self._gates]) for name in self._gates[0].held}
+
+
+def _fullest(ports: Sequence[Holders]) -> Holders:
+    """What each holder has on the port where it has most."""
+    holders = {holder for port in ports for holder in port}
+    return {holder: max(port.get(holder, 0) for port in ports) for holder in holders}
+
+
+def _mib(count: int) -> int:
+    """Rounded up."""
+    return -(-count // _MIB)

@@ -78,6 +78,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
 /** Which party made it fail, and why; or what it waits for. @param {{job: import('./types.js').Job}} props */
 function Why({ job }) {
   const { state } = job.summary;
+  if (state === 'ApprovalReject') return html`<p class="notice problem">${plain(job.summary.err_msg)}</p>`;
   if (state !== 'Failed') {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
   }

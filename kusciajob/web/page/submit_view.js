@@ -1,5 +1,6 @@
 /** Create a job from a file that is dropped, chosen, pasted or written here. Its problems are told as one types. */
 import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { read } from './api.js';
 import { Draft, MOST_BYTES } from './draft.js';
 import { html } from './html.js';
 import { plain } from './plain.js';
@@ -26,6 +27,10 @@ export function SubmitView() {
   const verdict = draft.verdict.value;
   const isGood = Boolean(verdict?.request) && verdict?.problems.length === 0;
   useEffect(() => { document.title = `${t('submit')} · kusciajob`; });
+  useEffect(() => {
+    if (!draft.verdict.value && draft.text.value) draft.check();
+    else read('/v1/server').catch(() => {}); // so that a token is asked for before something is written
+  }, []);
 
   /** @param {File|undefined} file */
   const take = async (file) => {
@@ -72,7 +77,7 @@ export function SubmitView() {
           aria-describedby="verdict" onInput=${(/** @type {any} */ { target }) => draft.write(target.value)}></textarea>
       </label>
       <section class="verdict" aria-labelledby="verdict">
-        <h2 id="verdict" role="status">${headline()}</h2>
+        <h2 id="verdict" aria-live="polite">${headline()}</h2>
         ${draft.error.value && html`<p class="notice problem" role="alert">${plain(draft.error.value.message)}
           ${!verdict && html` <button type="button" onClick=${() => draft.check()}>${t('submit.again')}</button>`}</p>`}
         ${verdict && html`<${Problems} problems=${verdict.problems} kind="problem" onGo=${(/** @type {number} */ line) => showLine(editor.current, line)} />
@@ -106,15 +111,16 @@ function Problems({ problems, kind, onGo }) {
 /** How the job would run. @param {{verdict: import('./draft.js').Verdict}} props */
 function Plan({ verdict }) {
   const { waves, tasks } = verdict;
+  const isKnown = tasks.some(({ parties }) => parties.some(({ containers }) => containers.length));
   const wave = new Map(waves.flatMap(({ aliases }, index) => aliases.map((alias) => [alias, index + 1])));
   return html`<div class="scroller" tabindex="0" role="region" aria-label=${t('submit.plan')}><table class="plain">
     <thead><tr><th scope="col">${t('submit.wave')}</th><th scope="col">${t('matrix.task')}</th>
-      <th scope="col">${t('column.parties')}</th><th scope="col">${t('submit.command')}</th></tr></thead>
+      <th scope="col">${t('column.parties')}</th>${isKnown && html`<th scope="col">${t('submit.command')}</th>`}</tr></thead>
     <tbody>${[...tasks].sort((a, b) => (wave.get(a.alias) ?? 0) - (wave.get(b.alias) ?? 0)).map(({ alias, parties }) => html`<tr key=${alias}>
       <td>${wave.get(alias)}</td><th scope="row">${plain(alias)}</th>
       <td>${parties.map(({ domain_id, role }) => (role ? `${domain_id} (${role})` : domain_id)).join(', ')}</td>
-      <td>${[...new Set(parties.flatMap(({ containers }) => containers.map(({ command, args }) => [...command, ...args].join(' '))))].map((line) =>
-        html`<code class="command" key=${line}>${plain(line).slice(0, 300)}</code>`)}</td>
+      ${isKnown && html`<td>${[...new Set(parties.flatMap(({ containers }) => containers.map(({ command, args }) => [...command, ...args].join(' '))))].map((line) =>
+        html`<code class="command" key=${line}>${plain(line).slice(0, 300)}</code>`)}</td>`}
     </tr>`)}</tbody>
   </table></div>`;
 }
