@@ -59,6 +59,7 @@ async def test_problems_are_told_as_one_types_each_with_its_place(server: Runnin
     await page.get_by_role("button", name="Submit written").press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("written")
     await expect(page.locator("h1 .badge")).to_contain_text("Succeeded")
+    await expect(page.locator(".node")).to_have_count(2)
 
 
 async def test_a_file_can_be_chosen_or_dropped_in_every_form_that_the_command_line_takes(
@@ -123,3 +124,4 @@ async def test_what_the_server_refuses_is_shown_and_what_was_written_stays(tmp_p
         await editor.fill(GOOD.replace("initiator: alice", "initiator: bob").replace("written", "bobs"))
         await page.get_by_role("button", name="Submit bobs").click()
         await expect(page.get_by_role("heading", level=1)).to_contain_text("bobs")
+        await expect(page.locator(".node")).to_have_count(2)
