@@ -29,11 +29,13 @@ $(ENGINE)/.ready: examples/psi/setup_engine.sh $(shell find examples/psi/engine 
 	PYTHON=$(PYTHON) examples/psi/setup_engine.sh $(ENGINE)
 	@touch $@
 
-demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection) and verify its result
+EXAMPLE := --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+
+demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection), verify its result, and show it on the page
 	@rm -rf $(DEMO)/data $(DEMO)/domains && mkdir -p $(DEMO) && cp -r examples/psi/data $(DEMO)/domains
-	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains \
-	    --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains $(EXAMPLE)
 	@$(BIN)/python examples/psi/verify.py $(DEMO)/domains
+	@VENV=$(VENV) scripts/show_job.sh psi-demo $(DEMO)/data --domains-dir $(DEMO)/domains $(EXAMPLE)
 
 demo-containers: $(VENV)/.ready ## run the same job with each party in a container of its own (Docker or Podman; 80 MB to download)
 	VENV=$(VENV) scripts/demo_containers.sh $(DEMO)/containers $(PSI_IMAGE)
@@ -45,7 +47,7 @@ image: ## build the image of the server, localhost/kusciajob:dev
 	scripts/build_image.sh localhost/kusciajob:dev .
 
 run: $(VENV)/.ready ## start a server with the example's AppImages
-	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+	$(BIN)/kusciajob serve $(EXAMPLE)
 
 # Servers are started by the hundred: compiling their modules each time is a quarter of what that costs.
 test test-hostile: export PYTHONDONTWRITEBYTECODE =

@@ -186,6 +186,7 @@ class Server:
                 clock=clock,
                 head=store.head,
                 usage=usage,
+                http_port=lambda: self.http_port,  # known once HTTP listens
             ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),

@@ -123,11 +123,11 @@ def admit(job: Job, task: int, *, now: float) -> Job:
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
     attempt, tries = status.attempt + 1, status.tries + 1
-    phase = Unstarted(TaskState.STARTING, now)
-    return _with_task(job, task, replace(status, phase=phase, attempt=attempt, tries=tries, retry_at=None, message=""))
+    begun = replace(status, attempt=attempt, tries=tries, retry_at=None, message="", waited_from=status.since)
+    return _with_task(job, task, replace(begun, phase=Unstarted(TaskState.STARTING, now), placed_at=None))
 
 
-def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
+def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]], *, now: float) -> Job:
     """Give every party of an admitted task its addresses. Once this is committed, its programs may be started."""
     status = job.status.tasks[task]
     if status.state is not TaskState.STARTING:
@@ -136,7 +136,8 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
         replace(party, state=_moved(status, party, PartyEvent.PLACED), endpoints=own)
         for party, own in zip(status.parties, endpoints, strict=True)
     )
-    return _with_task(job, task, replace(status, parties=parties, message=planner.starting_text(parties)))
+    message = planner.starting_text(parties)
+    return _with_task(job, task, replace(status, parties=parties, message=message, placed_at=now))
 
 
 class PartyMove(NamedTuple):
@@ -151,6 +152,7 @@ class PartyMove(NamedTuple):
     detail: str = ""
     exit_code: int | None = None
     at: float | None = None
+    was_stopped: bool = False
 
 
 def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
@@ -173,6 +175,7 @@ def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float)
             started_at=started_at,
             ended_at=ended_at,
             exit_code=move.exit_code,
+            was_stopped=move.was_stopped,
         )
     return _with_parties(job, task, tuple(parties), now)
 
@@ -388,7 +391,7 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
     message, _ = failures.bounded(message, "")
-    return tuple(replace(party, state=TaskState.FAILED, message=message) for party in task.parties)
+    return tuple(replace(party, state=TaskState.FAILED, message=message, was_stopped=True) for party in task.parties)
 
 
 def _fail_unplaced(task: TaskStatus, stage: StageKind, now: float, message: str) -> TaskStatus:

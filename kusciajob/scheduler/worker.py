@@ -241,7 +241,15 @@ class JobWorker:
         """Apply the reports, task by task. Return the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
-            move = PartyMove(report.key.party, report.event, report.message, report.detail, report.exit_code, report.at)
+            move = PartyMove(
+                report.key.party,
+                report.event,
+                report.message,
+                report.detail,
+                report.exit_code,
+                report.at,
+                report.was_stopped,
+            )
             moves.setdefault(report.key.task, []).append(move)
         for index, of_task in moves.items():
             step.job = transitions.move_parties(step.job, index, of_task, now=now)
@@ -263,7 +271,7 @@ class JobWorker:
             step.job = transitions.fail_waiting(step.job, index, str(error), now=now)
             step.faults.append(str(error))
         else:
-            step.job = transitions.place(step.job, index, endpoints)
+            step.job = transitions.place(step.job, index, endpoints, now=now)
             step.placed[index] = image
 
     async def _reserve(self, job: Job, index: int, image: AppImage | None) -> list[tuple[Endpoint, ...]]:

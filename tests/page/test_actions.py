@@ -52,7 +52,8 @@ async def test_a_job_can_be_asked_for_what_its_state_allows_and_nothing_else(ser
     await expect(badge).to_contain_text("Running")
     await choose(page, "Stop", "wrong data")
     await expect(badge).to_contain_text("Failed")
-    await expect(page.locator(".head")).to_contain_text("Stop by master: wrong data")
+    await expect(page.get_by_role("heading", name="Stopped by master")).to_be_visible()
+    await expect(page.locator(".why")).to_contain_text("wrong data")
     await expect(page.locator(ACTIONS)).to_have_text(["Restart…", "Cancel…", "Delete…"])
     await choose(page, "Cancel", "for good")
     await expect(badge).to_contain_text("Cancelled")
@@ -162,7 +163,8 @@ async def test_a_domain_changes_its_own_jobs_with_its_token_over_tls(tmp_path: P
         await page.get_by_label("Token of the master or of a domain").fill(place.domain("bob").token or "")
         await page.keyboard.press("Enter")
         await choose(page, "Stop", "bob's data is not ready")
-        await expect(page.locator(".head")).to_contain_text("Stop by bob: bob's data is not ready")
+        await expect(page.get_by_role("heading", name="Stopped by bob")).to_be_visible()
+        await expect(page.locator(".why")).to_contain_text("bob's data is not ready")
 
         # A page of another origin, which knows the token, is refused.
         async with aiohttp.ClientSession() as session:

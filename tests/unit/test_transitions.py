@@ -136,7 +136,7 @@ def test_only_a_pending_task_is_admitted(state: TaskState) -> None:
 
 def test_only_an_admitted_task_is_placed() -> None:
     with pytest.raises(InvalidTransition, match=r'^task "psi" is Pending: only an admitted task can be placed$'):
-        transitions.place(new_job(), 0, [(), ()])
+        transitions.place(new_job(), 0, [(), ()], now=NOW)
 
 
 def test_a_task_with_addresses_is_not_failed_as_waiting() -> None:
@@ -158,7 +158,7 @@ def test_a_new_job_waits() -> None:
 
 def test_placing_gives_each_party_its_own_addresses() -> None:
     endpoints = (Endpoint("http", "Cluster", "HTTP", "127.0.0.1:1"),)
-    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [endpoints, ()])
+    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [endpoints, ()], now=NOW)
     entry = job.status.tasks[0]
     assert [party.endpoints for party in entry.parties] == [endpoints, ()]
     assert [party.state for party in entry.parties] == [TaskState.STARTING] * 2

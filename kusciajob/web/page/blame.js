@@ -8,34 +8,17 @@
  *   without a party where the task itself failed, such as for a time-out
  */
 
-const STOPPED = 'stopped because';
-/** A part of a job's message about a party that was only stopped. */
-const STOPPED_PART = /^(?:Task\[[^\]]*\]-)?Party\[[^\]]*\]: stopped because /;
-
 /**
- * Whether a party was stopped for what another did. The server says so in its message; it has no exit code then.
- * @param {PartyAttempt} party
- */
-export function wasStopped(party) {
-  return party.state === 'Failed' && party.exit_code === null && party.err_msg.startsWith(STOPPED);
-}
-
-/**
- * A job's message with the causes alone: who was only stopped is left out, unless that is all there is.
- * @param {string} message
- */
-export function causeIn(message) {
-  const causes = message.split('; ').filter((part) => !STOPPED_PART.test(part));
-  return causes.join('; ') || message;
-}
-
-/**
- * The party that failed first in an attempt; null where none did.
+ * The party that failed first in an attempt; null where none did by itself.
  * @param {PartyAttempt[]} parties
  */
 export function firstFailed(parties) {
-  const failed = parties.filter((party) => party.state === 'Failed' && !wasStopped(party));
-  return failed.length ? failed.reduce((first, party) => (endOf(party) < endOf(first) ? party : first)) : null;
+  return firstEnded(parties.filter((party) => party.state === 'Failed' && !party.was_stopped));
+}
+
+/** @param {PartyAttempt[]} parties */
+function firstEnded(parties) {
+  return parties.length ? parties.reduce((first, party) => (endOf(party) < endOf(first) ? party : first)) : null;
 }
 
 /** @param {PartyAttempt} party */
@@ -66,7 +49,9 @@ export function blameFor(job) {
     const last = task.attempts.at(-1);
     const party = last ? firstFailed(last.parties) : null;
     const at = party ? endOf(party) : last?.end_time ? microseconds(last.end_time) : Infinity;
-    return { task, party, attempt: last?.number ?? 0, text: party?.err_msg || task.err_msg, at };
+    // Where nobody failed by itself, whoever was stopped first tells for what.
+    const told = party ?? firstEnded(last?.parties.filter(({ state }) => state === 'Failed') ?? []);
+    return { task, party, attempt: last?.number ?? 0, text: told?.err_msg || task.err_msg, at };
   });
   return found.sort((a, b) => a.at - b.at);
 }

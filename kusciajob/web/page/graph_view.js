@@ -1,16 +1,19 @@
 /** The tasks of a job as a graph, in SVG. It is laid out once for a set of tasks; states change in place. */
 import { useEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
+import { WAYS, dependentsOf, fold, wayFor } from './fold.js';
+import { Hint, Node } from './graph_node.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
 import { NODE_HEIGHT, NODE_WIDTH, criticalPath, layOut } from './layout.js';
-import { firstLine, plain } from './plain.js';
 import { go, hrefWith, place } from './place.js';
-import { SIGNS, StateBadge } from './state.js';
+import { StateBadge } from './state.js';
 import { TaskParties } from './task_parties.js';
-import { stateName, t } from './texts.js';
-import { duration, now } from './time.js';
+import { t } from './texts.js';
+import { now } from './time.js';
+import { Told } from './told.js';
 
 /** @typedef {import('./types.js').Task} Task */
+/** @typedef {import('./fold.js').Group} Group */
 /** @typedef {{x: number, y: number, scale: number}} Window scale: pixels for a unit of the layout */
 
 const LARGEST_SCALE = 2.5;
@@ -18,38 +21,54 @@ const SMALLEST_SCALE = 0.05;
 const STEP = 1.3;
 /** Of the canvas, in pixels. */
 const LEAST_HEIGHT = 200;
-/** A text of a node that is longer is cut. */
-const NODE_CHARACTERS = 20;
+/** As in style.css. */
+const HINT_WIDTH = 320;
 /** Below it the texts of nodes cannot be read at the first sight. */
 const READABLE_SCALE = 0.7;
 
 /** @param {{job: import('./types.js').Job}} props */
 export function GraphView({ job }) {
   const { tasks } = job;
-  const shape = JSON.stringify(tasks.map(({ alias, dependencies }) => [alias, dependencies]));
+  const way = wayFor(place.value.get('fold'), tasks);
+  const folding = { way, folded: new Set(place.value.getAll('folded')), open: new Set(place.value.getAll('open')) };
+  const groups = fold(tasks, folding);
+  const shape = JSON.stringify(groups.map(({ id, dependencies }) => [id, dependencies]));
   const [layout, setLayout] = useState(/** @type {import('./layout.js').Layout|null} */ (null));
   useEffect(() => {
     let isWanted = true;
-    layOut(tasks).then((made) => { if (isWanted) setLayout(made); });
+    layOut(groups.map(({ id, dependencies }) => ({ alias: id, dependencies })))
+      .then((made) => { if (isWanted) setLayout(made); });
     return () => { isWanted = false; };
   }, [shape]);
   const selected = tasks.find(({ alias }) => alias === place.value.get('task'));
   return html`<div class="graph-view">
-    ${layout ? html`<${Canvas} job=${job} layout=${layout} />` : html`<p class="notice">${t('loading')}</p>`}
-    ${selected && html`<${TaskPanel} job=${job} task=${selected} />`}
+    ${layout ? html`<${Canvas} job=${job} groups=${groups} way=${way} layout=${layout} />` : html`<p class="notice">${t('loading')}</p>`}
+    ${selected && html`<${TaskPanel} job=${job} task=${selected} group=${groups.find(({ members }) => members.includes(selected))} />`}
   </div>`;
 }
 
-/** @param {{job: import('./types.js').Job, layout: import('./layout.js').Layout}} props */
-function Canvas({ job: { tasks, request }, layout }) {
+/** Fold what follows from a task, or unfold a group. @param {Group} group */
+function toggleFold({ kind, id }) {
+  const folded = place.value.getAll('folded');
+  if (kind === 'alike' || kind === 'done') go(hrefWith({ open: [...place.value.getAll('open'), id] }), { replace: true });
+  else go(hrefWith({ folded: folded.includes(id) ? folded.filter((each) => each !== id) : [...folded, id] }), { replace: true });
+}
+
+/** @param {{job: import('./types.js').Job, groups: Group[], way: string, layout: import('./layout.js').Layout}} props */
+function Canvas({ job: { tasks, request }, groups, way, layout }) {
   const canvas = useRef(/** @type {SVGSVGElement|null} */ (null));
   const drag = useRef(/** @type {{x: number, y: number, id: number, hasMoved: boolean}|null} */ (null));
   const [view, setView] = useState(/** @type {Window} */ ({ x: 0, y: 0, scale: 1 }));
   const [sought, setSought] = useState('');
-  const byAlias = new Map(tasks.map((task) => [task.alias, task]));
+  const [turn, setTurn] = useState(0);
+  const [pointed, setPointed] = useState('');
+  const byId = new Map(groups.map((group) => [group.id, group]));
+  const homes = new Map(groups.flatMap(({ id, members }) => members.map(({ alias }) => [alias, id])));
+  const dependents = useMemo(() => dependentsOf(tasks), [layout]);
   const tolerable = useMemo(() => new Set(request.job.tasks.filter((task) => task.tolerable).map(({ alias }) => alias)), [layout]);
-  const critical = criticalPath(tasks, now.value);
-  const found = new Set(sought ? tasks.filter(({ alias }) => alias.includes(sought)).map(({ alias }) => alias) : []);
+  const critical = new Set([...criticalPath(tasks, now.value)].map((alias) => homes.get(alias) ?? alias));
+  const found = sought ? tasks.filter(({ alias }) => alias.includes(sought)).map(({ alias }) => alias) : [];
+  const homesFound = new Set(found.map((alias) => homes.get(alias)));
 
   const size = () => {
     const { clientWidth = 800, clientHeight = 400 } = canvas.current ?? {};
@@ -73,9 +92,9 @@ function Canvas({ job: { tasks, request }, layout }) {
     const next = Math.min(LARGEST_SCALE, Math.max(SMALLEST_SCALE, scale * factor));
     return { scale: next, x: x + px / scale - px / next, y: y + py / scale - py / next };
   });
-  /** @param {string} alias */
+  /** @param {string} alias of a task, or the id of a group */
   const show = (alias) => {
-    const node = layout.nodes.find((each) => each.alias === alias);
+    const node = layout.nodes.find((each) => each.alias === (homes.get(alias) ?? alias));
     const { width, height } = size();
     if (node) setView(({ scale }) => {
       const s = Math.max(scale, READABLE_SCALE);
@@ -83,7 +102,12 @@ function Canvas({ job: { tasks, request }, layout }) {
     });
   };
 
+  const choice = `${way} ${place.value.getAll('folded').length} ${place.value.getAll('open').length}`;
+  const shown = useRef('');
   useEffect(() => {
+    // What is folded by state changes while one looks: then the view stays where it is.
+    if (shown.current === choice) return;
+    shown.current = choice;
     fit(READABLE_SCALE);
     const { width, height } = size();
     const isWhole = layout.width * READABLE_SCALE <= width && layout.height * READABLE_SCALE <= height;
@@ -101,6 +125,11 @@ function Canvas({ job: { tasks, request }, layout }) {
   }, []);
   useKeys({
     '/': () => document.getElementById('find')?.focus(),
+    f: () => {
+      const group = byId.get(/** @type {HTMLElement|null} */ (document.activeElement)?.dataset.alias ?? '');
+      if (group && canFold(group)) toggleFold(group);
+    },
+    Escape: () => setPointed(''),
     '+': () => zoom(STEP),
     '-': () => zoom(1 / STEP),
     0: () => fit(),
@@ -121,15 +150,22 @@ function Canvas({ job: { tasks, request }, layout }) {
     setView(({ x, y, scale }) => ({ scale, x: x - dx / scale, y: y - dy / scale }));
   };
   const drop = () => { drag.current = null; };
-  /** From task to task. @param {KeyboardEvent} event @param {Task} task */
-  const walk = (event, task) => {
-    const after = tasks.filter(({ dependencies }) => dependencies.includes(task.alias)).map(({ alias }) => alias);
-    const layer = layout.nodes.filter(({ x }) => x === layout.nodes.find(({ alias }) => alias === task.alias)?.x)
+  /** @param {Group} group */
+  const canFold = ({ members, id }) => members.length > 1 || (dependents.get(id)?.length ?? 0) > 0;
+  /** @param {Group} group */
+  const choose = (group) => {
+    if (group.kind === 'alike' || group.kind === 'done') toggleFold(group);
+    else go(hrefWith({ task: group.id }), { replace: true });
+  };
+  /** From node to node. @param {KeyboardEvent} event @param {Group} group */
+  const walk = (event, group) => {
+    const after = groups.filter(({ dependencies }) => dependencies.includes(group.id)).map(({ id }) => id);
+    const layer = layout.nodes.filter(({ x }) => x === layout.nodes.find(({ alias }) => alias === group.id)?.x)
       .sort((a, b) => a.y - b.y).map(({ alias }) => alias);
-    const at = layer.indexOf(task.alias);
+    const at = layer.indexOf(group.id);
     /** @type {Record<string, string|undefined>} */
-    const ways = { ArrowRight: after[0], ArrowLeft: task.dependencies[0], ArrowDown: layer[at + 1], ArrowUp: layer[at - 1] };
-    if (event.key === 'Enter' || event.key === ' ') go(hrefWith({ task: task.alias }), { replace: true });
+    const ways = { ArrowRight: after[0], ArrowLeft: group.dependencies[0], ArrowDown: layer[at + 1], ArrowUp: layer[at - 1] };
+    if (event.key === 'Enter' || event.key === ' ') choose(group);
     else if (ways[event.key]) {
       const next = /** @type {string} */ (ways[event.key]);
       show(next);
@@ -138,40 +174,69 @@ function Canvas({ job: { tasks, request }, layout }) {
     event.preventDefault();
   };
 
+  /** @param {number} step */
+  const seek = (step) => {
+    const next = (turn + step + found.length) % found.length;
+    setTurn(next);
+    show(found[next]);
+  };
+
   const { width, height } = size();
+  const isFolded = groups.length < tasks.length;
+  const hinted = byId.get(pointed);
+  const at = hinted && layout.nodes.find(({ alias }) => alias === pointed);
   return html`
     <div class="tools">
       <label class="find"><span class="unseen">${t('graph.find')}</span>
         <input id="find" type="search" placeholder=${t('graph.find')} value=${sought} autocomplete="off"
+          onKeyDown=${(/** @type {KeyboardEvent} */ event) => { if (event.key === 'Enter' && found.length) seek(event.shiftKey ? -1 : 1); }}
           onInput=${(/** @type {any} */ { target }) => {
             setSought(target.value);
+            setTurn(0);
             const first = target.value && tasks.find(({ alias }) => alias.includes(target.value));
             if (first) show(first.alias);
           }} /></label>
-      ${sought && html`<span class="hint" role="status">${t('graph.found', { count: found.size })}</span>`}
+      ${sought && html`<span class="hint" role="status">${t('graph.found', { count: found.length })}</span>`}
+      ${found.length > 1 && html`<button type="button" onClick=${() => seek(1)}>${t('graph.next')}</button>`}
       <span class="spring"></span>
+      <label class="choice">${t('graph.fold')}
+        <select value=${way} onChange=${(/** @type {any} */ { target }) => go(hrefWith({ fold: target.value, open: [] }), { replace: true })}>
+          ${WAYS.map((each) => html`<option key=${each} value=${each} selected=${each === way}>${foldText(each)}</option>`)}
+        </select></label>
+      ${isFolded && html`<button type="button" onClick=${() => go(hrefWith({ fold: 'none', folded: [], open: [] }), { replace: true })}>${t('graph.unfold')}</button>`}
       <button type="button" onClick=${() => zoom(1 / STEP)} aria-label=${t('graph.out')} title=${t('graph.out')}>−</button>
       <button type="button" onClick=${() => zoom(STEP)} aria-label=${t('graph.in')} title=${t('graph.in')}>+</button>
       <button type="button" onClick=${() => fit()}>${t('graph.fit')}</button>
     </div>
-    <svg ref=${canvas} class="graph" role="group" aria-label=${t('graph.label', { count: tasks.length })}
-      style=${{ height: `${Math.max(LEAST_HEIGHT, layout.height * 1.2)}px` }}
-      viewBox="${view.x} ${view.y} ${width / view.scale} ${height / view.scale}"
-      onPointerDown=${grab} onPointerMove=${pull} onPointerUp=${drop} onPointerCancel=${drop}>
-      <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" orient="auto">
-        <path d="M0 0 L8 4 L0 8 z" /></marker></defs>
-      ${layout.edges.map(({ from, to, path }) => html`<path key=${`${from} ${to}`} d=${path} marker-end="url(#arrow)"
-        class="edge ${critical.has(from) && critical.has(to) ? 'is-critical' : ''}" />`)}
-      ${layout.nodes.map(({ alias, x, y }) => {
-        const task = byAlias.get(alias);
-        return task && html`<${Node} key=${alias} task=${task} x=${x} y=${y} isTolerable=${tolerable.has(alias)}
-          isCritical=${critical.has(alias)} isFaint=${sought && !found.has(alias)}
-          isSelected=${alias === place.value.get('task')} onKeyDown=${walk}
-          onClick=${() => go(hrefWith({ task: alias }), { replace: true })} />`;
-      })}
-    </svg>
+    <div class="canvas">
+      <svg ref=${canvas} class="graph" role="group" aria-label=${t('graph.label', { count: tasks.length })}
+        style=${{ height: `${Math.max(LEAST_HEIGHT, layout.height * 1.2)}px` }}
+        viewBox="${view.x} ${view.y} ${width / view.scale} ${height / view.scale}"
+        onPointerDown=${grab} onPointerMove=${pull} onPointerUp=${drop} onPointerCancel=${drop}>
+        <defs><marker id="arrow" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="10" markerHeight="10" markerUnits="userSpaceOnUse" orient="auto">
+          <path d="M0 0 L8 4 L0 8 z" /></marker></defs>
+        ${layout.edges.map(({ from, to, path }) => html`<path key=${`${from} ${to}`} d=${path} marker-end="url(#arrow)"
+          class="edge ${critical.has(from) && critical.has(to) ? 'is-critical' : ''}" />`)}
+        ${layout.nodes.map(({ alias, x, y }) => {
+          const group = byId.get(alias);
+          return group && html`<${Node} key=${alias} group=${group} x=${x} y=${y} isCritical=${critical.has(alias)}
+            isTolerable=${group.members.every((task) => tolerable.has(task.alias))} canFold=${canFold(group)}
+            isFaint=${sought && !homesFound.has(alias)} isSelected=${alias === homes.get(place.value.get('task') ?? '')}
+            onKeyDown=${(/** @type {KeyboardEvent} */ event) => walk(event, group)} onClick=${() => choose(group)}
+            onFold=${() => toggleFold(group)} onPoint=${(/** @type {boolean} */ is) => setPointed(is ? alias : '')} />`;
+        })}
+      </svg>
+      ${hinted && at && html`<${Hint} group=${hinted} isTolerable=${tolerable.has(pointed)}
+        left=${Math.max(0, Math.min((at.x - NODE_WIDTH / 2 - view.x) * view.scale, width - HINT_WIDTH))}
+        top=${(at.y + NODE_HEIGHT / 2 - view.y) * view.scale + 8} />`}
+    </div>
     <p class="hint">${t('graph.hint')} · ${t('graph.critical')}${tolerable.size ? ` · ${t('graph.tolerable')}` : ''}</p>
   `;
+}
+
+/** @param {string} way */
+function foldText(way) {
+  return way === 'alike' ? t('graph.fold.alike') : way === 'done' ? t('graph.fold.done') : t('graph.fold.none');
 }
 
 /** Where a graph that does not fit begins. @param {Task[]} tasks @param {string|null} chosen */
@@ -181,37 +246,17 @@ function whereToLook(tasks, chosen) {
   return task.alias;
 }
 
-/**
- * @param {{task: Task, x: number, y: number, isTolerable: boolean, isCritical: boolean, isFaint: boolean,
- *   isSelected: boolean, onClick: () => void, onKeyDown: (event: KeyboardEvent, task: Task) => void}} props
- */
-function Node({ task, x, y, isTolerable, isCritical, isFaint, isSelected, onClick, onKeyDown }) {
-  const last = task.attempts.at(-1);
-  const time = duration(last?.start_time ?? null, last?.end_time ?? null);
-  const classes = ['node', `state-${task.state}`, isTolerable && 'is-tolerable', isCritical && 'is-critical',
-    isFaint && 'is-faint', isSelected && 'is-selected'].filter(Boolean).join(' ');
-  const name = task.alias.length > NODE_CHARACTERS ? `${task.alias.slice(0, NODE_CHARACTERS - 1)}…` : task.alias;
-  const below = [stateName(task.state), time].filter(Boolean).join(' · ');
-  return html`<g class=${classes} data-alias=${task.alias} transform="translate(${x - NODE_WIDTH / 2} ${y - NODE_HEIGHT / 2})"
-    tabindex="0" role="button" aria-pressed=${isSelected ? 'true' : 'false'}
-    onClick=${onClick} onKeyDown=${(/** @type {KeyboardEvent} */ event) => onKeyDown(event, task)}>
-    <title>${task.alias}: ${stateName(task.state)}${task.err_msg ? `\n${firstLine(task.err_msg, 500)}` : ''}</title>
-    <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
-    <text class="sign" x="20" y="32">${SIGNS[task.state] ?? '·'}</text>
-    <text class="name" x="38" y="22">${name}</text>
-    <text class="below" x="38" y="39">${below}</text>
-    ${task.state === 'Running' && task.progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * task.progress} height="4" rx="2" />`}
-  </g>`;
-}
-
-/** @param {{job: import('./types.js').Job, task: Task}} props */
-function TaskPanel({ job, task }) {
+/** @param {{job: import('./types.js').Job, task: Task, group: Group|undefined}} props */
+function TaskPanel({ job, task, group }) {
   // Once its parties have failed, each says why below.
   const isToldBelow = task.state === 'Failed' && task.attempts.at(-1)?.parties.some(({ state }) => state === 'Failed');
+  const hasMore = job.tasks.some(({ dependencies }) => dependencies.includes(task.alias));
   return html`<section class="card panel" aria-labelledby="panel">
-    <h2 id="panel"><${StateBadge} state=${task.state} /> ${task.alias}</h2>
+    <h2 id="panel"><${StateBadge} state=${task.state} /> ${task.alias}
+      <span class="spring"></span>
+      ${hasMore && group?.id === task.alias && html`<button type="button" onClick=${() => toggleFold(group)}>${group.kind === 'branch' ? t('graph.branch.unfold') : t('graph.branch.fold')}</button>`}</h2>
     <p class="hint">${task.app_image} · ${task.task_id}</p>
-    ${task.err_msg && !isToldBelow && html`<pre class="message">${plain(task.err_msg).slice(0, 4000)}</pre>`}
+    ${task.err_msg && !isToldBelow && html`<${Told} text=${task.err_msg} />`}
     <${TaskParties} job=${job} task=${task} />
   </section>`;
 }

@@ -3,23 +3,33 @@ import { useEffect, useMemo } from '../vendor/preact-hooks.js';
 import { Actions } from './action_dialog.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
+import { DefinitionView } from './definition_view.js';
 import { GraphView } from './graph_view.js';
+import { HistoryView } from './history_view.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { LogView } from './log_view.js';
 import { MatrixView } from './matrix_view.js';
 import { OpenJob } from './open_job.js';
-import { plain } from './plain.js';
+import { firstLine, plain } from './plain.js';
 import { go, hrefOf, hrefWith, place } from './place.js';
 import { StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
+import { TimelineView } from './timeline_view.js';
 import { age, duration, fullTime } from './time.js';
+import { Told } from './told.js';
 
-/** @type {Record<string, {text: 'job.graph'|'job.parties'|'job.logs', show: Function}>} */
+/** Of a field or label, in characters. */
+const LONGEST_FACT = 120;
+
+/** @type {Record<string, {text: keyof typeof import('./en.js').en, show: Function}>} */
 const VIEWS = {
   graph: { text: 'job.graph', show: GraphView },
   parties: { text: 'job.parties', show: MatrixView },
+  timeline: { text: 'job.timeline', show: TimelineView },
   logs: { text: 'job.logs', show: LogView },
+  history: { text: 'job.history', show: HistoryView },
+  definition: { text: 'job.definition', show: DefinitionView },
 };
 
 /** @param {{id: string}} props */
@@ -59,6 +69,7 @@ export function JobView({ id }) {
 
 /** @param {{job: import('./types.js').Job}} props */
 function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
+  const isToldBelow = summary.state === 'Failed' && stage === 'Stop';
   const ended = tasks.filter(({ state }) => state === 'Succeeded' || state === 'Failed').length;
   return html`<header class="head">
     <h1><${StateBadge} state=${summary.state} /> <span class="id">${summary.job_id}</span></h1>
@@ -69,21 +80,26 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
       <div><dt>${t('job.duration')}</dt><dd>${duration(summary.start_time, summary.end_time) || '–'}</dd></div>
       <div><dt>${t('job.tasks')}</dt><dd>${ended}/${tasks.length}</dd></div>
       ${[...Object.entries(summary.custom_fields), ...Object.entries(summary.labels)].map(([key, value]) =>
-        html`<div key=${key}><dt>${plain(key)}</dt><dd>${plain(value)}</dd></div>`)}
+        html`<div key=${key}><dt>${firstLine(key, LONGEST_FACT)}</dt><dd title=${plain(value)}>${firstLine(value, LONGEST_FACT)}</dd></div>`)}
     </dl>
-    ${stage_reason && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
+    ${stage_reason && !isToldBelow && html`<p class="hint">${t('job.by', { stage, caller: stage_caller || 'master', reason: plain(stage_reason) })}</p>`}
   </header>`;
 }
 
 /** Which party made it fail, and why; or what it waits for. @param {{job: import('./types.js').Job}} props */
 function Why({ job }) {
   const { state } = job.summary;
-  if (state === 'ApprovalReject') return html`<p class="notice problem">${plain(job.summary.err_msg)}</p>`;
+  if (state === 'ApprovalReject') return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   if (state !== 'Failed') {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
   }
+  if (job.stage === 'Stop') {
+    return html`<section class="why" aria-labelledby="why">
+      <h2 id="why">${t('why.stopped', { caller: job.stage_caller || 'master' })}</h2>
+      <${Told} text=${job.stage_reason} /></section>`;
+  }
   const [first] = blameFor(job);
-  if (!first) return html`<p class="notice problem">${plain(job.summary.err_msg)}</p>`;
+  if (!first) return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   const { task, party, attempt, text } = first;
   const code = party?.signal || (party && party.exit_code !== null ? t('why.exit', { code: party.exit_code }) : '');
   const log = hrefOf({ job: job.summary.job_id, view: 'logs', task: task.alias, party: party?.domain_id, attempt: String(attempt) });
@@ -91,7 +107,7 @@ function Why({ job }) {
     <h2 id="why">${party
       ? t('why.failed', { party: party.role ? `${party.domain_id} (${party.role})` : party.domain_id, task: task.alias })
       : t('why.task', { task: task.alias })}</h2>
-    <pre class="message">${plain(text).slice(0, 4000)}</pre>
+    <${Told} text=${text} />
     <p>${code && html`<span class="tag">${code}</span> `}
       ${attempt > 1 && html`<span class="tag">${t('why.attempt', { number: attempt })}</span> `}
       ${attempt > 0 && html`<a href=${log}>${t('why.log')}</a>`}</p>

@@ -70,7 +70,8 @@ export function KeyHelp() {
       <dt><kbd>x</kbd></dt><dd>${t('keys.choose')}</dd>
       <dt><kbd>n</kbd></dt><dd>${t('keys.submit')}</dd>
       <dt><kbd>s</kbd></dt><dd>${t('keys.server')}</dd>
-      <dt><kbd>1</kbd> <kbd>2</kbd> <kbd>3</kbd></dt><dd>${t('keys.views')}</dd>
+      <dt><kbd>1</kbd> … <kbd>6</kbd></dt><dd>${t('keys.views')}</dd>
+      <dt><kbd>f</kbd></dt><dd>${t('keys.fold')}</dd>
       <dt><kbd>t</kbd></dt><dd>${t('keys.theme')}</dd>
       <dt><kbd>?</kbd></dt><dd>${t('keys.help')}</dd>
     </dl>

@@ -20,8 +20,9 @@ export async function layOut(tasks) {
   const { Graph, layout } = await import('../vendor/dagre.js');
   const graph = new Graph().setGraph({ rankdir: 'LR', nodesep: 16, ranksep: 56, edgesep: 6, marginx: MARGIN, marginy: MARGIN });
   graph.setDefaultEdgeLabel(() => ({}));
-  for (const { alias } of tasks) graph.setNode(alias, { width: NODE_WIDTH, height: NODE_HEIGHT });
-  for (const { alias, dependencies } of tasks) {
+  // The library puts what came last on top.
+  for (const { alias } of [...tasks].reverse()) graph.setNode(alias, { width: NODE_WIDTH, height: NODE_HEIGHT });
+  for (const { alias, dependencies } of [...tasks].reverse()) {
     for (const dependency of dependencies) graph.setEdge(dependency, alias);
   }
   layout(graph);

@@ -1,7 +1,6 @@
 /** The table of jobs. Only the rows in sight are in the document, however many are loaded. */
 import { signal } from '../vendor/signals.js';
 import { useEffect, useMemo, useRef } from '../vendor/preact-hooks.js';
-import { causeIn } from './blame.js';
 import { Filters, presentFilter } from './filters.js';
 import { html } from './html.js';
 import { JobList } from './job_list.js';
@@ -105,7 +104,7 @@ function Spacer({ rows }) {
 /** @param {{list: JobList, row: import('./job_list.js').Row, place: number}} props */
 function Row({ list, row, place }) {
   const job = row.value;
-  const why = job.state === 'Succeeded' ? '' : firstLine(causeIn(job.err_msg));
+  const why = job.state === 'Succeeded' ? '' : firstLine(job.cause || job.err_msg);
   return html`<tr aria-rowindex=${place} data-number=${job.number} class=${isChosen(row) ? 'is-chosen' : ''}>
     <td class="c-choice"><${ChoiceBox} list=${list} row=${row} /></td>
     <td class="c-state"><${StateBadge} state=${job.state} /></td>

@@ -6,8 +6,10 @@ import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { plain } from './plain.js';
 import { go, hrefWith, place } from './place.js';
+import { save } from './save.js';
 import { TaskLog } from './task_log.js';
 import { stateName, t } from './texts.js';
+import { cutText } from './told.js';
 
 /** As in style.css. */
 const LINE_HEIGHT = 20;
@@ -118,11 +120,12 @@ function Lines({ what, name }) {
 /** @param {{line: import('./task_log.js').Line, sought: string, colour: number, isNamed: boolean}} props */
 function LineRow({ line, sought, colour, isNamed }) {
   const text = plain(line.text.slice(0, LONGEST_LINE));
+  const isCut = line.text.length > LONGEST_LINE;
   const dropped = Number(line.dropped_bytes);
   return html`<div class="logline ${line.stream}">
     ${isNamed && html`<span class="who party-${colour}">${line.party}</span>`}
     <time>${line.time ? new Date(line.time).toLocaleTimeString('en-GB') : ''}</time>
-    <span class="said">${dropped > 0 && html`<em>[${t('log.dropped', { count: dropped })}] </em>`}${marked(text, sought)}</span>
+    <span class="said">${dropped > 0 && html`<em>[${t('log.dropped', { count: dropped })}] </em>`}${marked(text, sought)}${isCut && html`<em class="cut">… ${cutText(line.text, LONGEST_LINE)}</em>`}</span>
   </div>`;
 }
 
@@ -137,8 +140,5 @@ function marked(text, sought) {
 /** @param {import('./task_log.js').Line[]} lines @param {string} name */
 function download(lines, name) {
   const text = lines.map(({ party, time, text }) => `${party} ${time ?? '-'} ${text}\n`).join('');
-  const url = URL.createObjectURL(new Blob([text], { type: 'text/plain' }));
-  const link = Object.assign(document.createElement('a'), { href: url, download: `${name}.log` });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 10_000);
+  save(text, `${name}.log`);
 }

@@ -2,7 +2,7 @@
 import { firstFailed } from './blame.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
-import { plain } from './plain.js';
+import { firstLine } from './plain.js';
 import { hrefOf } from './place.js';
 import { StateBadge } from './state.js';
 import { PartyCell, partyName } from './task_parties.js';
@@ -35,7 +35,7 @@ function TaskRows({ job, task, columns, planned }) {
     ${task.retry_time && html`<p class="hint">${t('matrix.retry', { time: fullTime(task.retry_time) })}</p>`}`;
   if (!attempts.length) {
     return html`<tbody><tr><th scope="row">${head}</th>${columns.map((name) => html`<td key=${name}>${planned.has(name)
-      ? html`<p class="hint">${task.err_msg ? plain(task.err_msg).slice(0, 300) : t('matrix.notyet')}</p>`
+      ? html`<p class="hint">${task.err_msg ? firstLine(task.err_msg) : t('matrix.notyet')}</p>`
       : html`<${Nothing} />`}</td>`)}</tr></tbody>`;
   }
   return html`<tbody>${attempts.map((attempt, index) => {
@@ -45,7 +45,7 @@ function TaskRows({ job, task, columns, planned }) {
       ${columns.map((name) => {
         const party = attempt.parties.find((each) => partyName(each) === name);
         return html`<td key=${name}>${party
-          ? html`<${PartyCell} jobId=${job.summary.job_id} task=${task} attempt=${attempt.number} party=${party} isFirst=${party === first} />`
+          ? html`<${PartyCell} jobId=${job.summary.job_id} task=${task} attempt=${attempt.number} party=${party} first=${first} />`
           : html`<${Nothing} />`}</td>`;
       })}</tr>`;
   })}</tbody>`;

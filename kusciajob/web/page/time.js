@@ -27,9 +27,15 @@ export function age(time) {
  */
 export function duration(from, to) {
   if (!from) return '';
-  const seconds = Math.max(0, ((to ? Date.parse(to) : now.value) - Date.parse(from)) / 1000);
-  if (seconds < 1 && to) return `${Math.round(seconds * 1000)} ms`;
-  if (seconds < 60) return `${seconds < 10 && to ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  const milliseconds = Math.max(0, (to ? Date.parse(to) : now.value) - Date.parse(from));
+  return to ? spanText(milliseconds) : spanText(Math.floor(milliseconds / 1000) * 1000);
+}
+
+/** @param {number} milliseconds */
+export function spanText(milliseconds) {
+  const seconds = milliseconds / 1000;
+  if (seconds > 0 && seconds < 1) return `${Math.round(milliseconds)} ms`;
+  if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : Math.floor(seconds)} s`;
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
   return `${Math.floor(seconds / 86_400)} d ${Math.floor((seconds % 86_400) / 3_600)} h`;
@@ -39,4 +45,17 @@ export function duration(from, to) {
 export function fullTime(time) {
   if (!time) return '';
   return new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
+}
+
+/** With its milliseconds. @param {number|string} time in ms since the epoch, or RFC 3339 */
+export function exactTime(time) {
+  return new Intl.DateTimeFormat(language.value, {
+    year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3,
+    hourCycle: 'h23',
+  }).format(new Date(time));
+}
+
+/** As the person's language writes it. @param {number} value */
+export function number(value) {
+  return new Intl.NumberFormat(language.value).format(value);
 }

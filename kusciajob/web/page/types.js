@@ -20,6 +20,7 @@
  * @property {string[]} parties
  * @property {string[]} app_images
  * @property {string[]} operations what would change it now
+ * @property {string} cause err_msg without who was only stopped; empty where that is the same
  *
  * @typedef {object} Endpoint
  * @property {string} port_name
@@ -36,6 +37,7 @@
  * @property {string} signal
  * @property {string} err_msg
  * @property {Endpoint[]} endpoints
+ * @property {boolean} was_stopped
  *
  * @typedef {object} Attempt
  * @property {number} number
@@ -44,6 +46,8 @@
  * @property {string|null} end_time
  * @property {string} err_msg
  * @property {PartyAttempt[]} parties
+ * @property {string|null} wait_time
+ * @property {string|null} place_time
  *
  * @typedef {object} Task
  * @property {string} alias
@@ -56,21 +60,54 @@
  * @property {number} attempt
  * @property {string|null} retry_time
  * @property {Attempt[]} attempts
+ * @property {string|null} wait_time
  *
  * @typedef {object} TaskRequest
  * @property {string} alias
+ * @property {string} task_id
+ * @property {string} app_image
  * @property {boolean} tolerable
+ * @property {string} task_input_config
  * @property {{domain_id: string, role: string}[]} parties
+ *
+ * @typedef {object} SubmitJobRequest
+ * @property {{job_id: string, tasks: TaskRequest[]}} job
+ * @property {Record<string, object>} task_policies
+ * @property {string|null} deadline
+ * @property {string|null} ttl
+ * @property {Record<string, string>} labels
  *
  * @typedef {object} Job
  * @property {JobSummary} summary
- * @property {{job: {tasks: TaskRequest[]}}} request
+ * @property {SubmitJobRequest} request
  * @property {string} waiting
  * @property {Task[]} tasks
  * @property {string} stage
  * @property {string} stage_caller
  * @property {string} stage_reason
  * @property {string[]} awaited_domains
+ *
+ * @typedef {object} HistoryEntry
+ * @property {string} revision
+ * @property {string} time
+ * @property {string} event
+ * @property {string} caller
+ * @property {string} peer
+ * @property {string} alias
+ * @property {number} attempt
+ * @property {string} domain_id
+ * @property {string} role
+ * @property {string} reason
+ * @property {number|null} exit_code
+ * @property {number} progress
+ * @property {boolean} was_stopped
+ *
+ * @typedef {object} AppImage
+ * @property {string} name
+ * @property {string} image
+ * @property {{role: string, replicas: number, ports: {name: string, protocol: string, scope: string}[]}[]} roles
+ * @property {string} file
+ * @property {Record<string, any>|null} definition
  *
  * @typedef {object} JobEvent
  * @property {string} type

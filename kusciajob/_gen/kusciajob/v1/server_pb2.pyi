@@ -17,7 +17,7 @@ class GetServerInfoRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetServerInfoResponse(_message.Message):
-    __slots__ = ("version", "runtime", "capabilities", "limits", "start_time", "uptime", "caller", "revision", "used", "load")
+    __slots__ = ("version", "runtime", "capabilities", "limits", "start_time", "uptime", "caller", "revision", "used", "load", "http_port")
     class LimitsEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -42,6 +42,7 @@ class GetServerInfoResponse(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     USED_FIELD_NUMBER: _ClassVar[int]
     LOAD_FIELD_NUMBER: _ClassVar[int]
+    HTTP_PORT_FIELD_NUMBER: _ClassVar[int]
     version: str
     runtime: str
     capabilities: _containers.RepeatedScalarFieldContainer[str]
@@ -52,7 +53,8 @@ class GetServerInfoResponse(_message.Message):
     revision: int
     used: _containers.ScalarMap[str, int]
     load: ServerLoad
-    def __init__(self, version: _Optional[str] = ..., runtime: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., caller: _Optional[_Union[CallerRights, _Mapping]] = ..., revision: _Optional[int] = ..., used: _Optional[_Mapping[str, int]] = ..., load: _Optional[_Union[ServerLoad, _Mapping]] = ...) -> None: ...
+    http_port: int
+    def __init__(self, version: _Optional[str] = ..., runtime: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., limits: _Optional[_Mapping[str, int]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., uptime: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ..., caller: _Optional[_Union[CallerRights, _Mapping]] = ..., revision: _Optional[int] = ..., used: _Optional[_Mapping[str, int]] = ..., load: _Optional[_Union[ServerLoad, _Mapping]] = ..., http_port: _Optional[int] = ...) -> None: ...
 
 class ServerLoad(_message.Message):
     __slots__ = ("jobs", "scheduled_jobs", "jobs_waiting_for_room", "running_parties", "store_queue_length", "commit_median", "commit_p99", "watch_streams", "watch_lag_events_max")

@@ -30,12 +30,14 @@ class ServerCalls:
         clock: Clock,
         head: Callable[[], Awaitable[int]],
         usage: Usage,
+        http_port: Callable[[], int | None],
     ) -> None:
         self._runtime = runtime
         self._limits = dict(limits)
         self._clock = clock
         self._head = head
         self._usage = usage
+        self._http_port = http_port
         self._started_at = clock.now()
 
     async def GetServerInfo(self, request: pb.GetServerInfoRequest, caller: Caller) -> pb.GetServerInfoResponse:
@@ -53,6 +55,7 @@ class ServerCalls:
             revision=await self._head(),
             used=await (self._usage.used_by(caller.domain) if caller.domain else self._usage.used()),
             load=None if caller.domain else await self._usage.load(),
+            http_port=self._http_port() or 0,
         )
         response.start_time.FromMicroseconds(int(self._started_at * 1e6))
         response.uptime.FromMicroseconds(max(0, int((self._clock.now() - self._started_at) * 1e6)))
