@@ -22,9 +22,10 @@ PROGRAM = python_program(
     "for line in script['says']:\n"
     "    print(line.replace('{domain}', domain), flush=True)\n"
     "    time.sleep(0.05)\n"
-    "time.sleep(script.get('seconds', 0))\n"
     "if domain in script.get('fails', {}):\n"
+    "    print(script['error'], file=sys.stderr, flush=True)\n"
     "    sys.exit(script['fails'][domain])\n"
+    "time.sleep(script.get('seconds', 0))\n"
 )
 IMAGES = ("prepare", "psi", "statistics", "train", "evaluate", "report")
 PSI = (
@@ -71,10 +72,10 @@ def _train(job_id: str, seconds: float) -> list[pb.Task]:
 
 
 def _failing() -> list[pb.Task]:
-    lost = (*PSI[:3], "[psi] {domain}: ERROR: /data is full: 0 bytes left of 20 GB")
+    full = "[psi] ERROR: /data is full: 0 bytes of 20 GB are left"
     return [
         task("prepare", "prepare", seconds=0.3),
-        task("intersect", "psi", "prepare", says=lost, fails={"bob": 28}, seconds=0.3),
+        task("intersect", "psi", "prepare", says=PSI[:3], error=full, fails={"bob": 28}, seconds=600),
         task("train", "train", "intersect"),
         task("report", "report", "train", domains=("alice",), tolerable=True),
     ]
@@ -108,3 +109,16 @@ async def tell(server: RunningServer) -> None:
         return any(each.alias == "train" and each.state == "Running" for each in job.tasks)
 
     await eventually_true(trains)
+
+
+WRONG = """job_id: fraud-model-1128
+initiator: alice
+tasks:
+- alias: intersect
+  app_image: psi
+  parties: [{domain_id: alice}, {domain_id: bob}]
+- alias: train
+  app_image: trian
+  parties: [{domain_id: alice}, {domain_id: bob}]
+  dependencies: [intersekt]
+"""
