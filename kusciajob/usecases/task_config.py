@@ -47,10 +47,9 @@ class TaskConfigs:
             async with self._rendering:
                 files = await asyncio.to_thread(self._render, job, index, position)
         except (StartFailed, UnknownAppImage) as error:
-            detail = error.detail if isinstance(error, StartFailed) else ""
-            return TaskConfig(
-                task.alias, task.parties[position], problem=f"{error}: {detail}" if detail else str(error)
-            )
+            # The caller is the master or the party's own domain: it may read details.
+            texts = (str(error), error.detail if isinstance(error, StartFailed) else "")
+            return TaskConfig(task.alias, task.parties[position], problem=": ".join(filter(None, texts)))
         return TaskConfig(task.alias, task.parties[position], files)
 
     def _render(self, job: Job, index: int, position: int) -> tuple[ConfigFile, ...]:
