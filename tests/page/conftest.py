@@ -33,7 +33,6 @@ async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterato
     """
     options = {"locale": "en-GB", "viewport": WIDE, "ignore_https_errors": True, **getattr(request, "param", {})}
     context = await browser.new_context(**options)
-    page = await context.new_page()
     complaints: list[str] = []
     hosts: set[str] = set()
 
@@ -42,11 +41,12 @@ async def page(request: pytest.FixtureRequest, browser: Browser) -> AsyncIterato
         if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
             complaints.append(message.text)
 
-    page.on("console", note)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
-    page.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
-    yield page
+    # Of the context: of other tabs, too.
+    context.on("console", note)
+    context.on("weberror", lambda error: complaints.append(str(error.error)))
+    context.on("dialog", lambda dialog: complaints.append(f"a dialog: {dialog.message}"))
+    context.on("request", lambda asked: hosts.add(urlsplit(asked.url).netloc))
+    yield await context.new_page()
     await context.close()
     assert complaints == []
     assert len(hosts - {""}) <= 1

@@ -112,6 +112,14 @@ async def test_with_tls_a_token_is_asked_for_and_a_domain_sees_its_own_jobs(tmp_
         await label.fill(place.domain("bob").token or "")
         await page.keyboard.press("Enter")
         await expect(page.locator(".jobs a.job")).to_have_text(["of-alice-and-bob"])
+        # Without loading the page again, which would forget the token.
+        await page.evaluate(
+            "history.pushState(null, '', '?job=of-alice'); dispatchEvent(new PopStateEvent('popstate'))"
+        )
+        await expect(page.get_by_role("alert")).to_contain_text("it is neither initiator nor party of such a job")
+        await page.go_back()
+        await page.get_by_role("link", name="of-alice-and-bob").click()
+        await expect(page.locator(".node")).to_have_count(1)
         await page.get_by_role("button", name="Forget the token").click()
         await expect(label).to_be_visible()
         await expect(page.locator(".jobs")).to_have_count(0)

@@ -80,18 +80,6 @@ async def test_older_jobs_come_as_one_scrolls_and_few_rows_are_in_the_document(
     assert len(seen) == 450
 
 
-async def test_a_lost_server_is_told_and_no_row_is_lost_or_doubled(server: RunningServer, page: Page) -> None:
-    await create(server.stub, job_request("before"))
-    await page.goto(address(server))
-    await expect(page.locator(".jobs a.job")).to_have_text(["before"])
-    await server.stop()
-    await expect(page.get_by_text("Connection lost")).to_be_visible()
-    await server.start()
-    await create(server.stub, job_request("after"))
-    await expect(page.locator(".jobs a.job")).to_have_text(["after", "before"])
-    await expect(page.locator(".connection")).to_contain_text("Live")
-
-
 async def test_the_keyboard_is_enough(server: RunningServer, page: Page) -> None:
     await create_failed(server)
     await page.goto(address(server))

@@ -90,7 +90,7 @@ function TextHead({ title, text, name, isMain = false }) {
 /** @param {{text: string, label: string}} props */
 function Text({ text, label }) {
   return html`<pre class="source" tabindex="0" role="region" aria-label=${label}>${plain(text.slice(0, MOST_SHOWN))}</pre>
-    ${text.length > MOST_SHOWN && html`<p class="hint">${cutText(text, MOST_SHOWN)}</p>`}`;
+    ${text.length > MOST_SHOWN && html`<p class="hint">${cutText(text.length, MOST_SHOWN)}</p>`}`;
 }
 
 /** @param {{name: string, isOpen: boolean}} props */

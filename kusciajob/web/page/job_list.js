@@ -122,7 +122,7 @@ export class JobList {
     }
     this._nextPage = page.next_page_token;
     this.hasMore.value = Boolean(page.next_page_token);
-    this.rows.value = inOrder([...this.rows.value, ...added]);
+    this.rows.value = merged(this.rows.value, added);
   }
 
   /** @param {JobSummary} job */
@@ -138,7 +138,7 @@ export class JobList {
     if (this._nextPage && (!oldest || order(job, oldest) > 0)) return;
     const row = signal(job);
     this._byNumber.set(job.number, row);
-    this.rows.value = inOrder([row, ...rows]);
+    this.rows.value = merged([row], rows);
   }
 
   /** @param {string} number */
@@ -167,12 +167,13 @@ function order(a, b) {
   return Number(BigInt(b.number) - BigInt(a.number));
 }
 
-/** @param {Row[]} rows */
-function inOrder(rows) {
-  for (let place = 1; place < rows.length; place += 1) {
-    if (order(rows[place - 1].peek(), rows[place].peek()) > 0) {
-      return rows.sort((a, b) => order(a.peek(), b.peek()));
-    }
-  }
-  return rows;
+/**
+ * Both in order, and nearly always the first before the second: then nothing is compared but their ends.
+ * @param {Row[]} first
+ * @param {Row[]} second
+ */
+function merged(first, second) {
+  const rows = [...first, ...second];
+  if (!first.length || !second.length || order(first[first.length - 1].peek(), second[0].peek()) < 0) return rows;
+  return rows.sort((a, b) => order(a.peek(), b.peek()));
 }

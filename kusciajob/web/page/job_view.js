@@ -40,14 +40,14 @@ export function JobView({ id }) {
   }, [open]);
   const job = open.job.value;
   useEffect(() => {
-    document.title = job ? `${stateName(job.summary.state)} · ${id} · kusciajob` : `${id} · kusciajob`;
+    document.title = job ? `${stateName(job.summary.state)} · ${id} · kusciajob` : `${plain(id)} · kusciajob`;
   });
   useKeys(Object.fromEntries(Object.keys(VIEWS).map((name, index) => [String(index + 1), () => go(hrefWith({ view: name }))])));
   const error = open.error.value;
   if (!job) {
-    if (!error) return html`<h1 class="unseen">${id}</h1><p class="notice" role="status">${t('loading')}</p>`;
+    if (!error) return html`<h1 class="unseen">${plain(id)}</h1><p class="notice" role="status">${t('loading')}</p>`;
     const isMissing = error instanceof CallFailed && error.status === 404;
-    return html`<h1 class="unseen">${id}</h1><div class="notice problem" role="alert"><p>${isMissing ? t('job.missing') : t('failed', { text: plain(error.message) })}</p>
+    return html`<h1 class="unseen">${plain(id)}</h1><div class="notice problem" role="alert"><p>${isMissing ? t('job.missing') : t('failed', { text: plain(error.message) })}</p>
       <p><a href=${location.pathname}>${t('jobs')}</a></p></div>`;
   }
   const chosen = place.value.get('view') ?? '';

@@ -112,12 +112,12 @@ function Lines({ what, name }) {
 /** @param {{line: import('./task_log.js').Line, sought: string, colour: number, isNamed: boolean}} props */
 function LineRow({ line, sought, colour, isNamed }) {
   const text = plain(line.text.slice(0, LONGEST_LINE));
-  const isCut = line.text.length > LONGEST_LINE;
+  const isCut = line.size > LONGEST_LINE;
   const dropped = Number(line.dropped_bytes);
   return html`<div class="logline ${line.stream}">
     ${isNamed && html`<span class="who party-${colour}">${line.party}</span>`}
     <time>${line.time ? new Date(line.time).toLocaleTimeString('en-GB') : ''}</time>
-    <span class="said">${dropped > 0 && html`<em>[${t('log.dropped', { count: dropped })}] </em>`}${marked(text, sought)}${isCut && html`<em class="cut">… ${cutText(line.text, LONGEST_LINE)}</em>`}</span>
+    <span class="said">${dropped > 0 && html`<em>[${t('log.dropped', { count: dropped })}] </em>`}${marked(text, sought)}${isCut && html`<em class="cut">… ${cutText(line.size, LONGEST_LINE)}</em>`}</span>
   </div>`;
 }
 

@@ -4,9 +4,14 @@ import { CallFailed, address, ask } from './api.js';
 import { linesOf, pause } from './streams.js';
 
 /** @typedef {import('./types.js').LogLine} LogLine */
-/** @typedef {LogLine & {party: string, order: string, key: number}} Line `order`: its time, or that of a line before it */
+/**
+ * @typedef {LogLine & {party: string, order: string, key: number, size: number}} Line
+ *   `order`: its time, or that of a line before it; `size`: its characters, of which `text` may have the first only
+ */
 /** @typedef {{domain_id: string, role: string}} Party */
 
+/** Of a line so much is kept, in characters; what is longer is counted. */
+const MOST_OF_LINE = 1_000_000;
 /** The view keeps so many lines; the oldest go first. */
 export const MOST_LINES = 20_000;
 const TAIL_LINES = '5000';
@@ -25,6 +30,8 @@ export class TaskLog {
     /** What the server refused, by party. */
     this.refused = signal(/** @type {Record<string, string>} */ ({}));
     this._pending = /** @type {Line[]} */ ([]);
+    /** The last line of each party's streams, while its end has not come. @type {Map<string, Line>} */
+    this._unended = new Map();
     this._count = 0;
     this._abort = new AbortController();
     this._timer = 0;
@@ -82,8 +89,19 @@ export class TaskLog {
 
   /** @param {LogLine & {party: string, order: string}} line */
   _add(line) {
-    this._count += 1;
-    this._pending.push({ ...line, key: this._count });
+    const source = `${line.party} ${line.stream}`;
+    const before = this._unended.get(source);
+    if (before && !Number(line.dropped_bytes)) {
+      before.size += line.text.length;
+      if (before.text.length < MOST_OF_LINE) before.text += line.text;
+      if (!line.is_partial) this._unended.delete(source);
+    } else {
+      this._count += 1;
+      const begun = { ...line, key: this._count, size: line.text.length };
+      this._pending.push(begun);
+      if (line.is_partial) this._unended.set(source, begun);
+      else this._unended.delete(source);
+    }
     if (!this._timer) this._timer = setTimeout(() => this._draw(), DRAW_MS);
   }
 
