@@ -70,7 +70,7 @@ function ConfigFiles({ where }) {
   if (error) return html`<p class="hint">${t('definition.noimage', { text: plain(error.message) })}</p>`;
   if (!config) return html`<p class="hint">${t('loading')}</p>`;
   if (config.problem) return html`<p class="notice problem">${plain(config.problem)}</p>`;
-  const name = partyName(config);
+  const name = plain(partyName(config));
   if (!config.files.length) return html`<p class="hint">${t('definition.noconfig', { party: name })}</p>`;
   return config.files.map(({ container, path, text, is_cut }) => html`<h3 key=${`${container} ${path}`}>${name} <code>${plain(path)}</code></h3>
     <${Text} text=${text} label=${`${name} ${plain(path)}`} />${is_cut && html`<p class="hint">${t('definition.config.cut')}</p>`}`);

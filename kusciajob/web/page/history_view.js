@@ -63,7 +63,7 @@ function EntryRow({ jobId, entry }) {
     <td class="h-what"><span class="badge ${colour}">${was_stopped ? t('event.party_stopped') : eventName(event)}</span></td>
     <td class="h-who">${caller ? html`<strong>${caller}</strong>${peer && html` <span class="hint">${peer}</span>`}` : html`<span class="hint">${t('history.server')}</span>`}</td>
     <td class="h-about">${alias && html`<a href=${hrefOf({ job: jobId, task: alias })}>${plain(alias)}</a>`}
-      ${domain_id && html` <span>${partyName(entry)}</span>`}
+      ${domain_id && html` <span>${plain(partyName(entry))}</span>`}
       ${attempt > 0 && html` <span class="hint">${t('matrix.attempt', { number: attempt })}</span>`}
       ${alias && domain_id && attempt > 0 && html` <a class="hint" href=${hrefOf({ job: jobId, view: 'logs', task: alias, party: domain_id, role: entry.role, attempt: String(attempt) })}>${t('job.logs')}</a>`}</td>
     <td class="h-why">${exit_code !== null && html`<span class="tag">${t('why.exit', { code: exit_code })}</span> `}
