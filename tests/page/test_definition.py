@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import Page, expect
@@ -115,7 +116,7 @@ async def test_the_app_images_of_a_running_job_are_told(tmp_path: Path, page: Pa
 
 
 async def test_the_config_files_of_a_running_program_are_told_without_secrets(tmp_path: Path, page: Page) -> None:
-    secret = {"env": [{"name": "PASSWORD", "value": "hunter2"}]}
+    secret: dict[str, Any] = {"env": [{"name": "PASSWORD", "value": "hunter2"}]}
     write_image(tmp_path / "images", "gated", PROGRAM, ports=["peer"], **secret)
     template = tmp_path / "images" / "gated.yaml"
     template.write_text(template.read_text().replace("{{.TASK_ID}}", "{{.TASK_ID}} {{.PASSWORD}} {{.PATH}}"))
