@@ -21,6 +21,7 @@ from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
+from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock, ImageSource, JobStore, PartyKey, PartySpec, Runtime
 from kusciajob.events.hub import Hub
@@ -175,6 +176,7 @@ class Server:
         grpc_gate, http_gate = open_gates(limits, metrics)
         server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
+        usage = Usage(store=store, hub=hub, scheduler=scheduler, metrics=metrics, gates=(grpc_gate, http_gate))
         calls = build_calls(
             service,
             output,
@@ -185,6 +187,7 @@ class Server:
                 ),
                 clock=clock,
                 head=store.head,
+                usage=usage,
                 http_port=lambda: self.http_port,  # known once HTTP listens
             ),
             TaskLogCalls(output),

@@ -6,7 +6,7 @@ changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -86,6 +86,11 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     job = _explain_waiting(replace(job, status=replace(status, tasks=tuple(tasks))))
     # A Failed job has an end already. Cancel gives it a new one.
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
+
+
+def possible_operations(status: JobStatus) -> tuple[Operation, ...]:
+    """The operations that would change a job in that state: no others have an effect, or are not refused."""
+    return () if status.is_damaged else _possible(status.state, status.stage.kind)
 
 
 def stop_overdue(job: Job, now: float) -> Job:
@@ -243,17 +248,30 @@ def settle(job: Job, now: float) -> Job:
     return _end(job, JobState.SUCCEEDED, now, "")
 
 
+@cache
+def _possible(state: JobState, stage: StageKind) -> tuple[Operation, ...]:
+    return tuple(operation for operation in Operation if _effect(operation, state, stage) is Effect.APPLY)
+
+
+def _effect(operation: Operation, state: JobState, stage: StageKind) -> Effect:
+    """What the operation does. Once a job is about to end, it counts as having the state in which it ends."""
+    if not _is_ending(state, stage):
+        return OPERATION_TABLE[operation][state]
+    # The first command was acknowledged: it holds, however long the programs take to end.
+    return Effect.REFUSE if operation is Operation.RESTART else OPERATION_TABLE[operation][ENDED_STATE[stage]]
+
+
+def _is_ending(state: JobState, stage: StageKind) -> bool:
+    return stage in planner.ENDING_STAGES and state in UNFINISHED
+
+
 def _applies(job: Job, operation: Operation) -> bool:
     """Whether the operation changes the job. Raises InvalidTransition if it is refused."""
-    status, row = job.status, OPERATION_TABLE[operation]
-    state, stage = status.state, status.stage.kind
-    effect, text = row[state], f"is {state}"
-    if stage in planner.ENDING_STAGES and state in UNFINISHED:
-        # The first command was acknowledged: it holds, however long the programs take to end.
-        effect, text = row[ENDED_STATE[stage]], f"is about to be {ENDED_STATE[stage]}"
-        if operation is Operation.RESTART:
-            effect = Effect.REFUSE
+    state, stage = job.status.state, job.status.stage.kind
+    effect = _effect(operation, state, stage)
     if effect is Effect.REFUSE:
+        text = f"is about to be {ENDED_STATE[stage]}" if _is_ending(state, stage) else f"is {state}"
+        row = OPERATION_TABLE[operation]
         possible = " or ".join(state for state in JobState if row[state] is Effect.APPLY)
         raise InvalidTransition(f'job "{job.job_id}" {text}: {operation} is possible only when it is {possible}')
     return effect is Effect.APPLY

@@ -88,6 +88,7 @@ class HttpGateway:
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
+        gate.connections = self._listener.connections
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port. Raises AddressInUse."""

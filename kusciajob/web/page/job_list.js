@@ -66,6 +66,14 @@ export class JobList {
     this._abort.abort();
   }
 
+  /**
+   * Whether it has the job of that number.
+   * @param {string} number
+   */
+  has(number) {
+    return this._byNumber.has(number);
+  }
+
   /** Load older jobs, if there are any and none are being loaded. */
   async more() {
     if (!this._nextPage || this.isLoading.value) return;

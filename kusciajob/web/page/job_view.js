@@ -1,5 +1,6 @@
 /** One job: what it is, why it failed or waits, and its views. */
 import { useEffect, useMemo } from '../vendor/preact-hooks.js';
+import { Actions } from './action_dialog.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
 import { DefinitionView } from './definition_view.js';
@@ -55,6 +56,7 @@ export function JobView({ id }) {
   return html`
     <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span></nav>
     <${Head} job=${job} />
+    ${!open.isDeleted.value && html`<${Actions} job=${job.summary} />`}
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}
     <${Why} job=${job} />
     <nav class="tabs" aria-label=${id}>
@@ -87,6 +89,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
 /** Which party made it fail, and why; or what it waits for. @param {{job: import('./types.js').Job}} props */
 function Why({ job }) {
   const { state } = job.summary;
+  if (state === 'ApprovalReject') return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   if (state !== 'Failed') {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
   }

@@ -31,7 +31,8 @@ export function useKeys(actions) {
 /** @param {KeyboardEvent} event */
 function isTyping(event) {
   const target = /** @type {HTMLElement} */ (event.target);
-  return target.isContentEditable || ['INPUT', 'SELECT', 'TEXTAREA'].includes(target.tagName) || isHelpOpen.value;
+  const isText = ['SELECT', 'TEXTAREA'].includes(target.tagName) || (target.tagName === 'INPUT' && !target.matches('[type=checkbox]'));
+  return isText || target.isContentEditable || document.querySelector('dialog[open]') !== null;
 }
 
 /**
@@ -66,6 +67,9 @@ export function KeyHelp() {
       <dt><kbd>j</kbd> <kbd>k</kbd></dt><dd>${t('keys.rows')}</dd>
       <dt><kbd>Enter</kbd></dt><dd>${t('keys.open')}</dd>
       <dt><kbd>h</kbd></dt><dd>${t('keys.jobs')}</dd>
+      <dt><kbd>x</kbd></dt><dd>${t('keys.choose')}</dd>
+      <dt><kbd>n</kbd></dt><dd>${t('keys.submit')}</dd>
+      <dt><kbd>s</kbd></dt><dd>${t('keys.server')}</dd>
       <dt><kbd>1</kbd> … <kbd>6</kbd></dt><dd>${t('keys.views')}</dd>
       <dt><kbd>f</kbd></dt><dd>${t('keys.fold')}</dd>
       <dt><kbd>t</kbd></dt><dd>${t('keys.theme')}</dd>

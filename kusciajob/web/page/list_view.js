@@ -7,6 +7,7 @@ import { JobList } from './job_list.js';
 import { moveFocus, useKeys } from './keys.js';
 import { firstLine } from './plain.js';
 import { hrefOf } from './place.js';
+import { ChoiceBox, Selection, isChosen, toggleFocused } from './selection.js';
 import { StateBadge } from './state.js';
 import { t } from './texts.js';
 import { age, duration, fullTime } from './time.js';
@@ -31,6 +32,7 @@ export function ListView() {
     '/': () => document.getElementById('find')?.focus(),
     j: () => moveFocus('.jobs a.job', 1),
     k: () => moveFocus('.jobs a.job', -1),
+    x: () => toggleFocused(list),
   });
   return html`
     <h1 class="unseen">${t('jobs')}</h1>
@@ -74,16 +76,17 @@ function Table({ list, isFiltered }) {
       ${!isFiltered && html`<p><code>${t('list.first')}</code></p>`}</div>`;
   }
   return html`
+    <${Selection} list=${list} />
     <table class="jobs" aria-rowcount=${list.hasMore.value ? -1 : rows.length + 1}>
       <thead><tr>
-        <th scope="col">${t('column.state')}</th><th scope="col">${t('column.job')}</th>
+        <th scope="col"><span class="unseen">${t('choice')}</span></th><th scope="col">${t('column.state')}</th><th scope="col">${t('column.job')}</th>
         <th scope="col">${t('column.initiator')}</th><th scope="col">${t('column.parties')}</th>
         <th scope="col">${t('column.tasks')}</th><th scope="col">${t('column.age')}</th>
         <th scope="col">${t('column.time')}</th><th scope="col">${t('column.why')}</th>
       </tr></thead>
       <tbody ref=${body}>
         <${Spacer} rows=${Math.min(first, rows.length)} />
-        ${shown.map((row, index) => html`<${Row} key=${row.peek().number} row=${row} place=${first + index + 2} />`)}
+        ${shown.map((row, index) => html`<${Row} key=${row.peek().number} list=${list} row=${row} place=${first + index + 2} />`)}
         <${Spacer} rows=${below} />
       </tbody>
     </table>
@@ -95,14 +98,15 @@ function Table({ list, isFiltered }) {
 
 /** @param {{rows: number}} props */
 function Spacer({ rows }) {
-  return rows > 0 && html`<tr class="spacer" aria-hidden="true"><td colspan="8" style=${{ height: `${rows * rowHeight()}px` }}></td></tr>`;
+  return rows > 0 && html`<tr class="spacer" aria-hidden="true"><td colspan="9" style=${{ height: `${rows * rowHeight()}px` }}></td></tr>`;
 }
 
-/** @param {{row: import('./job_list.js').Row, place: number}} props */
-function Row({ row, place }) {
+/** @param {{list: JobList, row: import('./job_list.js').Row, place: number}} props */
+function Row({ list, row, place }) {
   const job = row.value;
   const why = job.state === 'Succeeded' ? '' : firstLine(job.cause || job.err_msg);
-  return html`<tr aria-rowindex=${place}>
+  return html`<tr aria-rowindex=${place} data-number=${job.number} class=${isChosen(row) ? 'is-chosen' : ''}>
+    <td class="c-choice"><${ChoiceBox} list=${list} row=${row} /></td>
     <td class="c-state"><${StateBadge} state=${job.state} /></td>
     <th scope="row" class="c-job"><a class="job" href=${hrefOf({ job: job.job_id })} title=${job.job_id}>${job.job_id}</a></th>
     <td class="c-initiator" title=${job.initiator}>${job.initiator}</td>

@@ -1,23 +1,32 @@
 /** What surrounds every view: name, connection, language, theme, keys; and the choice of the view. */
 import { useErrorBoundary } from '../vendor/preact-hooks.js';
+import { ActionDialog, Told } from './action_dialog.js';
 import { needsToken, token } from './api.js';
 import { html } from './html.js';
 import { JobView } from './job_view.js';
-import { KeyHelp, isHelpOpen } from './keys.js';
+import { KeyHelp, isHelpOpen, useKeys } from './keys.js';
 import { ListView } from './list_view.js';
 import { Login } from './login.js';
-import { go, place } from './place.js';
+import { go, hrefOf, place } from './place.js';
+import { ServerView } from './server_view.js';
 import { lost } from './streams.js';
+import { SubmitView } from './submit_view.js';
 import { NAMES, choose, language, t } from './texts.js';
 import { theme, turn } from './theme.js';
 
+/** What is neither the list nor a job, by the parameter \`show\`. */
+/** @type {Record<string, Function>} */
+const OTHERS = { submit: SubmitView, server: ServerView };
+
 export function Shell() {
+  useKeys({ n: () => go(hrefOf({ show: 'submit' })), s: () => go(hrefOf({ show: 'server' })) });
   return html`
     <a class="skip" href="#content">${t('skip')}</a>
     <header class="bar">
       <a class="brand" href=${location.pathname}><${Mark} />kusciajob</a>
       <${Connection} />
       <span class="spring"></span>
+      <${Views} />
       ${token.value && html`<button type="button" class="quiet" onClick=${leave}>${t('token.leave')}</button>`}
       <select aria-label=${t('language')} value=${language.value} onChange=${onLanguage}>
         ${Object.entries(NAMES).map(([code, name]) => html`<option value=${code} selected=${code === language.value}>${name}</option>`)}
@@ -31,6 +40,8 @@ export function Shell() {
     </header>
     <main id="content" tabindex="-1"><${View} /></main>
     <${KeyHelp} />
+    <${ActionDialog} />
+    <${Told} />
   `;
 }
 
@@ -42,7 +53,19 @@ function View() {
   }
   if (needsToken.value) return html`<${Login} />`;
   const id = place.value.get('job');
+  const other = OTHERS[place.value.get('show') ?? ''];
+  if (other && !id) return html`<${other} />`;
   return id ? html`<${JobView} key=${id} id=${id} />` : html`<${ListView} />`;
+}
+
+function Views() {
+  const show = place.value.get('show') ?? '';
+  const isList = !place.value.get('job') && !(show in OTHERS);
+  return html`<nav class="views" aria-label=${t('views')}>
+    <a href=${location.pathname} aria-current=${isList ? 'page' : undefined}>${t('jobs')}</a>
+    <a href=${hrefOf({ show: 'submit' })} aria-current=${show === 'submit' ? 'page' : undefined}>${t('submit')}</a>
+    <a href=${hrefOf({ show: 'server' })} aria-current=${show === 'server' ? 'page' : undefined}>${t('server')}</a>
+  </nav>`;
 }
 
 function Connection() {

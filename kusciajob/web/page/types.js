@@ -19,6 +19,7 @@
  * @property {string} revision
  * @property {string[]} parties
  * @property {string[]} app_images
+ * @property {string[]} operations what would change it now
  * @property {string} cause err_msg without who was only stopped; empty where that is the same
  *
  * @typedef {object} Endpoint

@@ -5,13 +5,15 @@ from collections import Counter
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
-from kusciajob.model import failures
+from kusciajob.model import failures, transitions
 from kusciajob.model.status import JobState, JobSummary
 from kusciajob.model.text import cut
 from kusciajob.wire.job_status import wire_state
 
 MAX_TEXT_CHARACTERS = 1024
 """Of an err_msg: a page has a thousand of them. The job's status has the whole text."""
+DELETE = "Delete"
+"""Possible in every state."""
 
 
 def encode_job(job: JobSummary) -> pb.JobSummary:
@@ -34,6 +36,7 @@ def encode_job(job: JobSummary) -> pb.JobSummary:
         revision=job.revision,
         parties=status.domains,
         app_images=job.traits.app_images,
+        operations=(*transitions.possible_operations(status), DELETE),
     )
     if status.tasks:
         row.progress = sum([task.progress for task in status.tasks]) / len(status.tasks)

@@ -57,7 +57,7 @@ class ListJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[JobSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class JobSummary(_message.Message):
-    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images", "cause")
+    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images", "cause", "operations")
     class TaskStatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -95,6 +95,7 @@ class JobSummary(_message.Message):
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     APP_IMAGES_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     initiator: str
     state: str
@@ -111,7 +112,8 @@ class JobSummary(_message.Message):
     parties: _containers.RepeatedScalarFieldContainer[str]
     app_images: _containers.RepeatedScalarFieldContainer[str]
     cause: str
-    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ...) -> None: ...
+    operations: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ..., operations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("job_id",)
@@ -348,28 +350,38 @@ class AuditEntry(_message.Message):
     def __init__(self, id: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., caller: _Optional[str] = ..., peer: _Optional[str] = ..., method: _Optional[str] = ..., job_id: _Optional[str] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ValidateJobRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "file")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     request: SubmitJobRequest
-    def __init__(self, request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ...) -> None: ...
+    file: str
+    def __init__(self, request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ..., file: _Optional[str] = ...) -> None: ...
 
 class ValidateJobResponse(_message.Message):
-    __slots__ = ("problems", "waves", "tasks")
+    __slots__ = ("problems", "waves", "tasks", "request", "ignored")
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     WAVES_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELD_NUMBER: _ClassVar[int]
     problems: _containers.RepeatedCompositeFieldContainer[FieldProblem]
     waves: _containers.RepeatedCompositeFieldContainer[Wave]
     tasks: _containers.RepeatedCompositeFieldContainer[TaskPreview]
-    def __init__(self, problems: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ..., waves: _Optional[_Iterable[_Union[Wave, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[TaskPreview, _Mapping]]] = ...) -> None: ...
+    request: SubmitJobRequest
+    ignored: _containers.RepeatedCompositeFieldContainer[FieldProblem]
+    def __init__(self, problems: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ..., waves: _Optional[_Iterable[_Union[Wave, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[TaskPreview, _Mapping]]] = ..., request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ..., ignored: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ...) -> None: ...
 
 class FieldProblem(_message.Message):
-    __slots__ = ("field", "description")
+    __slots__ = ("field", "description", "line", "column")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
     field: str
     description: str
-    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+    line: int
+    column: int
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class Wave(_message.Message):
     __slots__ = ("aliases",)

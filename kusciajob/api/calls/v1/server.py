@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Mapping
 
 import kusciajob
 from kusciajob._gen.kusciajob.v1 import server_pb2 as pb
+from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock
 from kusciajob.usecases.jobs import Caller
@@ -28,12 +29,14 @@ class ServerCalls:
         limits: Mapping[str, int],
         clock: Clock,
         head: Callable[[], Awaitable[int]],
+        usage: Usage,
         http_port: Callable[[], int | None],
     ) -> None:
         self._runtime = runtime
         self._limits = dict(limits)
         self._clock = clock
         self._head = head
+        self._usage = usage
         self._http_port = http_port
         self._started_at = clock.now()
 
@@ -50,6 +53,8 @@ class ServerCalls:
                 may_create_for=[caller.domain] if caller.domain else [],
             ),
             revision=await self._head(),
+            used=await (self._usage.used_by(caller.domain) if caller.domain else self._usage.used()),
+            load=None if caller.domain else await self._usage.load(),
             http_port=self._http_port() or 0,
         )
         response.start_time.FromMicroseconds(int(self._started_at * 1e6))
