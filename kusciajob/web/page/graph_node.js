@@ -40,9 +40,9 @@ export function Node({ group, x, y, isTolerable, isCritical, isFaint, isSelected
     onPointerEnter=${() => onPoint(true)} onPointerLeave=${() => onPoint(false)}>
     ${isStack && html`<rect class="box behind" x="6" y="6" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />`}
     <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
-    <text class="sign" x="20" y="32">${SIGNS[state] ?? '·'}</text>
-    <text class="name" x="38" y="22">${shortened(kind === 'task' || kind === 'branch' ? task.alias : t('graph.tasks', { count: members.length }))}</text>
-    <text class="below" x="38" y="39">${isStack ? countsText(group) : timeText(task)}</text>
+    <text class="sign" aria-hidden="true" x="20" y="32">${SIGNS[state] ?? '·'}</text>
+    <text class="name" aria-hidden="true" x="38" y="22">${shortened(kind === 'task' || kind === 'branch' ? task.alias : t('graph.tasks', { count: members.length }))}</text>
+    <text class="below" aria-hidden="true" x="38" y="39">${isStack ? countsText(group) : timeText(task)}</text>
     ${progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * progress} height="4" rx="2" />`}
     ${canFold && html`<g class="fold ${isStack ? 'is-on' : ''}" aria-hidden="true" transform="translate(${NODE_WIDTH} ${NODE_HEIGHT / 2})" onClick=${toggle}>
       <circle r="10" /><text y="4.5">${isStack ? '+' : '−'}</text></g>`}
