@@ -447,14 +447,25 @@ class PartyPreview(Struct, frozen=True):
     programs: tuple[ProgramPreview, ...] = ()
 
 
+class ConfigFile(Struct, frozen=True):
+    """A config file of a party's program, by its path in the AppImage, without secrets."""
+
+    container: str
+    path: str
+    text: str
+
+
 class Previewer(Protocol):
-    """A runtime, asked before there is a job."""
+    """A runtime, asked what it would start."""
 
     def preview(self, party: PartySpec) -> PartyPreview:
         """What would be executed for a party, which has no endpoints yet. Nothing is started, reserved or written.
 
         Raises StartFailed where the start would. It reads files and may take long: not for the event loop.
         """
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """The config files of the party's first replica, with likely addresses where it has none yet; see `preview`."""
 
 
 class OutputStream(StrEnum):

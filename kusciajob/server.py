@@ -13,6 +13,7 @@ from kusciajob import users
 from kusciajob.api.calls import build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
+from kusciajob.api.calls.v1.task_config import TaskConfigCalls
 from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Limits, open_gates
@@ -46,6 +47,7 @@ from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
+from kusciajob.usecases.task_config import TaskConfigs
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
 
@@ -195,6 +197,7 @@ class Server:
                 Questions(store=store, jobs=service),
                 DryRun(jobs=service, images=images, previewer=runtime),
             ),
+            TaskConfigCalls(TaskConfigs(jobs=service, images=images, previewer=runtime)),
             app_images=AppImageService(store=store, catalog=catalog, clock=clock),
             refusals=RefusalLog(store=store, clock=clock),
         )

@@ -289,6 +289,7 @@ def _read_field(value: Any, field: FieldDescriptor, place: str, notes: _Notes) -
             entries.append(_read_message(item, kind, here, notes))
         except JsonError as error:
             notes.refuse(here, error)
+            entries.append({})  # the others keep their places
     return entries
 
 

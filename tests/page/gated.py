@@ -28,6 +28,11 @@ class Gate:
         self._file = directory / f"{alias}.gate"
         self._alias = alias
 
+    @property
+    def path(self) -> str:
+        """Which its programs get as their input."""
+        return str(self._file)
+
     def task(self, *after: str) -> pb.Task:
         """The task, of alice and bob."""
         config = json.dumps({"gate": str(self._file)})

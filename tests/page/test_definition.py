@@ -2,16 +2,18 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 from playwright.async_api import Page, expect
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.model.job import SCHEDULE_MODE_HEADER
-from tests.page.gated import Gate, images
+from tests.page.gated import PROGRAM, Gate, images
 from tests.page.jobs import address
+from tests.support.images import write_image
 from tests.support.program import kusciajob
-from tests.support.requests import create, job_request, task_request
+from tests.support.requests import create, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
 CONFIGS = {
@@ -111,3 +113,22 @@ async def test_the_app_images_of_a_running_job_are_told(tmp_path: Path, page: Pa
         await expect(page.locator(".roles")).to_contain_text("peer")
         await expect(page.get_by_role("region", name="gated")).to_contain_text("config_templates:")
         await expect(page.get_by_role("region", name="gated")).to_contain_text("{{.TASK_CLUSTER_DEFINE}}")
+
+
+async def test_the_config_files_of_a_running_program_are_told_without_secrets(tmp_path: Path, page: Page) -> None:
+    secret: dict[str, Any] = {"env": [{"name": "PASSWORD", "value": "hunter2"}]}
+    write_image(tmp_path / "images", "gated", PROGRAM, ports=["peer"], **secret)
+    template = tmp_path / "images" / "gated.yaml"
+    template.write_text(template.read_text().replace("{{.TASK_ID}}", "{{.TASK_ID}} {{.PASSWORD}} {{.PATH}}"))
+    async with running_server(tmp_path, app_image_dir=tmp_path / "images") as server:
+        gate = Gate(tmp_path, "psi")
+        await create(server.stub, job_request("live", gate.task()))
+        status = await in_state(server.stub, "live", "Running")
+        await page.goto(address(server, "?job=live&view=definition&party=bob"))
+        config = page.get_by_role("region", name="bob /work/conf/task.json")
+        await expect(config).to_contain_text(f"{status.tasks[0].task_id} (left out) (left out)")
+        (endpoint,) = status.tasks[0].parties[0].endpoints
+        await expect(config).to_contain_text(endpoint.endpoint)
+        await expect(config).to_contain_text(gate.path)
+        await page.get_by_label("Party").select_option("alice")
+        await expect(page.get_by_role("region", name="alice /work/conf/task.json")).to_be_visible()

@@ -32,7 +32,16 @@ async def test_hostile_texts_are_shown_and_do_not_act(server: RunningServer, pag
     await create_failed(server, "hostile", message=HOSTILE)
     request = jobs_pb2.SubmitJobRequest(job=job_request("fields"), labels={"note": HOSTILE})
     await jobs_pb2_grpc.JobsServiceStub(server.channel).SubmitJob(request)
-    for query in ("", "?job=hostile", "?job=hostile&task=psi", "?job=hostile&view=parties", "?job=fields"):
+    for query in (
+        "",
+        "?job=hostile",
+        "?job=hostile&task=psi",
+        "?job=hostile&view=parties",
+        "?job=hostile&view=history",
+        "?job=hostile&view=definition",
+        "?job=fields",
+        "?job=fields&view=definition",
+    ):
         await page.goto(address(server, query))
         await expect(page.get_by_text(MARKUP).first).to_be_visible()
         await assert_harmless(page)

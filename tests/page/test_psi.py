@@ -39,11 +39,12 @@ def psi(job_id: str) -> pb.CreateJobRequest:
 
 
 async def test_views_are_live_while_two_parties_intersect_their_tables(hospitals: RunningServer, page: Page) -> None:
-    pages = {view: await page.context.new_page() for view in ("parties", "logs")}
+    pages = {view: await page.context.new_page() for view in ("parties", "timeline", "logs", "history")}
     await create(hospitals.stub, psi("psi"))
     await page.goto(address(hospitals, "?job=psi"))
     for view, tab in pages.items():
-        await tab.goto(address(hospitals, f"?job=psi&view={view}&task=intersect"))
+        task = "" if view == "history" else "&task=intersect"
+        await tab.goto(address(hospitals, f"?job=psi&view={view}{task}"))
     await expect(page.locator(".node .name")).to_have_text(["intersect", "group-means", "report"])
     await expect(page.locator(".node.is-tolerable .name")).to_have_text("report")
     await expect(page.get_by_role("heading", level=1)).to_contain_text("Succeeded")
@@ -53,6 +54,12 @@ async def test_views_are_live_while_two_parties_intersect_their_tables(hospitals
     await expect(matrix.locator("thead th")).to_have_text(["Task", "alice", "bob", "alice (features)", "bob (labels)"])
     for party in ("alice", "bob"):
         await expect(pages["logs"].locator(".who", has_text=party).first).to_be_visible()
+    await expect(pages["timeline"].locator(".timebar.state-Succeeded .part-run")).to_have_count(5)
+    await expect(pages["history"].locator(".h-what", has_text="party succeeded")).to_have_count(5)
+    await expect(pages["history"].locator(".history tbody tr").last).to_contain_text("ended")
+    await page.goto(address(hospitals, "?job=psi&view=definition&task=intersect&party=bob"))
+    await expect(page.locator(".source").first).to_contain_text("alias: intersect")
+    await expect(page.get_by_role("region", name="bob /").first).to_be_visible()
     await page.get_by_role("link", name="Jobs").first.click()
     await expect(page.locator(".jobs tbody tr")).to_contain_text("3/3")
 

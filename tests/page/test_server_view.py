@@ -16,6 +16,7 @@ async def test_limits_use_queue_and_images_are_shown_live(tmp_path: Path, page: 
     settings = {"max_jobs": 4, "max_running_parties": 2, "app_image_dir": tmp_path / "images"}
     async with running_server(tmp_path, runtime="simulated", **settings) as server:
         await page.goto(address(server))
+        await expect(page.get_by_text("No job yet.")).to_be_visible()
         await page.keyboard.press("s")
         await expect(page.get_by_role("heading", level=1)).to_have_text("Server")
         await expect(page.locator(".facts")).to_contain_text("simulated")

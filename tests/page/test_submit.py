@@ -28,6 +28,7 @@ GOOD = WRONG.replace("My job", "written").replace('""', "alice").replace("psy", 
 
 async def test_problems_are_told_as_one_types_each_with_its_place(server: RunningServer, page: Page) -> None:
     await page.goto(address(server))
+    await expect(page.get_by_text("No job yet.")).to_be_visible()
     await page.keyboard.press("n")
     editor = page.get_by_label("The job", exact=True)
     await editor.fill(WRONG)

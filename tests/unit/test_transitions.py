@@ -46,6 +46,34 @@ POSSIBLE = {
 }
 
 
+@pytest.mark.parametrize("state", JobState)
+def test_the_operations_that_are_told_as_possible_are_those_that_change_the_job(state: JobState) -> None:
+    expected = [
+        operation
+        for operation, outcome in zip(Operation, OPERATIONS[state], strict=True)
+        if outcome not in ("=", "refused")
+    ]
+    assert list(transitions.possible_operations(job_in(state).status)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "possible"),
+    [
+        (Operation.STOP, {Operation.CANCEL}),
+        (Operation.CANCEL, set()),
+        (Operation.SUSPEND, {Operation.STOP, Operation.CANCEL}),
+    ],
+)
+def test_of_a_job_that_is_about_to_end_what_its_end_allows_is_possible_but_a_restart(
+    asked: Operation, possible: set[Operation]
+) -> None:
+    job = ask(job_in(JobState.RUNNING), asked, now=LATER)
+    assert job.status.state is JobState.RUNNING
+    assert set(transitions.possible_operations(job.status)) == possible
+    for operation in possible:
+        assert ask(job, operation, now=LATER) is not job
+
+
 @pytest.mark.parametrize(("state", "operation"), list(product(JobState, Operation)))
 def test_every_operation_in_every_state(state: JobState, operation: Operation) -> None:
     job = job_in(state)

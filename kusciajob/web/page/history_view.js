@@ -1,10 +1,11 @@
 /** Who did what with a job, when and why, every reason in full. */
 import { useEffect, useMemo, useState } from '../vendor/preact-hooks.js';
+import { Choice } from './choice.js';
 import { html } from './html.js';
 import { JobHistory } from './job_history.js';
 import { moveFocus, useKeys } from './keys.js';
 import { plain } from './plain.js';
-import { go, hrefOf, hrefWith, place } from './place.js';
+import { hrefOf, place } from './place.js';
 import { partyName } from './task_parties.js';
 import { en } from './en.js';
 import { t } from './texts.js';
@@ -36,17 +37,12 @@ export function HistoryView({ job: { summary, tasks } }) {
   const passes = KINDS[kind] ?? (() => true);
   const entries = history.entries.value.filter((entry) => passes(entry) && (!task || entry.alias === task));
   const shown = isNewestFirst ? [...entries].reverse() : entries;
-  /** @param {string} name */
-  const choose = (name) => (/** @type {any} */ { target }) => go(hrefWith({ [name]: target.value }), { replace: true });
   return html`
     <div class="tools logtools">
-      <label>${t('history.kind')}<select onChange=${choose('kind')}>
-        ${/** @type {const} */ (['', 'commands', 'failures']).map((each) => html`<option key=${each} value=${each} selected=${each === kind}>${t(`history.kind.${each || 'all'}`)}</option>`)}
-      </select></label>
-      <label>${t('history.task')}<select onChange=${choose('task')}>
-        <option value="" selected=${!task}>${t('history.task.all')}</option>
-        ${tasks.map(({ alias }) => html`<option key=${alias} value=${alias} selected=${alias === task}>${plain(alias)}</option>`)}
-      </select></label>
+      <${Choice} label=${t('history.kind')} name="kind" value=${kind}
+        options=${/** @type {const} */ (['', 'commands', 'failures']).map((each) => [each, t(`history.kind.${each || 'all'}`)])} />
+      <${Choice} label=${t('history.task')} name="task" value=${task}
+        options=${[['', t('history.task.all')], ...tasks.map(({ alias }) => [alias, plain(alias)])]} />
       <button type="button" aria-pressed=${isNewestFirst ? 'true' : 'false'} onClick=${() => setNewestFirst(!isNewestFirst)}>${t('history.newest')}</button>
       <span class="hint" role="status">${history.isLoading.value ? t('loading') : t('history.shown', { count: shown.length })}</span>
     </div>
@@ -67,7 +63,7 @@ function EntryRow({ jobId, entry }) {
     <td class="h-what"><span class="badge ${colour}">${was_stopped ? t('event.party_stopped') : eventName(event)}</span></td>
     <td class="h-who">${caller ? html`<strong>${caller}</strong>${peer && html` <span class="hint">${peer}</span>`}` : html`<span class="hint">${t('history.server')}</span>`}</td>
     <td class="h-about">${alias && html`<a href=${hrefOf({ job: jobId, task: alias })}>${plain(alias)}</a>`}
-      ${domain_id && html` <span>${partyName(entry)}</span>`}
+      ${domain_id && html` <span>${plain(partyName(entry))}</span>`}
       ${attempt > 0 && html` <span class="hint">${t('matrix.attempt', { number: attempt })}</span>`}
       ${alias && domain_id && attempt > 0 && html` <a class="hint" href=${hrefOf({ job: jobId, view: 'logs', task: alias, party: domain_id, role: entry.role, attempt: String(attempt) })}>${t('job.logs')}</a>`}</td>
     <td class="h-why">${exit_code !== null && html`<span class="tag">${t('why.exit', { code: exit_code })}</span> `}

@@ -2,10 +2,11 @@
 import { signal } from '../vendor/signals.js';
 import { useEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { blameFor } from './blame.js';
+import { Choice } from './choice.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { plain } from './plain.js';
-import { go, hrefWith, place } from './place.js';
+import { place } from './place.js';
 import { save } from './save.js';
 import { TaskLog } from './task_log.js';
 import { stateName, t } from './texts.js';
@@ -53,15 +54,6 @@ function chosenTask(job) {
   const byAlias = job.tasks.find(({ alias }) => alias === place.value.get('task'));
   return byAlias ?? blameFor(job)[0]?.task ?? job.tasks.find(({ state }) => state === 'Running')
     ?? job.tasks.findLast(({ attempt }) => attempt > 0) ?? job.tasks[0];
-}
-
-/** @param {{label: string, name: string, value: string, options: string[][], forget?: string[]}} props */
-function Choice({ label, name, value, options, forget = [] }) {
-  const forgotten = Object.fromEntries(forget.map((each) => [each, '']));
-  return html`<label>${label}
-    <select value=${value} onChange=${(/** @type {any} */ { target }) => go(hrefWith({ ...forgotten, [name]: target.value }), { replace: true })}>
-      ${options.map(([code, text]) => html`<option key=${code} value=${code} selected=${code === value}>${text}</option>`)}
-    </select></label>`;
 }
 
 /** @param {{what: ConstructorParameters<typeof TaskLog>[0], name: string}} props */

@@ -35,6 +35,7 @@ export function duration(from, to) {
 export function spanText(milliseconds) {
   const seconds = milliseconds / 1000;
   if (seconds > 0 && seconds < 1) return `${Math.round(milliseconds)} ms`;
+  if (seconds >= 60 && seconds % 60 === 0 && seconds < 3_600) return `${seconds / 60} min`;
   if (seconds < 60) return `${seconds < 10 && !Number.isInteger(seconds) ? seconds.toFixed(1) : Math.floor(seconds)} s`;
   if (seconds < 3_600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 86_400) return `${Math.floor(seconds / 3_600)} h ${Math.floor((seconds % 3_600) / 60)} min`;
@@ -49,9 +50,29 @@ export function fullTime(time) {
 
 /** With its milliseconds. @param {number|string} time in ms since the epoch, or RFC 3339 */
 export function exactTime(time) {
+  return `${day(time)} ${clockTime(time)}`;
+}
+
+/**
+ * The days are told where they are two.
+ * @param {number} from in ms since the epoch
+ * @param {number|null} to null: not yet
+ * @param {string} open what stands for `to` then
+ */
+export function rangeText(from, to, open) {
+  if (to === null) return `${clockTime(from)} – ${open}`;
+  return day(from) === day(to) ? `${clockTime(from)} – ${clockTime(to)}` : `${exactTime(from)} – ${exactTime(to)}`;
+}
+
+/** @param {number|string} time */
+function day(time) {
+  return new Intl.DateTimeFormat(language.value, { dateStyle: 'medium' }).format(new Date(time));
+}
+
+/** @param {number|string} time */
+function clockTime(time) {
   return new Intl.DateTimeFormat(language.value, {
-    year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3,
-    hourCycle: 'h23',
+    hour: '2-digit', minute: '2-digit', second: '2-digit', fractionalSecondDigits: 3, hourCycle: 'h23',
   }).format(new Date(time));
 }
 

@@ -6,7 +6,7 @@ import { plain } from './plain.js';
 import { go, hrefOf } from './place.js';
 import { SIGNS, StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
-import { exactTime, now, spanText } from './time.js';
+import { exactTime, now, rangeText, spanText } from './time.js';
 import { Told } from './told.js';
 import { partsOf, rowsOf, spanOf, ticksOf } from './timeline.js';
 
@@ -100,7 +100,7 @@ export function TimelineView({ job }) {
           return html`<div class="row" key=${row.task.alias}>
             <div class="name"><p><span class="state-${row.task.state} sign" aria-hidden="true">${SIGNS[row.task.state] ?? '·'}</span>
                 <a href=${hrefOf({ job: job.summary.job_id, task: row.task.alias })} title=${plain(row.task.alias)}>${plain(row.task.alias)}</a></p>
-              ${row.lanes.map(({ name }) => html`<p class="lane" key=${name} title=${name}>${name}</p>`)}</div>
+              ${row.lanes.map(({ name }) => html`<p class="lane" key=${name} title=${plain(name)}>${plain(name)}</p>`)}</div>
             <div class="plot"><svg width="100%" height=${HEAD_HEIGHT + row.lanes.length * LANE_HEIGHT} role="group" aria-label=${plain(row.task.alias)}>
               ${ticks.map((tick) => html`<line key=${tick} class="tick" x1="${scale(span.from + tick)}%" x2="${scale(span.from + tick)}%" y1="0" y2="100%" />`)}
               ${row.lanes.map(({ bars }, index) => bars.map((bar, number) => {
@@ -170,14 +170,14 @@ function endTexts({ party, isFirst, ended }) {
 function timesOf(bar, present) {
   return partsOf(bar, present).map(({ kind, from, to }) => {
     const isGoingOn = to === present && bar.ended === null;
-    return { kind, text: `${spanText(to - from)}: ${exactTime(from)} – ${isGoingOn ? t('timeline.now') : exactTime(to)}` };
+    return { kind, text: `${spanText(to - from)}: ${rangeText(from, isGoingOn ? null : to, t('timeline.now'))}` };
   });
 }
 
 /** For who hears it. @param {Bar} bar @param {number} present */
 function labelOf(bar, present) {
   const times = timesOf(bar, present).map(({ kind, text }) => `${t(`timeline.${kind}`)} ${text}`);
-  return [`${plain(bar.task.alias)}, ${bar.name}, ${t('matrix.attempt', { number: bar.attempt })}`, endTexts(bar).join(', '), ...times].join('; ');
+  return [`${plain(bar.task.alias)}, ${plain(bar.name)}, ${t('matrix.attempt', { number: bar.attempt })}`, endTexts(bar).join(', '), ...times].join('; ');
 }
 
 /** @param {{bar: Bar, present: number}} props */
@@ -185,7 +185,7 @@ function BarTold({ bar, present }) {
   const hasBadge = bar.party !== null && !bar.party.was_stopped;
   const text = bar.party ? bar.party.err_msg : bar.task.err_msg;
   return html`
-    <p class="line"><strong>${plain(bar.task.alias)}</strong> ${bar.name} <span class="tag">${t('matrix.attempt', { number: bar.attempt })}</span>
+    <p class="line"><strong>${plain(bar.task.alias)}</strong> ${plain(bar.name)} <span class="tag">${t('matrix.attempt', { number: bar.attempt })}</span>
       ${hasBadge && html`<${StateBadge} state=${bar.party?.state} />`}
       ${(hasBadge ? endTexts(bar).slice(1) : endTexts(bar)).map((each) => html`<span class="tag" key=${each}>${each}</span>`)}</p>
     <dl class="keys">${timesOf(bar, present).map(({ kind, text: time }) => html`<dt key=${kind}>${t(`timeline.${kind}`)}</dt><dd>${time}</dd>`)}</dl>

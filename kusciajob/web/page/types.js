@@ -109,6 +109,12 @@
  * @property {string} file
  * @property {Record<string, any>|null} definition
  *
+ * @typedef {object} TaskConfig
+ * @property {string} domain_id
+ * @property {string} role
+ * @property {{container: string, path: string, text: string, is_cut: boolean}[]} files
+ * @property {string} problem
+ *
  * @typedef {object} JobEvent
  * @property {string} type
  * @property {string} revision

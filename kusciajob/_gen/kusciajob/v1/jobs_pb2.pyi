@@ -267,6 +267,44 @@ class JobHistoryEntry(_message.Message):
     was_stopped: bool
     def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., caller: _Optional[str] = ..., peer: _Optional[str] = ..., alias: _Optional[str] = ..., attempt: _Optional[int] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[float] = ..., was_stopped: _Optional[bool] = ...) -> None: ...
 
+class GetTaskConfigRequest(_message.Message):
+    __slots__ = ("job_id", "alias", "domain_id", "role")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    alias: str
+    domain_id: str
+    role: str
+    def __init__(self, job_id: _Optional[str] = ..., alias: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
+
+class GetTaskConfigResponse(_message.Message):
+    __slots__ = ("alias", "domain_id", "role", "files", "problem")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    domain_id: str
+    role: str
+    files: _containers.RepeatedCompositeFieldContainer[ConfigFile]
+    problem: str
+    def __init__(self, alias: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., files: _Optional[_Iterable[_Union[ConfigFile, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ConfigFile(_message.Message):
+    __slots__ = ("container", "path", "text", "is_cut")
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
+    container: str
+    path: str
+    text: str
+    is_cut: bool
+    def __init__(self, container: _Optional[str] = ..., path: _Optional[str] = ..., text: _Optional[str] = ..., is_cut: _Optional[bool] = ...) -> None: ...
+
 class ListAuditEntriesRequest(_message.Message):
     __slots__ = ("job_id", "caller", "after", "before", "page_size", "page_token")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
