@@ -128,7 +128,7 @@ mutants: $(VENV)/.ready ## change the code in one place after the other and prin
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	$(BIN)/python scripts/mutants.py --minutes $(MINUTES) $(MUTATED)
 
-bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
+bench: $(VENV)/.ready ## measure against the floor of the stack, within 10 minutes; writes benchmarks/results.*
 	$(BIN)/python -m benchmarks
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
