@@ -1,5 +1,6 @@
 """The timeline shows when each party waited, was being started and ran, in each attempt, while it happens."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from playwright.async_api import Page, expect
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.page.gated import Gate, images
 from tests.page.jobs import address, create_failed, scripted
-from tests.support.requests import create, ended, in_state, job_request
+from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202egnp.exe"
@@ -78,6 +79,17 @@ async def test_what_is_told_of_a_bar_stays_a_text(server: RunningServer, page: P
     await page.locator(".timebar.state-Failed .hit").first.hover()
     text = await page.locator(".bartold .message").inner_text()
     assert "<script>alert(1)</script> red \ufffdgnp.exe" in text
+
+
+async def test_of_many_parties_those_that_failed_are_shown(server: RunningServer, page: Page) -> None:
+    domains = [f"d{number:03}" for number in range(100)]
+    script = json.dumps({"seconds": 600, "parties": {"d099": {"exit_code": 3, "seconds": 0, "message": "no"}}})
+    await create(server.stub, job_request("many", task_request("t", domains=domains, task_input_config=script)))
+    await ended(server.stub, "many")
+    await page.goto(address(server, "?job=many&view=timeline"))
+    await expect(page.locator(".lane").first).to_have_text("d099")
+    await expect(page.locator(".timebar")).to_have_count(24)
+    await expect(page.locator(".lane").last).to_have_text("and 76 more")
 
 
 async def test_a_job_that_was_stopped_says_by_whom_and_its_tasks_blame_nobody(

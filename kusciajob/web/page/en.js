@@ -98,6 +98,7 @@ export const en = {
   'timeline.now': 'now',
   'timeline.awaited': 'awaited',
   'timeline.never': 'never started',
+  'timeline.more': 'and {count} more',
   'timeline.hint': 'Point at a bar, or go from bar to bar with the arrow keys, to see its times. Enter opens its log.',
   'log.task': 'Task',
   'log.parties': 'Parties',

@@ -29,20 +29,22 @@ export function Node({ group, x, y, isTolerable, isCritical, isFaint, isSelected
   const classes = ['node', `state-${state}`, isStack && 'is-stack', isTolerable && 'is-tolerable', isCritical && 'is-critical',
     isFaint && 'is-faint', isSelected && 'is-selected'].filter(Boolean).join(' ');
   const progress = !isStack && task.state === 'Running' ? task.progress : 0;
+  const name = shortened(kind === 'task' || kind === 'branch' ? task.alias : t('graph.tasks', { count: members.length }));
+  const below = isStack ? countsText(group) : timeText(task);
   /** @param {Event} event */
   const toggle = (event) => {
     event.stopPropagation();
     onFold();
   };
   return html`<g class=${classes} data-alias=${group.id} transform="translate(${x - NODE_WIDTH / 2} ${y - NODE_HEIGHT / 2})"
-    tabindex="0" role="button" aria-pressed=${isSelected ? 'true' : 'false'} aria-label=${spoken(group)}
+    tabindex="0" role="button" aria-pressed=${isSelected ? 'true' : 'false'} aria-label=${`${name} ${below}. ${moreSpoken(group)}`}
     onClick=${onClick} onKeyDown=${onKeyDown} onFocus=${() => onPoint(true)} onBlur=${() => onPoint(false)}
     onPointerEnter=${() => onPoint(true)} onPointerLeave=${() => onPoint(false)}>
     ${isStack && html`<rect class="box behind" x="6" y="6" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />`}
     <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
-    <text class="sign" aria-hidden="true" x="20" y="32">${SIGNS[state] ?? '·'}</text>
-    <text class="name" aria-hidden="true" x="38" y="22">${shortened(kind === 'task' || kind === 'branch' ? task.alias : t('graph.tasks', { count: members.length }))}</text>
-    <text class="below" aria-hidden="true" x="38" y="39">${isStack ? countsText(group) : timeText(task)}</text>
+    <text class="sign" x="20" y="32">${SIGNS[state] ?? '·'}</text>${' '}
+    <text class="name" x="38" y="22">${name}</text>${' '}
+    <text class="below" x="38" y="39">${below}</text>
     ${progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * progress} height="4" rx="2" />`}
     ${canFold && html`<g class="fold ${isStack ? 'is-on' : ''}" aria-hidden="true" transform="translate(${NODE_WIDTH} ${NODE_HEIGHT / 2})" onClick=${toggle}>
       <circle r="10" /><text y="4.5">${isStack ? '+' : '−'}</text></g>`}
@@ -67,11 +69,11 @@ function shortened(text) {
   return text.length > NODE_CHARACTERS ? `${text.slice(0, NODE_CHARACTERS - 1)}…` : text;
 }
 
-/** What a screen reader says. @param {Group} group */
-function spoken({ members }) {
+/** What a screen reader says beyond the texts of the node. @param {Group} group */
+function moreSpoken({ members }) {
   const [task] = members;
   if (members.length > 1) return `${namesText(members)}: ${statesText(members)}`;
-  return `${task.alias}: ${stateName(task.state)}${task.err_msg ? `. ${firstLine(task.err_msg, HINT_CHARACTERS)}` : ''}`;
+  return [task.alias.length > NODE_CHARACTERS && task.alias, task.err_msg && firstLine(task.err_msg, HINT_CHARACTERS)].filter(Boolean).join('. ');
 }
 
 /** @param {Task[]} members */

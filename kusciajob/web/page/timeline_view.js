@@ -100,8 +100,9 @@ export function TimelineView({ job }) {
           return html`<div class="row" key=${row.task.alias}>
             <div class="name"><p><span class="state-${row.task.state} sign" aria-hidden="true">${SIGNS[row.task.state] ?? '·'}</span>
                 <a href=${hrefOf({ job: job.summary.job_id, task: row.task.alias })} title=${plain(row.task.alias)}>${plain(row.task.alias)}</a></p>
-              ${row.lanes.map(({ name }) => html`<p class="lane" key=${name} title=${plain(name)}>${plain(name)}</p>`)}</div>
-            <div class="plot"><svg width="100%" height=${HEAD_HEIGHT + row.lanes.length * LANE_HEIGHT} role="group" aria-label=${plain(row.task.alias)}>
+              ${row.lanes.map(({ name }) => html`<p class="lane" key=${name} title=${plain(name)}>${plain(name)}</p>`)}
+              ${row.left > 0 && html`<p class="lane">${t('timeline.more', { count: row.left })}</p>`}</div>
+            <div class="plot"><svg width="100%" height=${HEAD_HEIGHT + (row.lanes.length + (row.left ? 1 : 0)) * LANE_HEIGHT} role="group" aria-label=${plain(row.task.alias)}>
               ${ticks.map((tick) => html`<line key=${tick} class="tick" x1="${scale(span.from + tick)}%" x2="${scale(span.from + tick)}%" y1="0" y2="100%" />`)}
               ${row.lanes.map(({ bars }, index) => bars.map((bar, number) => {
                 const place = { lane: first + index, bar: number };
@@ -119,11 +120,11 @@ export function TimelineView({ job }) {
   `;
 }
 
-/** Those that failed come first where not all have room. @param {Row} row @returns {Row} */
+/** Those that failed come first where not all have room; `left` counts who has none. @param {Row} row @returns {Row & {left: number}} */
 function withFewLanes({ task, lanes }) {
-  if (lanes.length <= MOST_LANES) return { task, lanes };
+  if (lanes.length <= MOST_LANES) return { task, lanes, left: 0 };
   const rank = (/** @type {import('./timeline.js').Lane} */ { bars }) => (bars.at(-1)?.isFirst ? 0 : bars.at(-1)?.party?.state === 'Failed' ? 1 : 2);
-  return { task, lanes: [...lanes].sort((a, b) => rank(a) - rank(b)).slice(0, MOST_LANES) };
+  return { task, lanes: [...lanes].sort((a, b) => rank(a) - rank(b)).slice(0, MOST_LANES), left: lanes.length - MOST_LANES };
 }
 
 /** Its log, or its task where there is none yet. @param {string} job @param {Bar} bar */

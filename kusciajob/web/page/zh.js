@@ -99,6 +99,7 @@ export const zh = {
   'timeline.now': '现在',
   'timeline.awaited': '等待中',
   'timeline.never': '从未启动',
+  'timeline.more': '以及另外 {count} 个',
   'timeline.hint': '指向某个条形，或用方向键在条形间移动，即可查看其时间。按 Enter 打开其日志。',
   'log.task': '任务',
   'log.parties': '参与方',
