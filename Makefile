@@ -67,7 +67,7 @@ test-containers: $(VENV)/.ready ## run the container runtime over the engine of 
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
 	$(BIN)/python -m pytest tests/containers
 
-test-page: $(VENV)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (1 minute)
+test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (3 minutes)
 	scripts/browser.sh > /dev/null
 	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
@@ -109,6 +109,7 @@ check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts,
 	$(MAKE) --no-print-directory coverage
 
 scripts/page/node_modules/.ready: scripts/page/package-lock.json
+	scripts/node.sh > /dev/null
 	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix scripts/page
 	@touch $@
 

@@ -1,5 +1,5 @@
 /** One job: what it is, why it failed or waits, and its views. */
-import { useEffect, useMemo } from '../vendor/preact-hooks.js';
+import { useEffect, useMemo, useRef } from '../vendor/preact-hooks.js';
 import { Actions } from './action_dialog.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
@@ -44,6 +44,12 @@ export function JobView({ id }) {
     document.title = job ? `${stateName(job.summary.state)} · ${id} · kusciajob` : `${plain(id)} · kusciajob`;
   });
   useKeys(Object.fromEntries(Object.keys(VIEWS).map((name, index) => [String(index + 1), () => go(hrefWith({ view: name }))])));
+  const tabs = useRef(/** @type {HTMLElement|null} */ (null));
+  useEffect(() => {
+    // In a narrow window the tabs scroll, by themselves.
+    const [bar, chosen] = [tabs.current, tabs.current?.querySelector('[aria-current]')];
+    if (bar && chosen) bar.scrollLeft = /** @type {HTMLElement} */ (chosen).offsetLeft - bar.offsetLeft - bar.clientWidth / 3;
+  }, [place.value.get('view'), Boolean(job)]);
   const error = open.error.value;
   if (!job) {
     if (!error) return html`<h1 class="unseen">${plain(id)}</h1><p class="notice" role="status">${t('loading')}</p>`;
@@ -59,7 +65,7 @@ export function JobView({ id }) {
     ${!open.isDeleted.value && html`<${Actions} job=${job.summary} />`}
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}
     <${Why} job=${job} />
-    <nav class="tabs" aria-label=${id}>
+    <nav class="tabs" ref=${tabs} aria-label=${id}>
       ${Object.entries(VIEWS).map(([name, { text }]) => html`<a key=${name} href=${hrefOf({ job: id, view: name, task: place.value.get('task') })}
         aria-current=${name === view ? 'page' : undefined}>${t(text)}</a>`)}
     </nav>
@@ -107,7 +113,7 @@ function Why({ job }) {
     <h2 id="why">${party
       ? t('why.failed', { party: party.role ? `${party.domain_id} (${party.role})` : party.domain_id, task: task.alias })
       : t('why.task', { task: task.alias })}</h2>
-    <${Told} text=${text} />
+    ${text !== `exit code ${party?.exit_code}` && html`<${Told} text=${text} />`}
     <p>${code && html`<span class="tag">${code}</span> `}
       ${attempt > 1 && html`<span class="tag">${t('why.attempt', { number: attempt })}</span> `}
       ${attempt > 0 && html`<a href=${log}>${t('why.log')}</a>`}</p>

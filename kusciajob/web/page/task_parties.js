@@ -45,7 +45,7 @@ export function PartyCell({ jobId, task, attempt, party, first }) {
       ${time && html`<span class="hint" title=${`${fullTime(party.start_time)} – ${fullTime(party.end_time)}`}>${time}</span>`}
       <a class="hint" href=${log}>${t('job.logs')}</a>
     </p>
-    ${party.err_msg && !(stopped && first) && html`<${Told} text=${party.err_msg} kind="text" />`}
+    ${party.err_msg && !(stopped && first) && party.err_msg !== `exit code ${party.exit_code}` && html`<${Told} text=${party.err_msg} kind="text" />`}
     ${party.endpoints.length > 0 && html`<details><summary class="hint">${t('matrix.endpoints')} (${party.endpoints.length})</summary>
       <ul>${party.endpoints.map(({ port_name, scope, endpoint }) => html`<li key=${port_name + endpoint}><code>${port_name}</code> ${scope} <code>${endpoint}</code></li>`)}</ul></details>`}
   </div>`;
