@@ -1,7 +1,7 @@
 """What a server serves: the hub, the scheduler with its runtime, retention and the calls, all on one store."""
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -9,8 +9,11 @@ from kusciajob.api.calls import Calls, build_calls
 from kusciajob.api.calls.health import HealthCalls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls
+from kusciajob.api.calls.v1.task_config import TaskConfigCalls
 from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
+from kusciajob.api.gate import Gate
+from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock, JobStore, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
@@ -20,6 +23,7 @@ from kusciajob.runtimes import Links, build_runtime, ports_of
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.guard import Guard
+from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import LOG_ONLY, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.dry_run import DryRun
@@ -28,6 +32,7 @@ from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
+from kusciajob.usecases.task_config import TaskConfigs
 from kusciajob.usecases.watching import JobWatch
 
 MIB = 1 << 20
@@ -44,6 +49,9 @@ class Surroundings(Struct, frozen=True):
     guard: Guard | None
     progress_url: Callable[[PartySpec], str]
     limits: Mapping[str, int]
+    metrics: Metrics
+    gates: Sequence[Gate]
+    http_port: Callable[[], int | None]
     health: HealthCalls
     story: Story = LOG_ONLY
     director: Director | None = None
@@ -137,7 +145,7 @@ class Core:
         self.scheduler.report_waiting(key, text)
 
     def _build_calls(self) -> Calls:
-        settings, store, clock = self.settings, self.store, self._around.clock
+        settings, store, around, clock = self.settings, self.store, self._around, self._around.clock
         service = JobService(
             store=store,
             hub=self.hub,
@@ -147,13 +155,21 @@ class Core:
             max_jobs=settings.max_jobs,
             max_jobs_per_domain=settings.max_jobs_per_domain,
             check=check_scripts if settings.runtime == "simulated" else _accept,
-            story=self._around.story,
+            story=around.story,
         )
         output = TaskOutput(store=store, runtime=self.runtime, source=self.runtime, images=self.images)
+        usage = Usage(store=store, hub=self.hub, scheduler=self.scheduler, metrics=around.metrics, gates=around.gates)
         return build_calls(
             service,
             output,
-            ServerCalls(runtime=settings.runtime, limits=self._around.limits, clock=clock, head=store.head),
+            ServerCalls(
+                runtime=settings.runtime,
+                limits=around.limits,
+                clock=clock,
+                head=store.head,
+                usage=usage,
+                http_port=around.http_port,
+            ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=self.hub), monotonic=clock.monotonic),
             QuestionCalls(
@@ -161,9 +177,10 @@ class Core:
                 Questions(store=store, jobs=service),
                 DryRun(jobs=service, images=self.images, previewer=self.runtime),
             ),
+            TaskConfigCalls(TaskConfigs(jobs=service, images=self.images, previewer=self.runtime)),
             app_images=AppImageService(store=store, catalog=self.catalog, clock=clock),
             refusals=RefusalLog(store=store, clock=clock),
-            health=self._around.health,
+            health=around.health,
             has_habits=settings.quirks == "kuscia",
         )
 

@@ -117,6 +117,15 @@ class Server:
             connections=progress_connections,
             address=settings.progress_address,
         )
+        limits = Limits(
+            calls_per_peer=settings.max_calls_per_peer,
+            streams_per_peer=settings.max_streams_per_peer,
+            streams_per_domain=settings.max_streams_per_domain,
+            watch_streams=settings.max_watch_streams,
+            body_bytes_per_peer=settings.max_upload_mib_per_peer * MIB,
+            body_bytes=settings.max_upload_mib * MIB,
+        )
+        grpc_gate, http_gate = open_gates(limits, metrics)
         health = HealthCalls()
         self._surroundings = Surroundings(
             clock=clock,
@@ -124,6 +133,9 @@ class Server:
             guard=guard,
             progress_url=self._progress_url,
             limits=limits_in_force(settings, connections=connections.in_all, connections_per_peer=connections.per_peer),
+            metrics=metrics,
+            gates=(grpc_gate, http_gate),
+            http_port=lambda: self.http_port,  # known once HTTP listens
             health=health,
             story=story,
             director=lab.rules if lab else None,
@@ -135,15 +147,6 @@ class Server:
         stack.push_async_callback(self._progress.stop)
         await self._progress.start()
         core.run(self._note_end)
-        limits = Limits(
-            calls_per_peer=settings.max_calls_per_peer,
-            streams_per_peer=settings.max_streams_per_peer,
-            streams_per_domain=settings.max_streams_per_domain,
-            watch_streams=settings.max_watch_streams,
-            body_bytes_per_peer=settings.max_upload_mib_per_peer * MIB,
-            body_bytes=settings.max_upload_mib * MIB,
-        )
-        grpc_gate, http_gate = open_gates(limits, metrics)
         self._metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=core.hub, scheduler=core.scheduler)
         calls: ServedCalls = core.calls
         if lab:

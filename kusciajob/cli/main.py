@@ -26,6 +26,8 @@ _COMMANDS = {
     "history": ("details", "Show what happened to a job, who asked for it, and why."),
     "wait": ("waiting", "Return when a job is in a state."),
     "images": ("details", "List the AppImages that tasks can name."),
+    "audit": ("overseeing", "Show which calls changed something or were refused."),
+    "info": ("overseeing", "Show what the server is, what it limits, what it grants."),
     "get": ("jobs", "Show a job: tasks, parties, endpoints."),
     "status": ("jobs", "Show where jobs stand."),
     "watch": ("watch", "Follow one job, or all of them."),
@@ -36,6 +38,7 @@ _COMMANDS = {
     "cancel": ("jobs", "End a job for good, as Cancelled."),
     "approve": ("jobs", "Accept or reject a job that awaits approval."),
     "delete": ("jobs", "Stop a job and remove its record."),
+    "open": ("page", "Open the page that shows jobs."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
     "health": ("health", "Ask a server whether it serves."),
     "doctor": ("doctor", "Check a data directory."),
@@ -43,7 +46,7 @@ _COMMANDS = {
     "completion": ("completion", "Print what makes a shell complete commands."),
 }
 
-_FUNCTIONS = {"list": "list_jobs"}
+_FUNCTIONS = {"list": "list_jobs", "open": "open_page"}
 """Where it has another name than its command."""
 
 

@@ -20,7 +20,8 @@ from kusciajob.security.errors import SecurityError
 CONNECT_SECONDS = 10.0
 _WHAT_KUSCIA_OFFERS = (
     "a plain Kuscia, or an earlier kusciajob, has create, get, status, watch, wait, logs and the commands that change "
-    "a job; list, describe, history, validate, submit, images and the choices of logs need kusciajob.v1"
+    "a job; list, describe, history, validate, submit, images, audit, info, open and the choices of logs need "
+    "kusciajob.v1"
 )
 
 

@@ -88,13 +88,16 @@ class AsyncJob:
         if wait:
             await self._wait(values.ENDED, timeout)
 
-    async def delete(self, *, wait: bool = True, timeout: float | None = None) -> None:
-        """Stop it and remove its record. Raises JobNotFound.
+    async def delete(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        """Stop it and remove its record. The reason is kept in the audit; a plain Kuscia drops it. Raises JobNotFound.
 
         With `wait` return once nothing is known of it: here at once, on a plain Kuscia a moment later. WaitTimeout.
         """
+        # Kuscia's API has no field for the reason of a deletion.
+        header = kuscia.RequestHeader(custom_headers={"reason": reason} if reason else {})
+        request = kuscia.DeleteJobRequest(header=header, job_id=self.job_id)
         try:
-            await self._calling.ask(self._calling.stubs.jobs.DeleteJob, kuscia.DeleteJobRequest(job_id=self.job_id))
+            await self._calling.ask(self._calling.stubs.jobs.DeleteJob, request)
         except JobNotFound as error:
             if not error.was_lost:  # else it was this call that deleted it
                 raise

@@ -145,8 +145,8 @@ class Job:
     def cancel(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
         run(self._job.cancel(reason, wait=wait, timeout=timeout))
 
-    def delete(self, *, wait: bool = True, timeout: float | None = None) -> None:
-        run(self._job.delete(wait=wait, timeout=timeout))
+    def delete(self, reason: str = "", *, wait: bool = True, timeout: float | None = None) -> None:
+        run(self._job.delete(reason, wait=wait, timeout=timeout))
 
     def approve(self, reason: str = "") -> None:
         run(self._job.approve(reason))

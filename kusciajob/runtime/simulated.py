@@ -7,6 +7,7 @@ from contextlib import suppress
 from kusciajob.contracts import (
     Arrival,
     Clock,
+    ConfigFile,
     ExitResult,
     NoCapacity,
     Node,
@@ -87,6 +88,10 @@ class SimulatedRuntime:
         if script.start_error:
             raise StartFailed(script.start_error)
         return PartyPreview()
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """None: nothing is executed."""
+        return ()
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         return [0] * len(parties)

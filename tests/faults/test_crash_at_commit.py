@@ -17,7 +17,7 @@ from tests.support.server import clean_environment
 pytestmark = pytest.mark.hostile
 
 AT_ONCE = 3
-FEWEST_COMMITS = 8
+FEWEST_COMMITS = 6
 MARK = 'pwd >> "$KUSCIAJOB_DOMAIN_DIR/runs"; case "$PWD" in */0.1/*) exit 3;; esac'
 """Each run leaves a line. The first attempt of the first task fails."""
 

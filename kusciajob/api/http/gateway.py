@@ -1,4 +1,4 @@
-"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, and the OpenAPI document."""
+"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, the OpenAPI document and the page."""
 
 import asyncio
 import logging
@@ -32,6 +32,7 @@ from kusciajob.api.http.messages import (
     refusal,
     rich_refusal,
 )
+from kusciajob.api.http.page import Page
 from kusciajob.api.http.paths import Handler, find_method
 from kusciajob.api.http.resources import Resources, is_below
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
@@ -85,9 +86,11 @@ class HttpGateway:
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
+        self._page = Page()
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
+        gate.connections = self._listener.connections
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port. Raises AddressInUse."""
@@ -117,6 +120,8 @@ class HttpGateway:
         try:
             is_change = request.method not in _READING if is_below(request) else request.path in self._changes
             check_browser(request, self._browser_rules, is_change=is_change)
+            if (page := self._page.answer(request)) is not None:
+                return page
             caller = await self._authenticate(request)
             handler = self._find(request)
             await meet_expectation(request)
