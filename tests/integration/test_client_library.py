@@ -7,10 +7,12 @@ from datetime import UTC, datetime, timedelta
 from inspect import iscoroutinefunction, signature
 from typing import Any
 
+import grpc.aio
 import pytest
 import pytest_asyncio
 
 from kusciajob import client as library
+from kusciajob.api import v1
 from kusciajob.client import (
     AsyncClient,
     AsyncJob,
@@ -188,6 +190,14 @@ async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any) -> None:
     await client.job("j1").delete()
     with pytest.raises((JobDeleted, JobNotFound)):
         await waiting
+
+
+async def test_the_reason_of_a_deletion_is_kept_in_the_audit(client: Any, address: str) -> None:
+    await (await client.create(spec("unwanted"))).delete("a trial")
+    async with grpc.aio.insecure_channel(address) as channel:
+        audited = await v1.JobsServiceStub(channel).ListAuditEntries(v1.ListAuditEntriesRequest(job_id="unwanted"))
+    newest = audited.entries[0]
+    assert (newest.method, newest.code, newest.reason) == ("DeleteJob", 0, "a trial")
 
 
 async def test_jobs_are_listed_over_all_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
