@@ -104,6 +104,7 @@ async def test_a_job_tells_what_can_be_asked_of_it_and_the_audit_why_it_was_dele
 async def test_the_server_tells_how_much_of_its_limits_is_taken(server: RunningServer) -> None:
     async with aiohttp.ClientSession() as session, session.get(f"http://{server.http_address}/v1/server") as answer:
         told = await answer.json()
+    assert {"job_files", "operations", "usage"} <= set(told["capabilities"])
     assert told["used"].keys() <= told["limits"].keys()
     assert int(told["used"]["max_connections"]) >= 1
     assert told["used"]["max_jobs"] == told["load"]["jobs"]

@@ -9,8 +9,8 @@ from kusciajob.config import Settings
 from kusciajob.contracts import Clock
 from kusciajob.usecases.jobs import Caller
 
-CAPABILITIES: tuple[str, ...] = ()
-"""What was added to the package since its first version."""
+CAPABILITIES = ("job_files", "operations", "usage")
+"""What was added to the package since its first version; server.proto says what each is."""
 _LIMITS = (
     *(name for name in Settings.__struct_fields__ if name.startswith("max_") and name != "max_token_delay_seconds"),
     "output_limit_mib",
