@@ -113,13 +113,12 @@ check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts,
 	$(BIN)/python scripts/audit.py
 	$(MAKE) --no-print-directory coverage
 
-scripts/page/node_modules/.ready: scripts/page/package-lock.json
-	scripts/node.sh > /dev/null
-	npm ci --silent --ignore-scripts --no-audit --no-fund --prefix scripts/page
+scripts/page/node_modules/.ready: scripts/page/package-lock.json | $(VENV)/.ready
+	VENV=$(VENV) scripts/npm.sh ci --silent --ignore-scripts --no-audit --no-fund --prefix scripts/page
 	@touch $@
 
 check-page: scripts/page/node_modules/.ready ## lint the page's modules and check their types, with Node.js
-	npm run --silent --prefix scripts/page check
+	VENV=$(VENV) scripts/npm.sh run --silent --prefix scripts/page check
 
 release-check: ## build sdist and wheel, install the wheel into an empty environment and run a job there
 	PYTHON=$(PYTHON) scripts/release_check.sh
