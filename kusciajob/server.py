@@ -176,6 +176,7 @@ class Server:
                 ),
                 guard=guard,
                 connections=connections,
+                has_page=settings.quirks == "none",
             )
             stack.push_async_callback(gateway.stop)
             self.http_port = await gateway.start(host, settings.http_port)

@@ -3,6 +3,8 @@
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from urllib.error import HTTPError
+from urllib.request import urlopen
 
 import pytest
 
@@ -51,6 +53,15 @@ async def test_an_identical_job_is_a_success_and_another_is_not(client: AsyncCli
         await client.create(spec(seconds=1))
     with pytest.raises(NotOffered, match="ttl"):
         await client.create(JobSpec("j2", "alice", [Task("psi", "any", ["alice"])], ttl=60))
+
+
+async def test_it_has_no_page(server: RunningServer) -> None:
+    for path in ("/", "/ui/"):
+        with pytest.raises(HTTPError) as caught:
+            await asyncio.to_thread(urlopen, f"http://{server.http_address}{path}")
+        caught.value.close()
+        assert caught.value.code == 404
+    assert "/ui/" not in await server.logged("is up")
 
 
 async def test_the_blocking_client_works_alike(server: RunningServer) -> None:

@@ -71,6 +71,7 @@ class HttpGateway:
         browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
         connections: ConnectionLimits | None = None,
+        has_page: bool = True,
     ) -> None:
         self._calls = calls
         self._gate = gate
@@ -86,7 +87,7 @@ class HttpGateway:
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
-        self._page = Page()
+        self._page = Page() if has_page else None
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
@@ -120,7 +121,7 @@ class HttpGateway:
         try:
             is_change = request.method not in _READING if is_below(request) else request.path in self._changes
             check_browser(request, self._browser_rules, is_change=is_change)
-            if (page := self._page.answer(request)) is not None:
+            if self._page and (page := self._page.answer(request)) is not None:
                 return page
             caller = await self._authenticate(request)
             handler = self._find(request)
