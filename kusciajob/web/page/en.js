@@ -84,7 +84,7 @@ export const en = {
   'graph.hint': 'Drag to move, Ctrl and wheel to zoom, arrow keys to go from task to task, f to fold what follows',
   'matrix.task': 'Task',
   'matrix.first': 'failed first',
-  'matrix.stopped': 'stopped for it',
+  'matrix.stopped': 'stopped after that',
   'matrix.stopped.other': 'stopped',
   'matrix.attempt': 'attempt {number}',
   'matrix.none': 'not a party',
