@@ -31,12 +31,14 @@ export function LogColumn({ lines, parties, sought, title }) {
     isAtEnd.current = scrollTop + clientHeight >= scrollHeight - LINE_HEIGHT;
     top.value = Math.floor(scrollTop / LINE_HEIGHT);
   };
+  // Columns that stand beside it may hide it; the focus alone does not bring it back.
+  const reveal = () => box.current?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
   const first = Math.max(0, top.value - SPARE_LINES);
   const count = Math.ceil((box.current?.clientHeight ?? 600) / LINE_HEIGHT) + 2 * SPARE_LINES;
   return html`<div class="column">
     ${title && html`<h2><span class="who party-${parties.indexOf(title) % COLOURS}">${plain(title)}</span>
       <span class="hint">${t('log.shown', { count: lines.length })}</span></h2>`}
-    <div class="log" ref=${box} onScroll=${scroll} tabindex="0" role="log" aria-live="off"
+    <div class="log" ref=${box} onScroll=${scroll} onFocus=${reveal} tabindex="0" role="log" aria-live="off"
       aria-label=${title ? `${t('job.logs')}: ${plain(title)}` : t('job.logs')}>
       ${lines.length === 0 && html`<p class="hint">${t(sought ? 'log.unfound' : 'log.empty')}</p>`}
       <div class="lines" style=${{ height: `${lines.length * LINE_HEIGHT}px` }}>
