@@ -20,6 +20,7 @@ VIEWS = {
     "?job=fraud&view=parties": ".matrix",
     "?job=fraud&view=timeline": ".timebar",
     "?job=fraud&view=logs": ".log",
+    "?job=fraud&view=logs&layout=split": ".column h2",
     "?job=fraud&view=history": ".history td",
     "?job=fraud&view=definition": ".source",
     "?job=nothing": "[role=alert]",

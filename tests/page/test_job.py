@@ -31,7 +31,7 @@ async def test_the_matrix_tells_who_failed_first_from_who_was_only_stopped(serve
     alice, bob = page.locator(".matrix tbody").nth(1).locator("td").all(), page.locator(".matrix td:has(.is-first)")
     await expect(bob).to_contain_text("failed first")
     await expect(bob).to_contain_text("exit code 3: no space left")
-    await expect((await alice)[0]).to_contain_text("stopped for it")
+    await expect((await alice)[0]).to_contain_text("stopped after that")
     await expect(page.locator(".matrix tbody").nth(2)).to_contain_text('dependency "psi" failed')
 
 

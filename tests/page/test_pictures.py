@@ -23,6 +23,7 @@ VIEWS = {
     "parties": (f"?job={story.FAILED}&view=parties", ".matrix .is-first"),
     "timeline": (f"?job={story.DONE}&view=timeline", ".timebar"),
     "logs": (f"?job={story.FAILED}&view=logs&task=intersect", ".logline"),
+    "columns": (f"?job={story.FAILED}&view=logs&task=intersect&layout=split", ".column .logline"),
     "history": (f"?job={story.FAILED}&view=history", ".history td"),
     "submit": ("?show=submit", ".submit textarea"),
     "server": ("?show=server", ".gauges"),
@@ -72,6 +73,8 @@ async def act(page: Page, view: str) -> None:
     if view == "submit":
         await page.locator(".submit textarea").fill(story.WRONG)
         await expect(page.locator(".problems li").first).to_be_visible()
+    if view == "timeline":
+        await page.locator(".timebar").nth(6).focus()
     if view == "action":
         await page.locator(".actions button.harsh").first.click()
         await page.locator(".asking textarea").fill("bob's table is from last week")

@@ -5,15 +5,27 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from aiohttp import ClientSession
 from playwright.async_api import Page, expect
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.page.gated import Gate, images
 from tests.page.jobs import address, create_failed, scripted
+from tests.page.test_access import NARROW
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+TOP_OF_ROWS = "document.querySelector('.timeline').getBoundingClientRect().top + scrollY"
+COVERED = """[...document.querySelectorAll('.timeline .row')].filter((row) => {
+    const told = document.querySelector('.bartold').getBoundingClientRect();
+    const {top, bottom} = row.getBoundingClientRect();
+    return top < told.bottom && bottom > told.top;
+}).map((row) => row.textContent)"""
+FOCUS_IS_IN_SIGHT = """(() => {
+    const {top, bottom} = document.activeElement.getBoundingClientRect();
+    return top >= document.querySelector('.bartold').getBoundingClientRect().bottom && bottom <= innerHeight;
+})()"""
 HOSTILE = "<script>alert(1)</script> \x1b[31mred\x1b[0m \u202egnp.exe"
 
 
@@ -71,6 +83,30 @@ async def test_the_keyboard_goes_from_bar_to_bar_and_to_the_log(server: RunningS
     await page.keyboard.press("Enter")
     await expect(page.get_by_label("Attempt")).to_have_value("2")
     await expect(page.get_by_label("Parties")).to_have_value("bob")
+
+
+@pytest.mark.parametrize("page", [{}, NARROW], indirect=True, ids=["wide", "narrow"])
+async def test_what_is_told_covers_no_row_and_moves_none(server: RunningServer, page: Page) -> None:
+    failing = scripted(
+        "t19", "t18", seconds=600, parties={"bob": {"exit_code": 3, "seconds": 0, "message": "no\n" * 20}}
+    )
+    tasks = [scripted(f"t{number}", *([f"t{number - 1}"] if number else [])) for number in range(19)]
+    await create(server.stub, job_request("long", *tasks, failing))
+    await ended(server.stub, "long")
+    await page.goto(address(server, "?job=long&view=timeline"))
+    rows, told = page.locator(".timeline .row:not(.axis)"), page.locator(".bartold")
+    await expect(rows).to_have_count(20)
+    top = await page.evaluate(TOP_OF_ROWS)
+    await page.locator(".timebar").first.dispatch_event("mouseenter")
+    await page.locator(".timebar").first.focus()
+    await expect(told).to_contain_text("t0 alice attempt 1")
+    assert await page.evaluate(TOP_OF_ROWS) == top
+    assert await page.evaluate(COVERED) == []
+    for key, lanes in (("ArrowDown", 39), ("ArrowUp", 39)):
+        for _ in range(lanes):
+            await page.keyboard.press(key)
+            assert await page.evaluate(FOCUS_IS_IN_SIGHT)
+    assert await page.evaluate("document.querySelector('.bartold').offsetHeight") < 200
 
 
 async def test_what_is_told_of_a_bar_stays_a_text(server: RunningServer, page: Page) -> None:

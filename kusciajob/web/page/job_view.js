@@ -66,7 +66,7 @@ export function JobView({ id }) {
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}
     <${Why} job=${job} />
     <nav class="tabs" ref=${tabs} aria-label=${id}>
-      ${Object.entries(VIEWS).map(([name, { text }]) => html`<a key=${name} href=${hrefOf({ job: id, view: name, task: place.value.get('task') })}
+      ${Object.entries(VIEWS).map(([name, { text }]) => html`<a key=${name} href=${hrefOf({ job: id, view: name, task: name === 'history' ? null : place.value.get('task') })}
         aria-current=${name === view ? 'page' : undefined}>${t(text)}</a>`)}
     </nav>
     <${VIEWS[view].show} job=${job} />

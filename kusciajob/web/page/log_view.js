@@ -1,22 +1,19 @@
 /** The output of a task's parties, live. */
-import { signal } from '../vendor/signals.js';
-import { useEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
+import { useEffect, useMemo, useState } from '../vendor/preact-hooks.js';
 import { blameFor } from './blame.js';
 import { Choice } from './choice.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
+import { LogColumn } from './log_column.js';
 import { plain } from './plain.js';
 import { place } from './place.js';
 import { save } from './save.js';
-import { TaskLog } from './task_log.js';
+import { TaskLog, merged, nameOf } from './task_log.js';
 import { stateName, t } from './texts.js';
-import { cutText } from './told.js';
 
-/** As in style.css. */
-const LINE_HEIGHT = 20;
-const SPARE_LINES = 20;
-const COLOURS = 6;
-const LONGEST_LINE = 4_000;
+/** @typedef {import('./task_log.js').Line} Line */
+
+const SPLIT = 'split';
 
 /** @param {{job: import('./types.js').Job}} props */
 export function LogView({ job }) {
@@ -33,19 +30,22 @@ export function LogView({ job }) {
     attempt: attempt || newest,
     stream,
   };
-  const key = JSON.stringify(what);
+  const isSplit = what.parties.length > 1 && params.get('layout') === SPLIT;
+  const key = JSON.stringify([what, isSplit]);
   return html`
     <div class="tools logtools">
       <${Choice} label=${t('log.task')} name="task" value=${task.alias} forget=${['party', 'role', 'attempt']}
         options=${job.tasks.map(({ alias, state }) => [alias, `${alias} (${stateName(state)})`])} />
       <${Choice} label=${t('log.parties')} name="party" value=${chosen.length ? chosen[0].domain_id : ''} forget=${['role']}
         options=${[['', t('log.all')], ...[...new Set(parties.map(({ domain_id }) => domain_id))].map((id) => [id, id])]} />
+      ${what.parties.length > 1 && html`<${Choice} label=${t('log.layout')} name="layout" value=${isSplit ? SPLIT : ''}
+        options=${[['', t('log.interleaved')], [SPLIT, t('log.split')]]} />`}
       ${newest > 1 && html`<${Choice} label=${t('log.attempt')} name="attempt" value=${attempt ? String(attempt) : ''}
         options=${[['', `${newest} (${t('log.newest')})`], ...Array.from({ length: newest }, (_, index) => [String(newest - index), String(newest - index)])]} />`}
       <${Choice} label=${t('log.stream')} name="stream" value=${stream}
         options=${[['', t('log.both')], ['stdout', 'stdout'], ['stderr', 'stderr']]} />
     </div>
-    ${newest === 0 ? html`<p class="notice">${t('log.notyet')}</p>` : html`<${Lines} key=${key} what=${what} name=${`${job.summary.job_id}.${task.alias}`} />`}
+    ${newest === 0 ? html`<p class="notice">${t('log.notyet')}</p>` : html`<${Lines} key=${key} what=${what} isSplit=${isSplit} name=${`${job.summary.job_id}.${task.alias}`} />`}
   `;
 }
 
@@ -56,80 +56,49 @@ function chosenTask(job) {
     ?? job.tasks.findLast(({ attempt }) => attempt > 0) ?? job.tasks[0];
 }
 
-/** @param {{what: ConstructorParameters<typeof TaskLog>[0], name: string}} props */
-function Lines({ what, name }) {
-  const log = useMemo(() => new TaskLog(what), []);
+/**
+ * Finding, pausing and downloading are for all columns at once.
+ * @param {{what: ConstructorParameters<typeof TaskLog>[0], isSplit: boolean, name: string}} props
+ *   `isSplit`: each party has a column and a stream of its own
+ */
+function Lines({ what, isSplit, name }) {
+  const logs = useMemo(() => (isSplit ? what.parties.map((party) => new TaskLog({ ...what, parties: [party] })) : [new TaskLog(what)]), []);
   const [sought, setSought] = useState('');
-  const [held, setHeld] = useState(/** @type {import('./task_log.js').Line[]|null} */ (null));
-  const box = useRef(/** @type {HTMLElement|null} */ (null));
-  const top = useMemo(() => signal(0), []);
-  const isAtEnd = useRef(true);
+  const [held, setHeld] = useState(/** @type {Line[][]|null} */ (null));
   useEffect(() => {
-    log.open();
-    return () => log.close();
+    for (const log of logs) log.open();
+    return () => { for (const log of logs) log.close(); };
   }, []);
   useKeys({ '/': () => document.getElementById('find')?.focus() });
-  const all = held ?? log.lines.value;
+  const present = logs.map(({ lines }) => lines.value);
+  const all = held ?? present;
   const wanted = sought.toLowerCase();
-  const lines = wanted ? all.filter(({ text }) => text.toLowerCase().includes(wanted)) : all;
-  useEffect(() => {
-    if (box.current && isAtEnd.current) box.current.scrollTop = box.current.scrollHeight;
-  }, [lines.length]);
-  const scroll = () => {
-    if (!box.current) return;
-    const { scrollTop, scrollHeight, clientHeight } = box.current;
-    isAtEnd.current = scrollTop + clientHeight >= scrollHeight - LINE_HEIGHT;
-    top.value = Math.floor(scrollTop / LINE_HEIGHT);
-  };
-  const names = what.parties.map((party) => (party.role ? `${party.domain_id}/${party.role}` : party.domain_id));
-  const first = Math.max(0, top.value - SPARE_LINES);
-  const count = Math.ceil((box.current?.clientHeight ?? 600) / LINE_HEIGHT) + 2 * SPARE_LINES;
-  const isNew = held ? log.lines.value.length - held.length : 0;
+  const columns = wanted ? all.map((lines) => lines.filter(({ text }) => text.toLowerCase().includes(wanted))) : all;
+  const names = what.parties.map(nameOf);
+  const refused = Object.entries(Object.assign({}, ...logs.map((log) => log.refused.value)));
   return html`
     <div class="tools">
       <label class="find"><span class="unseen">${t('log.find')}</span>
         <input id="find" type="search" placeholder=${t('log.find')} value=${sought} autocomplete="off"
           onInput=${(/** @type {any} */ { target }) => setSought(target.value)} /></label>
-      <span class="hint" role="status">${t('log.shown', { count: lines.length })}</span>
+      <span class="hint" role="status">${t('log.shown', { count: countOf(columns) })}</span>
       <span class="spring"></span>
-      <button type="button" aria-pressed=${held ? 'true' : 'false'} onClick=${() => setHeld(held ? null : log.lines.value)}>
-        ${held ? t('log.resume', { count: isNew }) : t('log.pause')}</button>
-      <button type="button" onClick=${() => download(all, name)}>${t('log.download')}</button>
+      <button type="button" aria-pressed=${held ? 'true' : 'false'} onClick=${() => setHeld(held ? null : present)}>
+        ${held ? t('log.resume', { count: countOf(present) - countOf(held) }) : t('log.pause')}</button>
+      <button type="button" onClick=${() => download(merged(all), name)}>${t('log.download')}</button>
     </div>
-    ${Object.entries(log.refused.value).map(([party, text]) => html`<p key=${party} class="notice problem">${t('log.refused', { party, text: plain(text) })}</p>`)}
-    ${log.hasDropped.value && html`<p class="notice">${t('log.older')}</p>`}
-    <div class="log" ref=${box} onScroll=${scroll} tabindex="0" role="log" aria-live="off" aria-label=${t('job.logs')}>
-      ${lines.length === 0 && html`<p class="hint">${t('log.empty')}</p>`}
-      <div class="lines" style=${{ height: `${lines.length * LINE_HEIGHT}px` }}>
-        <div class="window" style=${{ transform: `translateY(${first * LINE_HEIGHT}px)` }}>
-          ${lines.slice(first, first + count).map((line) => html`<${LineRow} key=${line.key} line=${line} sought=${wanted}
-            colour=${names.indexOf(line.party) % COLOURS} isNamed=${names.length > 1} />`)}
-        </div>
-      </div>
-    </div>`;
+    ${refused.map(([party, text]) => html`<p key=${party} class="notice problem">${t('log.refused', { party, text: plain(text) })}</p>`)}
+    ${logs.some(({ hasDropped }) => hasDropped.value) && html`<p class="notice">${t('log.older')}</p>`}
+    <div class="columns">${columns.map((lines, index) => html`<${LogColumn} key=${names[index]} lines=${lines} parties=${names} sought=${wanted}
+      title=${isSplit ? names[index] : undefined} />`)}</div>`;
 }
 
-/** @param {{line: import('./task_log.js').Line, sought: string, colour: number, isNamed: boolean}} props */
-function LineRow({ line, sought, colour, isNamed }) {
-  const text = plain(line.text.slice(0, LONGEST_LINE));
-  const isCut = line.size > LONGEST_LINE;
-  const dropped = Number(line.dropped_bytes);
-  return html`<div class="logline ${line.stream}">
-    ${isNamed && html`<span class="who party-${colour}">${line.party}</span>`}
-    <time>${line.time ? new Date(line.time).toLocaleTimeString('en-GB') : ''}</time>
-    <span class="said">${dropped > 0 && html`<em>[${t('log.dropped', { count: dropped })}] </em>`}${marked(text, sought)}${isCut && html`<em class="cut">… ${cutText(line.size, LONGEST_LINE)}</em>`}</span>
-  </div>`;
+/** @param {Line[][]} columns */
+function countOf(columns) {
+  return columns.reduce((sum, { length }) => sum + length, 0);
 }
 
-/** @param {string} text @param {string} sought in lower case */
-function marked(text, sought) {
-  const at = sought ? text.toLowerCase().indexOf(sought) : -1;
-  if (at < 0) return text;
-  const end = at + sought.length;
-  return html`${text.slice(0, at)}<mark>${text.slice(at, end)}</mark>${text.slice(end)}`;
-}
-
-/** @param {import('./task_log.js').Line[]} lines @param {string} name */
+/** @param {Line[]} lines @param {string} name */
 function download(lines, name) {
   const text = lines.map(({ party, time, text }) => `${party} ${time ?? '-'} ${text}\n`).join('');
   save(text, `${name}.log`);

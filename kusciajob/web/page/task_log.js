@@ -48,7 +48,7 @@ export class TaskLog {
 
   /** @param {Party} party */
   async _follow(party) {
-    const name = party.role ? `${party.domain_id}/${party.role}` : party.domain_id;
+    const name = nameOf(party);
     const { signal } = this._abort;
     /** How far each stream was read, so that nothing is shown twice after a lost connection. */
     const ends = new Map();
@@ -111,10 +111,25 @@ export class TaskLog {
     const several = this.what.parties.length > 1;
     const all = [...this.lines.value, ...this._pending];
     this._pending = [];
-    if (several) all.sort((a, b) => compare(a.order, b.order) || a.key - b.key);
+    if (several) all.sort(byTime);
     if (all.length > MOST_LINES) this.hasDropped.value = true;
     this.lines.value = all.slice(-MOST_LINES);
   }
+}
+
+/** @param {Party} party */
+export function nameOf({ domain_id, role }) {
+  return role ? `${domain_id}/${role}` : domain_id;
+}
+
+/** The lines of several logs in the order of their times. @param {Line[][]} logs */
+export function merged(logs) {
+  return logs.length > 1 ? logs.flat().sort(byTime) : logs.flat();
+}
+
+/** @param {Line} a @param {Line} b */
+function byTime(a, b) {
+  return compare(a.order, b.order) || a.key - b.key;
 }
 
 /** @param {string} a @param {string} b */

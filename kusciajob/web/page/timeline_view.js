@@ -89,6 +89,7 @@ export function TimelineView({ job }) {
       <button type="button" onClick=${() => zoomBy(STEP)} aria-label=${t('graph.in')} title=${t('graph.in')}>+</button>
       <button type="button" onClick=${() => setZoom(1)}>${t('graph.fit')}</button>
     </div>
+    <div class="card bartold">${at ? html`<${BarTold} bar=${at} present=${present} />` : html`<p class="hint">${t('timeline.hint')}</p>`}</div>
     <div class="scroller timeline" tabindex="0" role="region" aria-label=${t('job.timeline')}>
       <div class="rows" style=${{ width: `${zoom * 100}%` }}>
         <div class="row axis" aria-hidden="true"><div class="name"></div><div class="plot">
@@ -116,7 +117,6 @@ export function TimelineView({ job }) {
         })}
       </div>
     </div>
-    <div class="card bartold">${at ? html`<${BarTold} bar=${at} present=${present} />` : html`<p class="hint">${t('timeline.hint')}</p>`}</div>
   `;
 }
 
