@@ -166,7 +166,7 @@ export const en = {
   'choice.none': 'Choose none',
   'submit': 'Submit a job',
   'submit.hint': 'Drop a job file here, choose or paste it, or write it: YAML or JSON, as kusciajob create -f takes it. Nothing is stored before you submit it.',
-  'submit.choose': 'Job file',
+  'submit.choose': 'Choose a job file…',
   'submit.example': 'Begin with an example',
   'submit.text': 'The job',
   'submit.large': '{name} is larger than 4 MiB: use kusciajob create -f.',

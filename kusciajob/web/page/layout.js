@@ -73,7 +73,7 @@ export function criticalPath(tasks, now) {
       const dependency = byAlias.get(alias);
       if (!dependency) continue;
       const { length } = measure(dependency);
-      if (length > best.length) best = { length, before: alias };
+      if (best.before === null || length > best.length) best = { length, before: alias };
     }
     const whole = { length: best.length + runTime(task, now), before: best.before };
     longest.set(task.alias, whole);

@@ -114,7 +114,7 @@ function Row({ list, row, place }) {
     <td class="c-tasks"><${Progress} job=${job} /></td>
     <td class="c-age" title=${fullTime(job.create_time)}>${age(job.create_time)}</td>
     <td class="c-time">${duration(job.start_time, job.end_time)}</td>
-    <td class="c-why" title=${why}>${why}</td>
+    <td class="c-why" title=${why}><span>${why}</span></td>
   </tr>`;
 }
 

@@ -61,8 +61,8 @@ export function SubmitView() {
     <h1>${t('submit')}</h1>
     <p class="hint">${t('submit.hint')}</p>
     <div class="tools">
-      <label class="file">${t('submit.choose')}
-        <input type="file" accept=".yaml,.yml,.json,application/json,application/yaml" onChange=${(/** @type {any} */ { target }) => {
+      <label class="file"><span>${t('submit.choose')}</span>
+        <input class="unseen" type="file" accept=".yaml,.yml,.json,application/json,application/yaml" onChange=${(/** @type {any} */ { target }) => {
           take(target.files[0]);
           target.value = '';
         }} /></label>

@@ -23,6 +23,7 @@ const HEAD_HEIGHT = 24;
 const HEIGHTS = { wait: 2, start: 8, run: 12 };
 /** Of the width; the rest is for the sign behind the last bar. */
 const USED_PERCENT = 96;
+const USED_PERCENT_NARROW = 90;
 const MOST_TICKS = 7;
 const NARROW = matchMedia('(max-width: 760px)');
 const MOST_TICKS_NARROW = 3;
@@ -77,7 +78,8 @@ export function TimelineView({ job }) {
   };
   const focusable = lanes[current.lane]?.bars[current.bar] ? current : { lane: lanes.findIndex(({ bars }) => bars.length), bar: 0 };
   const ticks = ticksOf(span, (NARROW.matches ? MOST_TICKS_NARROW : MOST_TICKS) * zoom);
-  const scale = (/** @type {number} */ time) => (time - span.from) / (span.to - span.from) * USED_PERCENT;
+  const used = NARROW.matches ? USED_PERCENT_NARROW : USED_PERCENT;
+  const scale = (/** @type {number} */ time) => (time - span.from) / (span.to - span.from) * used;
   let laneNumber = 0;
   return html`
     <div class="tools">

@@ -167,7 +167,7 @@ export const zh = {
   'choice.none': '取消选择',
   'submit': '提交作业',
   'submit.hint': '将作业文件拖到此处，或选择、粘贴、直接编写：YAML 或 JSON，格式与 kusciajob create -f 相同。提交之前不会保存任何内容。',
-  'submit.choose': '作业文件',
+  'submit.choose': '选择作业文件…',
   'submit.example': '从示例开始',
   'submit.text': '作业',
   'submit.large': '{name} 超过 4 MiB：请使用 kusciajob create -f。',
