@@ -70,7 +70,7 @@ JOB
 # The page is served, with all that its HTML and its modules name.
 "$work/clean/bin/kusciajob" serve --runtime simulated --data-dir "$work/data" --grpc-port 0 --http-port 0 2>"$work/serve.log" &
 server=$!
-trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
 "$work/clean/bin/python" - "$work/serve.log" <<'PYTHON' || { cat "$work/serve.log"; fail "the page is not served"; }
 import re
 import sys
