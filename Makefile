@@ -65,7 +65,7 @@ test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-cont
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
-	$(BIN)/python -m pytest tests/containers
+	$(BIN)/python -m pytest tests/containers --timeout 900
 
 test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (3 minutes)
 	scripts/browser.sh > /dev/null
@@ -74,7 +74,7 @@ test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## r
 	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest tests/cluster --timeout 2400
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
 	$(PYTEST) -m hostile $(ELSEWHERE)

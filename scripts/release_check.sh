@@ -51,7 +51,7 @@ done
 ! grep -vE "^kusciajob(-$version\.dist-info)?/" "$work/wheel" || fail "the wheel has more than the package"
 
 new_environment "$work/client" "$PWD/$wheel"
-(cd "$work" && client/bin/python -c 'import kusciajob.client, kusciajob.client.jobfile') ||
+(cd "$work" && client/bin/python -c 'import kusciajob.client, kusciajob.wire.jobfile') ||
     fail "the client library needs more than the package asks for"
 told=$("$work/client/bin/kusciajob" --version 2>&1) && fail "the command line needs no extra: $told"
 [[ $told == *"kusciajob[server]"* ]] || fail "where only the client is installed, the command line says: $told"
@@ -76,7 +76,7 @@ JOB
 # The page is served, with all that its HTML and its modules name.
 "$work/clean/bin/kusciajob" serve --runtime simulated --data-dir "$work/data" --grpc-port 0 --http-port 0 2>"$work/serve.log" &
 server=$!
-trap 'kill $server 2>/dev/null; rm -rf "$work"' EXIT
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
 "$work/clean/bin/python" - "$work/serve.log" <<'PYTHON' || { cat "$work/serve.log"; fail "the page is not served"; }
 import re
 import sys

@@ -207,7 +207,7 @@ def _party(party: Party) -> kuscia.Party:
 
 def _read(path: Path) -> v1.SubmitJobRequest:
     # Only who reads files needs the reader of YAML and what it checks names with.
-    from kusciajob.client import jobfile  # noqa: PLC0415
+    from kusciajob.wire import jobfile  # noqa: PLC0415
 
     try:
         return _filled(jobfile.read_job_file(path).request)
@@ -216,7 +216,7 @@ def _read(path: Path) -> v1.SubmitJobRequest:
 
 
 def _parsed(text: str, *, source: str) -> v1.SubmitJobRequest:
-    from kusciajob.client import jobfile  # noqa: PLC0415
+    from kusciajob.wire import jobfile  # noqa: PLC0415
 
     try:
         return _filled(jobfile.parse_job(text, source=source).request)

@@ -1,4 +1,4 @@
-"""The files of the page, read once: each with its type and a compressed form.
+"""The files of the page, read for the first request: each with its type and a compressed form.
 
 What the HTML refers to is below a path that names the content of all files. So browsers may keep those for ever, and
 never mix the modules of two versions.

@@ -8,9 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
 from kusciajob.files.yaml import parse_documents
-from kusciajob.wire.jobfile import places_in
+from kusciajob.wire.jobfile import JobFileError, parse_job, places_in, read_job_file
 from tests.support import kuscia_documents
 
 REQUEST: dict[str, Any] = {

@@ -18,7 +18,7 @@ from kusciajob.api.calls import ServedCalls, UnaryCall
 from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc.server import AddressInUse
-from kusciajob.api.http import openapi, streams
+from kusciajob.api.http import openapi, page, streams
 from kusciajob.api.http.connections import ConnectionLimits, HttpListener
 from kusciajob.api.http.messages import (
     JSON_TYPE,
@@ -32,7 +32,6 @@ from kusciajob.api.http.messages import (
     refusal,
     rich_refusal,
 )
-from kusciajob.api.http.page import Page
 from kusciajob.api.http.paths import Handler, find_method
 from kusciajob.api.http.resources import Resources, is_below
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
@@ -87,7 +86,7 @@ class HttpGateway:
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
         self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
-        self._page = Page() if has_page else None
+        self._has_page = has_page
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
@@ -121,8 +120,8 @@ class HttpGateway:
         try:
             is_change = request.method not in _READING if is_below(request) else request.path in self._changes
             check_browser(request, self._browser_rules, is_change=is_change)
-            if self._page and (page := self._page.answer(request)) is not None:
-                return page
+            if self._has_page and (shown := page.answer(request)) is not None:
+                return shown
             caller = await self._authenticate(request)
             handler = self._find(request)
             await meet_expectation(request)

@@ -27,36 +27,32 @@ _FOR_EVER = "public, max-age=31536000, immutable"
 _ASK_EACH_TIME = "no-cache"
 
 
-class Page:
-    """Answers the requests for the page."""
+def answer(request: web.BaseRequest) -> web.Response | None:
+    """The answer to a request for the page; None for one that is for something else. Raises Refused."""
+    path = request.rel_url.raw_path
+    if path in _LEAD_HERE:
+        return _lead() if path != "/" or _is_navigation(request) else None
+    if not path.startswith(PAGE_PATH):
+        return None
+    if request.method not in _METHODS:
+        text = f"{path} takes {', '.join(_METHODS)} only"
+        raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, text, headers={"Allow": ", ".join(_METHODS)})
+    name = path.removeprefix(PAGE_PATH)
+    if not name:
+        return _index(request)
+    asset = assets.load().others.get(name)
+    if asset is None:
+        raise Refused(HTTPStatus.NOT_FOUND, f"the page has no such file; it begins at {PAGE_PATH}")
+    return _send(request, asset, {"Cache-Control": _FOR_EVER})
 
-    def __init__(self) -> None:
-        self._assets = assets.load()
-        self._etag = f'"{self._assets.version}"'
 
-    def answer(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a request for the page; None for one that is for something else. Raises Refused."""
-        path = request.rel_url.raw_path
-        if path in _LEAD_HERE:
-            return _lead() if path != "/" or _is_navigation(request) else None
-        if not path.startswith(PAGE_PATH):
-            return None
-        if request.method not in _METHODS:
-            text = f"{path} takes {', '.join(_METHODS)} only"
-            raise Refused(HTTPStatus.METHOD_NOT_ALLOWED, text, headers={"Allow": ", ".join(_METHODS)})
-        name = path.removeprefix(PAGE_PATH)
-        if not name:
-            return self._index(request)
-        asset = self._assets.others.get(name)
-        if asset is None:
-            raise Refused(HTTPStatus.NOT_FOUND, f"the page has no such file; it begins at {PAGE_PATH}")
-        return _send(request, asset, {"Cache-Control": _FOR_EVER})
-
-    def _index(self, request: web.BaseRequest) -> web.Response:
-        headers = {"Cache-Control": _ASK_EACH_TIME, "ETag": self._etag}
-        if self._etag in request.headers.get("If-None-Match", ""):
-            return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={**HEADERS, **headers})
-        return _send(request, self._assets.index, headers)
+def _index(request: web.BaseRequest) -> web.Response:
+    found = assets.load()
+    etag = f'"{found.version}"'
+    headers = {"Cache-Control": _ASK_EACH_TIME, "ETag": etag}
+    if etag in request.headers.get("If-None-Match", ""):
+        return web.Response(status=HTTPStatus.NOT_MODIFIED, headers={**HEADERS, **headers})
+    return _send(request, found.index, headers)
 
 
 def _is_navigation(request: web.BaseRequest) -> bool:
