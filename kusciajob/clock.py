@@ -3,6 +3,24 @@
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Protocol
+
+
+class Timers(Protocol):
+    """What a pause needs of a clock."""
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
+        """Call back on the event loop after that long."""
+
+
+async def pause(seconds: float, *, clock: Timers) -> None:
+    """Wait that many seconds of the clock."""
+    over = asyncio.Event()
+    timer = clock.call_later(seconds, over.set)
+    try:
+        await over.wait()
+    finally:
+        timer.cancel()
 
 
 class SystemClock:

@@ -28,7 +28,7 @@ from kusciajob.telemetry.story import LOG_ONLY, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService
-from kusciajob.usecases.logs import TaskOutput
+from kusciajob.usecases.logs import Following, TaskOutput, in_rounds
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
@@ -55,6 +55,7 @@ class Surroundings(Struct, frozen=True):
     health: HealthCalls
     story: Story = LOG_ONLY
     director: Director | None = None
+    following: Following = in_rounds
 
 
 class Core:
@@ -157,7 +158,9 @@ class Core:
             check=check_scripts if settings.runtime == "simulated" else _accept,
             story=around.story,
         )
-        output = TaskOutput(store=store, runtime=self.runtime, source=self.runtime, images=self.images)
+        output = TaskOutput(
+            store=store, runtime=self.runtime, source=self.runtime, images=self.images, following=around.following
+        )
         usage = Usage(store=store, hub=self.hub, scheduler=self.scheduler, metrics=around.metrics, gates=around.gates)
         return build_calls(
             service,

@@ -37,6 +37,7 @@ from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
+from kusciajob.usecases.logs import in_rounds
 from kusciajob.users import UserError
 
 if TYPE_CHECKING:
@@ -139,6 +140,7 @@ class Server:
             health=health,
             story=story,
             director=lab.rules if lab else None,
+            following=lab.followers.follow if lab else in_rounds,
         )
         core = self._core = Core(settings, store, self._surroundings, log=lab.outages.log if lab else None)
         stack.push_async_callback(self._close_core)
@@ -177,6 +179,7 @@ class Server:
                 guard=guard,
                 connections=connections,
                 has_page=settings.quirks == "none",
+                clock=self._surroundings.upkeep,
             )
             stack.push_async_callback(gateway.stop)
             self.http_port = await gateway.start(host, settings.http_port)

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
+from kusciajob.clock import pause
 from kusciajob.contracts import (
     Arrival,
     Clock,
@@ -76,6 +77,7 @@ class SimulatedRuntime:
         """By the number of the job."""
         self.held: dict[PartyKey, tuple[PartySpec, Callable[[], None]]] = {}
         """The parties that hold, each with what lets it end."""
+        self.lines_written = 0
         self.failing = asyncio.Event()
         """Never set."""
 
@@ -119,7 +121,8 @@ class SimulatedRuntime:
         script = self._script_of(party)
         if script.waiting:
             self._on_waiting(party.key, script.waiting)
-        await self._pause(script.start_seconds)
+        if script.start_seconds > 0:
+            await pause(script.start_seconds, clock=self._clock)
         self._begin(party, script)
 
     def _script_of(self, party: PartySpec) -> Script:
@@ -137,13 +140,17 @@ class SimulatedRuntime:
         if script.lines or script.message:
             self._outputs.setdefault(party.key.job, {})[party.key] = output
 
+        def write(line: Line) -> None:
+            output.write(line, self._clock.now())
+            self.lines_written += 1
+
         def end() -> None:
             if script.message and not run.result.done():
-                output.write(Line(script.message, OutputStream.STDERR), self._clock.now())
+                write(Line(script.message, OutputStream.STDERR))
             run.end(script.result)
 
         for line in script.lines:
-            self._later(run, line.seconds, lambda line=line: output.write(line, self._clock.now()))  # type: ignore[misc]
+            self._later(run, line.seconds, lambda line=line: write(line))  # type: ignore[misc]
         if script.holds or script.hangs:
             if script.holds:
                 self.held[party.key] = party, end
@@ -166,16 +173,6 @@ class SimulatedRuntime:
     def _note_hold(self, key: PartyKey) -> None:
         if self._director is not None:
             self._director.note_hold(key)
-
-    async def _pause(self, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        over = asyncio.Event()
-        timer = self._clock.call_later(seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
 
     async def wait(self, key: PartyKey) -> ExitResult:
         run = self._runs.get(key)

@@ -4,6 +4,7 @@ import asyncio
 import logging
 from functools import partial
 
+from kusciajob.clock import pause
 from kusciajob.contracts import (
     Clock,
     EventHub,
@@ -20,7 +21,7 @@ from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.recovery import NOTHING_FOUND, Stray, attach, look_around, stray_of
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
-from kusciajob.scheduler.supervisor import pause, until_done
+from kusciajob.scheduler.supervisor import until_done
 from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools
 from kusciajob.telemetry.story import LOG_ONLY, Story

@@ -9,6 +9,8 @@ from heapq import heapify, heappop, heappush
 from itertools import count
 from typing import TypeAlias
 
+from kusciajob.clock import pause
+
 START = 1_893_456_000.0
 """2030-01-01T00:00:00Z, always the same, so that what a test sees does not depend on its day."""
 MANY_TIMERS = 1000
@@ -101,12 +103,7 @@ class VirtualClock:
                     timer.cancel()
 
     async def sleep(self, seconds: float) -> None:
-        over = asyncio.Event()
-        timer = self.call_later(seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
+        await pause(seconds, clock=self)
 
     @property
     def next_at(self) -> float | None:

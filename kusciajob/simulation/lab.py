@@ -20,6 +20,7 @@ from kusciajob.security.delays import FailureDelays
 from kusciajob.simulation import messages
 from kusciajob.simulation.clock import Mode, VirtualClock
 from kusciajob.simulation.faults import fits
+from kusciajob.simulation.followers import Followers
 from kusciajob.simulation.horizon import Horizon, latest
 from kusciajob.simulation.idleness import PAUSE_SECONDS, CountingExecutor, NotIdle, Prober
 from kusciajob.simulation.outages import OUTAGE, Outages
@@ -53,6 +54,7 @@ class Lab:
         self.delays = FailureDelays(
             settings.max_token_delay_seconds, clock=self.clock.monotonic, sleep=self.clock.sleep
         )
+        self.followers = Followers(lambda: (self.core.hub.head, self._runtime.lines_written))
         self.outages: Outages
         self.core: Core
         self._horizon = Horizon()
@@ -206,8 +208,8 @@ class Lab:
     def _what_goes_on(self) -> str:
         if what := self._what_works():
             return what
-        behind = self.core.hub.waits_for - self.traffic.paused_streams
-        return f"{behind} watchers have yet to take what there is" if behind > 0 else ""
+        behind = self.core.hub.waits_for + self.followers.hurry() - self.traffic.paused_streams
+        return f"{behind} watches and followed logs have yet to take what there is" if behind > 0 else ""
 
     def _runs_on(self) -> bool:
         """Whether the clock is going to move by itself."""

@@ -1,8 +1,9 @@
 """The use cases of the log API: what the programs of a task have written, and where they run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from typing import TypeAlias
 
 from msgspec import Struct
 
@@ -18,7 +19,17 @@ from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Ou
 from kusciajob.usecases.log_order import TailFilter, merged
 
 POLL_SECONDS = 0.2
+Pause: TypeAlias = Callable[[], Awaitable[None]]
+"""Returns when a follower should look again."""
+Following: TypeAlias = Callable[[], AbstractContextManager[Pause]]
+"""Entered by each follower of output for as long as it follows."""
 _ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
+
+
+@contextmanager
+def in_rounds() -> Iterator[Pause]:
+    """A follower looks several times a second."""
+    yield lambda: asyncio.sleep(POLL_SECONDS)
 
 
 class LogQuery(Struct, frozen=True):
@@ -44,11 +55,20 @@ class LogQuery(Struct, frozen=True):
 class TaskOutput:
     """Reads what a task's programs write: while they run, after they ended, after a restart."""
 
-    def __init__(self, *, store: JobStore, runtime: Runtime, source: OutputSource, images: ImageSource) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        runtime: Runtime,
+        source: OutputSource,
+        images: ImageSource,
+        following: Following = in_rounds,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._source = source
         self._images = images
+        self._following = following
 
     async def read(
         self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
@@ -62,19 +82,20 @@ class TaskOutput:
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         if container:
             await self._check_container(container, task_id, key)
-        while follow and not key.attempt and not await self._is_ended(task_id, key):
-            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
-        while True:
-            is_last = not follow or await self._is_ended(task_id, key)
-            for follower in followers:
-                async with aclosing(follower.read(to_the_end=is_last)) as texts:
-                    async for text in texts:
-                        yield text
-            if is_last:
-                return
-            await asyncio.sleep(POLL_SECONDS)
+        with self._following() as pause:
+            while follow and not key.attempt and not await self._is_ended(task_id, key):
+                await pause()  # it has yet to start
+                key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+            followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
+            while True:
+                is_last = not follow or await self._is_ended(task_id, key)
+                for follower in followers:
+                    async with aclosing(follower.read(to_the_end=is_last)) as texts:
+                        async for text in texts:
+                            yield text
+                if is_last:
+                    return
+                await pause()
 
     async def find(self, query: LogQuery, caller: Caller) -> PartyKey:
         """The run that the query means, for `lines`. A task that has not started has no run yet: it is of attempt 0.
@@ -114,24 +135,25 @@ class TaskOutput:
 
         What was written after the call is left out unless it follows. Raises as `find`.
         """
-        while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
-            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            key = await self.find(query, caller)
-        streams = [query.stream] if query.stream else list(OutputStream)
-        outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
-        is_over = await self._is_ended(query.task_id, key)
-        now = await self._round(query, key, outputs, before=None, is_over=is_over)
-        readers, chosen = await _begin(query, outputs, now)
-        while True:
-            async with aclosing(merged(readers, now)) as pieces:
-                async for lines in pieces:
-                    if kept := chosen.keep(lines):
-                        yield kept
-            if now.is_last:
-                return
-            await asyncio.sleep(POLL_SECONDS)
+        with self._following() as pause:
+            while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
+                await pause()  # it has yet to start
+                key = await self.find(query, caller)
+            streams = [query.stream] if query.stream else list(OutputStream)
+            outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
             is_over = await self._is_ended(query.task_id, key)
-            now = await self._round(query, key, outputs, before=now, is_over=is_over)
+            now = await self._round(query, key, outputs, before=None, is_over=is_over)
+            readers, chosen = await _begin(query, outputs, now)
+            while True:
+                async with aclosing(merged(readers, now)) as pieces:
+                    async for lines in pieces:
+                        if kept := chosen.keep(lines):
+                            yield kept
+                if now.is_last:
+                    return
+                await pause()
+                is_over = await self._is_ended(query.task_id, key)
+                now = await self._round(query, key, outputs, before=now, is_over=is_over)
 
     async def _round(
         self,

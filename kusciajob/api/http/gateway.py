@@ -35,7 +35,8 @@ from kusciajob.api.http.messages import (
 from kusciajob.api.http.paths import Handler, find_method
 from kusciajob.api.http.resources import Resources, is_below
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
-from kusciajob.contracts import HubClosed, Published
+from kusciajob.clock import SystemClock
+from kusciajob.contracts import Clock, HubClosed, Published
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
@@ -52,6 +53,7 @@ METRICS_PATH = "/metrics"
 RETRY_SECONDS = 1
 """When a client may try again that was refused for a limit."""
 STOP_GRACE_SECONDS = 2.0
+_SYSTEM_CLOCK = SystemClock()
 _READING = ("GET", "HEAD", "OPTIONS")
 
 _Message = TypeVar("_Message", bound=Message)
@@ -71,7 +73,9 @@ class HttpGateway:
         guard: Guard | None = None,
         connections: ConnectionLimits | None = None,
         has_page: bool = True,
+        clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
+        """`clock`: by which silent streams show that they live."""
         self._calls = calls
         self._gate = gate
         self._read_metrics = read_metrics
@@ -85,8 +89,9 @@ class HttpGateway:
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
-        self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
+        self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold, clock=clock)
         self._has_page = has_page
+        self._clock = clock
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
@@ -208,7 +213,7 @@ class HttpGateway:
             try:
                 watching = await self._read_message(request, job_pb2.WatchJobRequest)
                 batches = self._calls.of(WATCH.call)(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
-                return await streams.send(batches, request, self._hold(request, caller))
+                return await streams.send(batches, request, self._hold(request, caller), clock=self._clock)
             except Unreadable as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
             except InvalidWatch as error:
@@ -221,9 +226,8 @@ class HttpGateway:
         with self._stream(request, caller, self._log_meter):
             self._followers.add(request.task)
             try:
-                return await streams.send(
-                    await self._log_batches(request, caller), request, self._hold(request, caller)
-                )
+                batches = await self._log_batches(request, caller)
+                return await streams.send(batches, request, self._hold(request, caller), clock=self._clock)
             finally:
                 self._followers.discard(request.task)
 

@@ -21,6 +21,7 @@ from kusciajob.api.http.messages import Refused, Unreadable, encoding_of, rich_a
 from kusciajob.api.http.parameters import read_parameters
 from kusciajob.api.http.paths import Handler, PathTable, find_method
 from kusciajob.api.routes import V1_ROUTES, WATCHES, Route, annotated
+from kusciajob.contracts import Clock
 from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.text import shown
 from kusciajob.security.errors import Unauthenticated
@@ -61,10 +62,12 @@ class Resources:
         gate: Gate,
         read_body: ReadBody,
         hold: Callable[[web.BaseRequest, Caller], streams.Hold],
+        clock: Clock,
     ) -> None:
         self._gate = gate
         self._read_body = read_body
         self._hold = hold
+        self._clock = clock
         self._places = {
             route.name: _Place(route, call, gate.meter(route.name))
             for route in (*V1_ROUTES, *annotated(calls.more))
@@ -137,7 +140,14 @@ class Resources:
                 form = streams.EVENTS if _takes_events(request) else streams.LINES
                 batches = place.call(message, caller)
                 code = OK
-                return await streams.send(batches, request, self._hold(request, caller), form=form, describe=describe)
+                return await streams.send(
+                    batches,
+                    request,
+                    self._hold(request, caller),
+                    clock=self._clock,
+                    form=form,
+                    describe=describe,
+                )
         except (LimitReached, Refused, Broken):
             raise
         except Exception as error:
