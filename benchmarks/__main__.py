@@ -13,7 +13,7 @@ from benchmarks.harness import FULL, QUICK, Result
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for module in (unary, watch, processes, scale, startup, filtered, lists, kit)
+    for module in (unary, watch, processes, scale, startup, kit, filtered, lists)
     for benchmark in module.BENCHMARKS
 }
 
