@@ -83,10 +83,8 @@ test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its sh
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
 	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
 
-test-examples: $(VENV)/.ready ## run the examples of tests of applications: Python, and Java and Go where Maven and Go are (2 minutes, and their packages)
-	cd examples/testing/python && $(CURDIR)/$(BIN)/python -m pytest -c /dev/null --rootdir . -p no:schemathesis
-	$(if $(shell command -v mvn),cd examples/testing/java && PATH="$(CURDIR)/$(BIN):$$PATH" mvn --quiet --batch-mode test,@echo "left out: Java, there is no mvn")
-	$(if $(shell command -v go),cd examples/testing/go && PATH="$(CURDIR)/$(BIN):$$PATH" go test ./...,@echo "left out: Go, there is no go")
+test-examples: ## follow the README of each example of tests of applications: Python, Java, Go; Maven comes by apt if need be (3 minutes)
+	PYTHON=$(PYTHON) scripts/test_examples.sh
 
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60

@@ -47,7 +47,8 @@ done
 
 work=$(mktemp -d)
 trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
-"$python" -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work" . >&2
+"$python" -m venv "$work/tools"
+"$work/tools/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work" . >&2
 rm -rf build
 # The wheel is found before whatever an index has, and no other version will do.
 version=$(basename "$work"/kusciajob-*.whl | cut -d- -f2)
