@@ -141,7 +141,11 @@ class AsyncJobServer:
         self.kuscia = self.server.kuscia
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(self.server.start)
+        try:
+            await self.start()
+        except KitError:
+            await asyncio.to_thread(self.server.stop)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -163,6 +167,10 @@ class AsyncJobServer:
         """A client with the token of a domain. Raises KitError if it has none."""
         token_file = self.server.token_file(domain)
         return AsyncClient(self.address, cert_dir=self.server.cert_dir, token_file=token_file, **options)
+
+    async def start(self) -> None:
+        """As JobServer.start, after `kill`."""
+        await asyncio.to_thread(self.server.start)
 
     async def restart(self) -> None:
         await asyncio.to_thread(self.server.restart)

@@ -3,13 +3,12 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing, asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from inspect import iscoroutinefunction, signature
 from typing import Any
 
 import grpc.aio
 import pytest
-import pytest_asyncio
 
 from kusciajob import client as library
 from kusciajob.api import v1
@@ -35,9 +34,12 @@ from kusciajob.client import (
     Unavailable,
     WaitTimeout,
 )
+from kusciajob.testing import AsyncJobServer, Clock
+from kusciajob.testing.session import TestKit
 from tests.support.polling import eventually
 from tests.support.ports import free_range
-from tests.support.server import RunningServer, running_server
+
+pytestmark = pytest.mark.kuscia(clock="machine")
 
 
 def never(_: Any) -> bool:
@@ -83,13 +85,6 @@ class Either:
         return items if name in ("jobs", "watch", "logs") else call
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def address(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
-    """One server for all tests of this file that leave it alone."""
-    async with running_server(tmp_path_factory.mktemp("client"), runtime="simulated") as running:
-        yield running.address
-
-
 @asynccontextmanager
 async def opened(kind: Any, address: str) -> AsyncIterator[Any]:
     client = kind(address)
@@ -101,18 +96,8 @@ async def opened(kind: Any, address: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture(params=[AsyncClient, Client])
-async def client(request: pytest.FixtureRequest, address: str) -> AsyncIterator[Any]:
-    """Of the server that all share, without a job."""
-    async with opened(request.param, address) as either:
-        for job in await either.jobs():
-            await either.job(job.job_id).delete()
-        yield either
-
-
-@pytest.fixture(params=[AsyncClient, Client])
-async def own_client(request: pytest.FixtureRequest, server: RunningServer) -> AsyncIterator[Any]:
-    """Of the test's own server."""
-    async with opened(request.param, server.address) as either:
+async def client(request: pytest.FixtureRequest, kuscia: TestKit) -> AsyncIterator[Any]:
+    async with opened(request.param, kuscia.address) as either:
         yield either
 
 
@@ -161,19 +146,22 @@ async def test_errors_are_types(client: Any) -> None:
         await client.job("j1").status()
 
 
-async def test_a_failed_job_tells_which_party_and_why(client: Any) -> None:
-    job = await client.create(spec(parties={"bob": {"exit_code": 3, "message": "no disk"}}))
+async def test_a_failed_job_tells_which_party_and_why(client: Any, kuscia: TestKit) -> None:
+    kuscia.task("psi", party="bob").fails(code=3, message="no disk")
+    job = await client.create(spec())
     with pytest.raises(JobFailed, match=r"task psi, party bob: .*no disk") as caught:
         await job.result(timeout=60)
     assert [(each.domain, each.exit_code) for each in caught.value.failures] == [("bob", 3)]
 
 
-async def test_waiting_ends_in_time_and_for_what_will_not_come(client: Any) -> None:
-    job = await client.create(spec(seconds=1000))
+async def test_waiting_ends_in_time_and_for_what_will_not_come(client: Any, kuscia: TestKit) -> None:
+    kuscia.task(job="j1").hangs()
+    kuscia.task(job="j2", party="alice").starts(after="1h", waiting="pulling the image")
+    job = await client.create(spec())
     await job.wait("Running", timeout=60)
     with pytest.raises(WaitTimeout, match=r"is Running after 0\.2 s, not Succeeded"):
         await job.result(timeout=0.2)
-    await client.create(spec("j2", start_seconds=1000, waiting="pulling the image"))
+    await client.create(spec("j2"))
     with pytest.raises(WaitTimeout, match="pulling the image") as caught:
         await client.job("j2").wait("Running", timeout=0.5)
     assert caught.value.waiting
@@ -182,8 +170,9 @@ async def test_waiting_ends_in_time_and_for_what_will_not_come(client: Any) -> N
         await job.result()
 
 
-async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any) -> None:
-    job = await client.create(spec(seconds=1000))
+async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any, kuscia: TestKit) -> None:
+    kuscia.task().hangs()
+    job = await client.create(spec())
     await job.wait("Running", timeout=60)
     waiting = asyncio.ensure_future(job.result(timeout=60))
     await asyncio.sleep(0)
@@ -192,15 +181,17 @@ async def test_a_job_that_is_deleted_while_awaited_is_told(client: Any) -> None:
         await waiting
 
 
-async def test_the_reason_of_a_deletion_is_kept_in_the_audit(client: Any, address: str) -> None:
+async def test_the_reason_of_a_deletion_is_kept_in_the_audit(client: Any, kuscia: TestKit) -> None:
     await (await client.create(spec("unwanted"))).delete("a trial")
-    async with grpc.aio.insecure_channel(address) as channel:
+    async with grpc.aio.insecure_channel(kuscia.address) as channel:
         audited = await v1.JobsServiceStub(channel).ListAuditEntries(v1.ListAuditEntriesRequest(job_id="unwanted"))
     newest = audited.entries[0]
     assert (newest.method, newest.code, newest.reason) == ("DeleteJob", 0, "a trial")
 
 
-async def test_jobs_are_listed_over_all_pages(client: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_jobs_are_listed_over_all_pages(
+    client: Any, kuscia_clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("kusciajob.client.aio.PAGE", 2)
     monkeypatch.setattr("kusciajob.client.calling.BATCH", 2)
     for number in range(5):
@@ -210,7 +201,7 @@ async def test_jobs_are_listed_over_all_pages(client: Any, monkeypatch: pytest.M
     assert await client.jobs(limit=0) == []
     ids = [f"job-{number}" for number in range(7)]
     assert list(await client.statuses(*ids, missing="skip")) == ids[:5]
-    assert await client.jobs(created_after=datetime.now(UTC) + timedelta(hours=1)) == []
+    assert await client.jobs(created_after=kuscia_clock.now + timedelta(hours=1)) == []
 
 
 async def test_a_watch_tells_what_exists_and_what_changes(client: Any) -> None:
@@ -226,8 +217,13 @@ async def test_a_watch_tells_what_exists_and_what_changes(client: Any) -> None:
     assert {change.job_id for change in changes} == {"j2"}
 
 
-async def test_waits_and_watches_survive_a_kill(own_client: Any, server: RunningServer) -> None:
-    client = own_client
+@pytest.mark.parametrize("kind", [AsyncClient, Client])
+async def test_waits_and_watches_survive_a_kill(kind: Any) -> None:
+    async with AsyncJobServer(process=True, durable=True) as server, opened(kind, server.address) as client:
+        await wait_and_watch_over_a_kill(client, server)
+
+
+async def wait_and_watch_over_a_kill(client: Any, server: AsyncJobServer) -> None:
     job = await client.create(spec(seconds=1000))
     seen: list[Change] = []
 
@@ -260,8 +256,8 @@ async def test_a_server_that_is_away_is_tried_within_the_deadline() -> None:
                 await work
 
 
-async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(address: str) -> None:
-    client = AsyncClient(address)
+async def test_a_watch_of_a_client_that_is_closed_ends_with_an_error(kuscia: TestKit) -> None:
+    client = AsyncClient(kuscia.address)
     watching = asyncio.create_task(anext(client.watch("no-such-job")))
     await client.server_info()
     await client.close()
@@ -280,11 +276,11 @@ async def test_mappings_and_files_are_jobs(client: Any, tmp_path: Any) -> None:
     assert await client.validate({"job_id": "j3", "initiator": "alice", "tasks": [task | {"parties": []}]})
 
 
-@pytest.mark.settings(max_jobs=1)
-async def test_a_limit_of_the_server_has_a_type(own_client: Any) -> None:
-    await own_client.create(spec())
+@pytest.mark.kuscia(max_jobs=1)
+async def test_a_limit_of_the_server_has_a_type(client: Any) -> None:
+    await client.create(spec())
     with pytest.raises(LimitReached):
-        await own_client.create(spec("j2"))
+        await client.create(spec("j2"))
 
 
 def test_every_public_name_exists() -> None:
