@@ -109,6 +109,13 @@ def test_who_follows_a_log_has_been_sent_what_was_written_by_then(
     assert "in a day" not in text
 
 
+def test_that_a_job_is_gone_is_told_although_no_time_passes(kuscia: TestKit) -> None:
+    with grpc.insecure_channel(kuscia.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub: Any = v1.JobsServiceStub(channel)  # type: ignore[arg-type]
+        request = v1.WatchJobsRequest(job_ids=["gone"], include_existing=True)
+        assert next(stub.WatchJobs(request, timeout=PATIENCE_SECONDS)).type == v1.WatchJobsResponse.TYPE_BOOKMARK
+
+
 def test_a_followed_log_ends_with_its_program(kuscia: TestKit, kuscia_client: Client) -> None:
     kuscia.task("train").prints("in an hour", after="1h").succeeds(after="2h")
     job = kuscia_client.create(spec())
