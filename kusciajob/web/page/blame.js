@@ -35,6 +35,18 @@ function microseconds(time) {
   return Math.floor(Date.parse(time) / 1000) * 1e6 + Number(fraction.padEnd(6, '0').slice(0, 6));
 }
 
+/** As the server puts together what made a job fail. */
+const CAUSE = /^Task\[([^\]]*)\](?:-Party\[([^\]]*)\])?: ([^]*)$/;
+
+/**
+ * The reason of a job in a list, with its first party and task apart: the party comes first where little can be read.
+ * @param {string} text `Task[psi]-Party[bob]: disk full`, or any other
+ */
+export function culprit(text) {
+  const [, task = '', party = '', rest = text] = CAUSE.exec(text) ?? [];
+  return { party, task, text: rest };
+}
+
 /**
  * The failures that made the job fail, the first one first; tolerable tasks are left out unless nothing else failed.
  * @param {Job} job
