@@ -51,7 +51,7 @@ async def test_the_reason_in_a_row_is_that_of_the_party_that_failed(server: Runn
     await create_failed(server, message="disk full")
     await page.goto(address(server))
     reason = page.locator(".jobs .c-why")
-    await expect(reason).to_contain_text("Party[bob]: exit code 3: disk full")
+    await expect(reason).to_have_text("bob · psi: exit code 3: disk full")
     await expect(reason).not_to_contain_text("alice")
 
 

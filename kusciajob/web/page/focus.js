@@ -49,7 +49,7 @@ export function useAwaited(id, link) {
   useLayoutEffect(() => {
     if (awaitedRow() !== id) return;
     awaited = '';
-    link.current?.focus({ preventScroll: true });
+    link.current?.focus();
   }, []);
 }
 
