@@ -34,5 +34,5 @@ export async function learn() {
  */
 export function meant(text, known) {
   const part = text.toLowerCase();
-  return known.includes(text) ? [] : known.filter((name) => name.toLowerCase().includes(part)).slice(0, MOST_MEANT);
+  return known.filter((name) => name.toLowerCase().includes(part)).slice(0, MOST_MEANT);
 }

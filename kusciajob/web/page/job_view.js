@@ -65,8 +65,7 @@ export function JobView({ id }) {
   const chosen = place.value.get('view') ?? '';
   const view = chosen in VIEWS ? chosen : 'graph';
   return html`
-    <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span>
-      <span class="here" aria-current="page" title=${job.summary.job_id}>${job.summary.job_id}</span></nav>
+    <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span> <span aria-current="page" title=${job.summary.job_id}>${job.summary.job_id}</span></nav>
     <${Head} job=${job} />
     ${!open.isDeleted.value && html`<${Actions} job=${job.summary} />`}
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}

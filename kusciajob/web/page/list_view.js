@@ -112,8 +112,11 @@ function NothingFits({ filter }) {
   useEffect(() => { if (names.length) learn(); }, []);
   return html`<div class="notice" role="status">
     <p>${t('list.none.filtered')} <a href=${location.pathname}>${t('list.none.clear')}</a></p>
-    ${names.map(({ field, label, name }) => html`<p key=${field}>${t('filter.unknown', { label, name: plain(name) })}
-      ${meant(name, domains.value).map((each) => html` <a key=${each} href=${hrefWith({ [field]: each })}>${each}</a>`)}</p>`)}
+    ${names.filter(({ name }) => domains.value.length && !domains.value.includes(name)).map(({ field, label, name }) => {
+      const near = meant(name, domains.value);
+      return html`<p key=${field}>${t('filter.unknown', { label, name: plain(name) })} ${near.length > 0 && t('filter.meant')}
+        ${near.map((each) => html` <a key=${each} href=${hrefWith({ [field]: each })}>${each}</a>`)}</p>`;
+    })}
   </div>`;
 }
 
@@ -143,9 +146,9 @@ function Row({ list, row, place }) {
 
 /** In one line, the party first. @param {{text: string}} props */
 function Reason({ text }) {
-  const { party, task, text: rest } = culprit(text);
-  if (!task) return firstLine(text);
-  return html`${party && html`<strong>${party}</strong> · `}${task}: ${firstLine(rest)}`;
+  const { party, what, text: rest, others } = culprit(text);
+  if (!what) return firstLine(text);
+  return html`${party && html`<strong>${party}</strong> · `}${what}${rest && `: ${firstLine(rest)}`}${others > 0 && ` (+${others})`}`;
 }
 
 /** @param {{job: import('./types.js').JobSummary}} props */

@@ -2,7 +2,7 @@
 import { blameFor, firstFailed } from './blame.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
-import { TaskBadge, whyNotStarted } from './not_started.js';
+import { TaskBadge } from './not_started.js';
 import { firstLine } from './plain.js';
 import { hrefOf } from './place.js';
 import { PartyCell, partyName } from './task_parties.js';
@@ -37,7 +37,7 @@ function TaskRows({ job, task, columns, planned }) {
     ${task.retry_time && html`<p class="hint">${t('matrix.retry', { time: fullTime(task.retry_time) })}</p>`}`;
   if (!attempts.length) {
     return html`<tbody><tr><th scope="row">${head}</th>${columns.map((name) => html`<td key=${name}>${planned.has(name)
-      ? html`<p class="hint">${firstLine(task.err_msg) || whyNotStarted(job, task) || t('matrix.notyet')}</p>`
+      ? html`<p class="hint">${(task.state === 'Pending' && firstLine(task.err_msg)) || t('matrix.notyet')}</p>`
       : html`<${Nothing} />`}</td>`)}</tr></tbody>`;
   }
   return html`<tbody>${attempts.map((attempt, index) => {

@@ -7,7 +7,8 @@ import { Draft, MOST_BYTES } from './draft.js';
 import { html } from './html.js';
 import { plain } from './plain.js';
 import { go, hrefOf } from './place.js';
-import { stateName, t } from './texts.js';
+import { StateBadge } from './state.js';
+import { t } from './texts.js';
 
 /** What is written stays while other views are shown. */
 const draft = new Draft();
@@ -108,7 +109,7 @@ function Existing({ job }) {
   const isRestartable = job.operations.includes('Restart');
   return html`<section ref=${box} class="notice waits existing" tabindex="-1" aria-labelledby="existing">
     <h2 id="existing">${t('submit.exists', { job: job.job_id })}</h2>
-    <p>${stateName(job.state)}, <${Ago} time=${job.end_time || job.create_time} />. ${t('submit.exists.hint')}</p>
+    <p><${StateBadge} state=${job.state} /> <${Ago} time=${job.end_time || job.create_time} /> · ${t('submit.exists.hint')}</p>
     <div class="tools"><a class="button" href=${hrefOf({ job: job.job_id })}>${t('submit.exists.open')}</a>
       ${isRestartable && html`<button type="button" onClick=${() => wishFor('Restart', [job], () => open(job.job_id))}>${t('submit.exists.restart')}…</button>`}
       <button type="button" onClick=${async () => open(await draft.submit({ isFresh: true }))}>${t('submit.exists.fresh')}</button></div>
