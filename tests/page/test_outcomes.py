@@ -64,7 +64,7 @@ async def test_after_a_restart_the_time_since_then_is_shown(tmp_path: Path, page
         first = page.locator(".jobs .c-time")
 
         async def was_long_ago() -> bool:
-            return await page.evaluate("performance.now()") > 3_000
+            return bool(await page.evaluate("performance.now()") > 3_000)
 
         await eventually_true(was_long_ago)
         gate.open(alice=0, bob=0)
