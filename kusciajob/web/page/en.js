@@ -119,7 +119,7 @@ export const en = {
   'log.notyet': 'This task has not started, so nothing was written.',
   'log.dropped': '{count} bytes were dropped here',
   'log.older': 'Earlier lines were dropped from this view. Download what is here, or use kusciajob logs for all of it.',
-  'log.refused': '{party}: {text}',
+  'log.untold': 'Not yours to read, so not shown: the logs of {parties}',
   'log.shown': '{count} lines',
   'do': 'Actions',
   'do.stop': 'Stop',

@@ -120,7 +120,7 @@ export const zh = {
   'log.notyet': '此任务尚未启动，因此没有输出。',
   'log.dropped': '此处丢弃了 {count} 字节',
   'log.older': '更早的行已从此视图中移除。请下载现有内容，或用 kusciajob logs 查看全部。',
-  'log.refused': '{party}：{text}',
+  'log.untold': '无权查看以下参与方的日志，故未显示：{parties}',
   'log.shown': '{count} 行',
   'do': '操作',
   'do.stop': '停止',
