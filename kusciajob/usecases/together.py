@@ -25,7 +25,9 @@ async def together(streams: Mapping[_Name, AsyncGenerator[_Item, None]]) -> Asyn
         except Exception as error:  # for who reads the streams
             await queue.put(error)
 
-    readers = [asyncio.create_task(read(name, stream), name="one of several streams") for name, stream in streams.items()]
+    readers = [
+        asyncio.create_task(read(name, stream), name="one of several streams") for name, stream in streams.items()
+    ]
     left = len(readers)
     try:
         while left:

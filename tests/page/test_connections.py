@@ -45,9 +45,13 @@ async def test_a_tab_that_nobody_sees_leaves_its_connections_and_goes_on_where_i
     async with running_server(tmp_path, app_image_dir=images(tmp_path)) as server, opened(browser) as first:
         await create(server.stub, job_request("two", gate.task()))
         open_streams: set[Request] = set()
+
+        def note_end(asked: Request) -> None:
+            open_streams.discard(asked)
+
         first.context.on("request", lambda asked: open_streams.add(asked) if is_stream(asked) else None)
-        for ended in ("requestfinished", "requestfailed"):
-            first.context.on(ended, lambda asked: open_streams.discard(asked))
+        first.context.on("requestfinished", note_end)
+        first.context.on("requestfailed", note_end)
         for number in range(TABS):
             tab = first if number == 0 else await first.context.new_page()
             await tab.goto(address(server, "?job=two&view=logs"))
