@@ -173,9 +173,7 @@ async def test_dropped_output_is_told_once_and_the_rest_is_whole(server: Running
 
 async def test_the_logs_of_all_parties_come_in_one_stream_each_message_of_one_party(server: RunningServer) -> None:
     parties = [f"p{number}" for number in range(8)]
-    await create(
-        server.stub, job_request("wait", task_request("t", "wait", ["alice", *parties], task_id="wait-task"))
-    )
+    await create(server.stub, job_request("wait", task_request("t", "wait", ["alice", *parties], task_id="wait-task")))
     stub = jobs_pb2_grpc.JobsServiceStub(server.channel)
     request = pb.ReadTaskLogRequest(task_id="wait-task", all_parties=True, follow=True)
     stream = stub.ReadTaskLog(request, timeout=PATIENCE_SECONDS)
