@@ -49,5 +49,7 @@ async def test_every_view_opens_in_chinese_without_a_missing_text(server: Runnin
         await expect(page.locator(shown).first).to_be_visible()
         await expect(page.locator("html")).to_have_attribute("lang", "zh-Hans")
         assert await page.evaluate(LEFT_OVER, translated) == [], query
+        await expect(page.get_by_text(chinese["language.server"])).to_be_visible()
     await page.get_by_label("语言").select_option("en")
     assert await page.evaluate(LEFT_OVER, translated) != []
+    await expect(page.get_by_text(english["language.server"])).to_have_count(0)

@@ -39,7 +39,8 @@ export function Shell() {
         <span aria-hidden="true">?</span>
       </button>
     </header>
-    <main id="content" tabindex="-1"><${View} /></main>
+    <main id="content" tabindex="-1"><${View} />
+      ${language.value !== 'en' && html`<p class="hint">${t('language.server')}</p>`}</main>
     <${KeyHelp} />
     <${ActionDialog} />
     <${Told} />

@@ -556,7 +556,7 @@ class WatchJobsResponse(_message.Message):
     def __init__(self, type: _Optional[_Union[WatchJobsResponse.Type, str]] = ..., revision: _Optional[int] = ..., job: _Optional[_Union[JobSummary, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatusDetail, _Mapping]] = ...) -> None: ...
 
 class ReadTaskLogRequest(_message.Message):
-    __slots__ = ("task_id", "domain_id", "role", "attempt", "replica", "stream", "tail_lines", "since_time", "offset", "follow")
+    __slots__ = ("task_id", "domain_id", "role", "attempt", "replica", "stream", "tail_lines", "since_time", "offset", "follow", "all_parties")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -567,6 +567,7 @@ class ReadTaskLogRequest(_message.Message):
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    ALL_PARTIES_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     domain_id: str
     role: str
@@ -577,13 +578,18 @@ class ReadTaskLogRequest(_message.Message):
     since_time: _timestamp_pb2.Timestamp
     offset: int
     follow: bool
-    def __init__(self, task_id: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., attempt: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[str] = ..., tail_lines: _Optional[int] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ...) -> None: ...
+    all_parties: bool
+    def __init__(self, task_id: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., attempt: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[str] = ..., tail_lines: _Optional[int] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ..., all_parties: _Optional[bool] = ...) -> None: ...
 
 class ReadTaskLogResponse(_message.Message):
-    __slots__ = ("lines",)
+    __slots__ = ("lines", "domain_id", "role")
     LINES_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     lines: _containers.RepeatedCompositeFieldContainer[LogLine]
-    def __init__(self, lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ...) -> None: ...
+    domain_id: str
+    role: str
+    def __init__(self, lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
 
 class LogLine(_message.Message):
     __slots__ = ("stream", "text", "offset", "time", "is_partial", "dropped_bytes", "end_offset")
