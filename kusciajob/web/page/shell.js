@@ -2,6 +2,7 @@
 import { useErrorBoundary } from '../vendor/preact-hooks.js';
 import { ActionDialog, Told } from './action_dialog.js';
 import { needsToken, token } from './api.js';
+import { useOpenedView } from './focus.js';
 import { html } from './html.js';
 import { JobView } from './job_view.js';
 import { KeyHelp, isHelpOpen, useKeys } from './keys.js';
@@ -48,13 +49,15 @@ export function Shell() {
 
 function View() {
   const [error, reset] = useErrorBoundary();
+  const id = place.value.get('job') ?? '';
+  const show = place.value.get('show') ?? '';
+  useOpenedView(id, show);
   if (error) {
     return html`<p class="notice problem" role="alert">${t('failed', { text: String(error.message ?? error) })}
       <button type="button" onClick=${() => { go(location.pathname); reset(); }}>${t('jobs')}</button></p>`;
   }
   if (needsToken.value) return html`<${Login} />`;
-  const id = place.value.get('job');
-  const other = OTHERS[place.value.get('show') ?? ''];
+  const other = OTHERS[show];
   if (other && !id) return html`<${other} />`;
   return id ? html`<${JobView} key=${id} id=${id} />` : html`<${ListView} />`;
 }
