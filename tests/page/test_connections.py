@@ -9,6 +9,7 @@ from playwright.async_api import Browser, Page, Request, expect
 from tests.page.gated import Gate, images
 from tests.page.jobs import address, scripted
 from tests.page.tabs import opened
+from tests.support.images import shell_image, write_images
 from tests.support.requests import create, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -68,6 +69,26 @@ async def test_a_tab_that_nobody_sees_leaves_its_connections_and_goes_on_where_i
         await expect(first.get_by_role("heading", level=1)).to_contain_text("Succeeded")
         await expect(first.locator(".said")).to_have_count(4)
         await expect(first.locator(".said", has_text=re.compile("alice ends"))).to_have_count(1)
+
+
+async def test_of_what_was_written_out_of_sight_the_last_is_told_and_how_much_is_missing(
+    tmp_path: Path, page: Page
+) -> None:
+    script = f"echo begun; while [ ! -e {tmp_path}/go ]; do sleep 0.05; done; seq -f 'line %05g' 12000"
+    (tmp_path / "images").mkdir()
+    write_images(tmp_path / "images", [shell_image("much", script)])
+    async with running_server(tmp_path, app_image_dir=tmp_path / "images") as server:
+        await create(server.stub, job_request("long", task_request("t", "much", ["alice"])))
+        await page.goto(address(server, "?job=long&view=logs"))
+        await expect(page.locator(".said")).to_have_text("begun")
+        await page.evaluate(HIDE, True)
+        (tmp_path / "go").touch()
+        await in_state(server.stub, "long", "Succeeded")
+        await page.evaluate(HIDE, False)
+        await expect(page.locator(".said").last).to_have_text("line 12000")
+        await page.locator(".log").evaluate("(log) => { log.scrollTop = 0; }")
+        # 7,000 lines of 11 bytes are not among the last 5,000 that are asked for.
+        await expect(page.locator(".said").nth(1)).to_have_text("[77000 bytes were dropped here] line 07001")
 
 
 async def test_a_list_that_was_out_of_sight_has_what_came_meanwhile(server: RunningServer, page: Page) -> None:
