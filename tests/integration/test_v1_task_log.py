@@ -182,7 +182,7 @@ async def test_the_logs_of_all_parties_come_in_one_stream_each_message_of_one_pa
         texts.setdefault(message.domain_id, []).extend(line.text for line in message.lines)
         if len(texts) == 9 and all(said == ["begun"] for said in texts.values()):
             (server.data_dir.parent / "go").touch()
-    assert texts == dict.fromkeys(["alice", *parties], ["begun", "over"])
+    assert texts == {party: ["begun", "over"] for party in ["alice", *parties]}
 
     chosen = stub.ReadTaskLog(pb.ReadTaskLogRequest(task_id="wait-task", all_parties=True, domain_id="p3"))
     assert {message.domain_id async for message in chosen} == {"p3"}

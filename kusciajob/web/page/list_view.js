@@ -151,13 +151,16 @@ function Reason({ text }) {
   return html`${party && html`<strong>${party}</strong> · `}${what}${rest && `: ${firstLine(rest)}`}${others > 0 && ` (+${others})`}`;
 }
 
+// Somebody ended these jobs: that their tasks did not succeed is no fault.
+const PERSONS_END = new Set(['Suspended', 'Cancelled']);
+
 /** @param {{job: import('./types.js').JobSummary}} props */
 function Progress({ job }) {
   const all = Object.values(job.task_states).reduce((sum, count) => sum + count, 0);
   const { Succeeded: succeeded = 0, Failed: failed = 0 } = job.task_states;
   const share = job.state === 'Succeeded' ? 1 : job.progress;
   return html`<span class="progress"><span class="fraction" title=${t('count.succeeded', { done: succeeded, all })}>${succeeded}/${all}</span>
-    ${failed > 0 && html`<span class="bad" title=${t('count.ended', { count: failed })}><span aria-hidden="true">${SIGNS.Failed}${failed}</span>
+    ${failed > 0 && html`<span class=${PERSONS_END.has(job.state) ? 'hint' : 'bad'} title=${t('count.ended', { count: failed })}><span aria-hidden="true">${SIGNS.Failed}${failed}</span>
       <span class="unseen">${t('count.ended', { count: failed })}</span></span>`}
     <svg class="meter state-${job.state}" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">
       <rect class="rest" width="100" height="6" /><rect class="done" width=${100 * share} height="6" />
