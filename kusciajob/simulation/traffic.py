@@ -171,6 +171,8 @@ async def _next_or_cut(batches: AsyncGenerator[Any, None], cut: asyncio.Future[B
         if not following.done():
             following.cancel()
             await asyncio.wait([following])
+        if not following.cancelled():
+            following.exception()  # of a stream that a fault and a cut end together one is told
 
 
 def _outcome(response: Any) -> str:

@@ -28,8 +28,6 @@ class MemoryStore:
         """Its first revision follows `after`."""
         self._start = after
         self.id = uuid.uuid4().hex
-        self.failing = asyncio.Event()
-        """Never set."""
         self.health = StoreHealth()
         self.phases_told_after = 0
         self._jobs: dict[str, Job] = {}
@@ -42,8 +40,14 @@ class MemoryStore:
         self._positions = 0
         self._audit: list[AuditEntry] = []
         self._app_images: dict[str, bytes] = {}
-        self._news = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
+        """Each of the event loop that waits: a later server, which goes on with the jobs, has another."""
         self._closed = False
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Never set."""
+        return asyncio.Event()
 
     async def probe(self) -> None:
         self._check_open()
@@ -235,7 +239,12 @@ class MemoryStore:
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closed:
-            await self._news.wait()
+            news = asyncio.get_running_loop().create_future()
+            self._waiting.add(news)
+            try:
+                await news
+            finally:
+                self._waiting.discard(news)
 
     async def truncate_log(self, through: int) -> None:
         self._check_open()
@@ -291,8 +300,9 @@ class MemoryStore:
             self._audit.append(replace(notes.audit, id=self._audit[-1].id + 1 if self._audit else 1))
 
     def _wake_waiters(self) -> None:
-        self._news.set()
-        self._news.clear()
+        for news in self._waiting:
+            if not news.done():
+                news.set_result(None)
 
 
 def _count(statuses: Sequence[JobStatus]) -> Census:
