@@ -5,30 +5,31 @@ step, on any thread, with or without an event loop there.
 """
 
 import asyncio
-import os
 import threading
 import time
-import weakref
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
-from typing import Any, ClassVar, Protocol, TypeVar
+from contextlib import aclosing, contextmanager, suppress
+from typing import Any, Protocol, TypeVar
 
 import grpc
 import grpc.aio
 
 from kusciajob.api import kuscia, v1
 from kusciajob.client import errors
+from kusciajob.client.line import Line, forks
 from kusciajob.client.settings import CHANNEL_OPTIONS, ClientSettings
 
 _Value = TypeVar("_Value")
+FORKED = "the connection was closed, because this process was forked"
 
 
 class Stubs:
-    """The services of a channel."""
+    """The services of a line."""
 
-    def __init__(self, channel: Any) -> None:
-        self.channel = channel
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        channel: Any = line
         self.jobs = kuscia.JobServiceStub(channel)
         self.logs = kuscia.LogServiceStub(channel)
         self.health = kuscia.HealthServiceStub(channel)
@@ -50,7 +51,7 @@ class Transport(Protocol):
         """The response, within so many seconds."""
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        """A stream; its `cancel` ends it. For `messages`."""
+        """A stream, for `messages`."""
 
     async def is_placed(self, stream: Any, *, within: float) -> bool:
         """Whether the server has answered the stream, or ended it, within so many seconds."""
@@ -82,7 +83,7 @@ class AsyncTransport:
 
     @property
     def stubs(self) -> Stubs:
-        if _Fork.is_child:
+        if forks.is_child:
             return self._threads.stubs
         if self._is_closed:
             raise errors.ClientClosed
@@ -91,14 +92,14 @@ class AsyncTransport:
             if loop not in self._by_loop:
                 for other in [other for other in self._by_loop if other.is_closed()]:
                     del self._by_loop[other]
-                stubs = Stubs(_channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel))
-                self._by_loop[loop] = stubs
-                _Fork.aio.add(stubs.channel)
+                self._by_loop[loop] = Stubs(Line(self._connect, loop))
             return self._by_loop[loop]
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        if _Fork.is_child:
+        if forks.is_child:
             return await self._threads.unary(method, request, timeout=timeout)
+        line = self.stubs.line
+        cuts = line.cuts
         try:
             return await method(request, timeout=timeout)
         except grpc.RpcError as error:
@@ -108,45 +109,46 @@ class AsyncTransport:
                 raise
             raise errors.ClientClosed from None
         except asyncio.CancelledError:
-            raise _cancelled() from None
+            raise self._cancelled(is_cut=line.cuts != cuts) from None
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        if _Fork.is_child:
+        if forks.is_child:
             return await self._threads.open(method, request, timeout=timeout)
+        line = self.stubs.line
         try:
-            return method(request, timeout=timeout)
+            return _Stream(method(request, timeout=timeout), line, line.cuts)
         except grpc.aio.UsageError:  # so gRPC says that the channel is closed
             if not self._is_closed:
                 raise
             raise errors.ClientClosed from None
 
     async def is_placed(self, stream: Any, *, within: float) -> bool:
-        if _Fork.is_child:
+        if forks.is_child:
             return await self._threads.is_placed(stream, within=within)
         try:
             async with asyncio.timeout(within):
-                await stream.initial_metadata()  # also returns when the call has failed: reading tells
+                await stream.call.initial_metadata()  # also returns when the call has failed: reading tells
         except TimeoutError:
             return False
         except asyncio.CancelledError:
-            raise _cancelled() from None
+            raise self._cancelled(is_cut=stream.is_cut) from None
         return True
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
+        if forks.is_child:
+            async with aclosing(self._threads.messages(stream)) as messages:
+                async for message in messages:
+                    yield message
+            return
         try:
-            if _Fork.is_child:
-                stream = self._threads.messages(stream)
-            async for message in stream:
+            async for message in stream.call:
                 yield message
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
         except asyncio.CancelledError:
-            raise _cancelled() from None
+            raise self._cancelled(is_cut=stream.is_cut) from None
         finally:
-            if isinstance(stream, AsyncGenerator):
-                await stream.aclose()
-            else:
-                stream.cancel()
+            stream.call.cancel()
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -154,27 +156,35 @@ class AsyncTransport:
     async def close(self) -> None:
         self._is_closed = True
         await self._threads.close()
+        if forks.is_child:
+            return
         with self._lock:
             stubs = self._by_loop.pop(asyncio.get_running_loop(), None)
-        if stubs is not None and not _Fork.is_child:
-            await stubs.channel.close(None)
+        channel = stubs.line.hang_up() if stubs is not None else None
+        if channel is not None:
+            await channel.close(None)
 
+    def _connect(self) -> Any:
+        if self._is_closed:
+            raise errors.ClientClosed
+        return _channel(self._settings, grpc.aio.insecure_channel, grpc.aio.secure_channel)
 
-def _cancelled() -> BaseException:
-    """The caller's task was cancelled, or, which gRPC shows in the same way, the client was closed during the call."""
-    task = asyncio.current_task()
-    return asyncio.CancelledError() if task and task.cancelling() else errors.ClientClosed()
+    def _cancelled(self, *, is_cut: bool) -> BaseException:
+        """The caller's task was cancelled, or, which gRPC shows in the same way, the channel was closed in the call."""
+        task = asyncio.current_task()
+        if task and task.cancelling():
+            return asyncio.CancelledError()
+        return errors.Unavailable(self._settings.address, FORKED) if is_cut else errors.ClientClosed()
 
 
 class BlockingTransport:
-    """Blocking, for any number of threads. A child process gets a channel of its own."""
+    """Blocking, for any number of threads."""
 
     def __init__(self, settings: ClientSettings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._stubs: Stubs | None = None
         self._is_closed = False
-        _Fork.blocking.add(self)
+        self._line = Line(self._connect)
+        self._stubs = Stubs(self._line)
 
     @property
     def address(self) -> str:
@@ -184,75 +194,92 @@ class BlockingTransport:
     def stubs(self) -> Stubs:
         if self._is_closed:
             raise errors.ClientClosed
-        with self._lock:
-            if self._stubs is None:
-                self._stubs = Stubs(_channel(self._settings, grpc.insecure_channel, grpc.secure_channel))
-            return self._stubs
+        return self._stubs
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        try:
+        with self._inside(self._line.cuts):
             return method(request, timeout=timeout)
-        except grpc.RpcError as error:
-            raise self._error_of(error) from None
-        except ValueError:  # so gRPC says that the channel is closed
-            if not self._is_closed:
-                raise
-            raise errors.ClientClosed from None
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        try:
-            return method(request, timeout=timeout)
-        except ValueError:
-            if not self._is_closed:
-                raise
-            raise errors.ClientClosed from None
+        cuts = self._line.cuts
+        with self._inside(cuts):
+            return _Stream(method(request, timeout=timeout), self._line, cuts)
 
     async def is_placed(self, stream: Any, *, within: float) -> bool:
         # gRPC waits for headers without a limit; they come, at the latest, with the end of the stream.
-        waiting = threading.Thread(target=_wait_for_headers, args=(stream,), name="kusciajob watch", daemon=True)
+        waiting = threading.Thread(target=_wait_for_headers, args=(stream.call,), name="kusciajob watch", daemon=True)
         waiting.start()
         waiting.join(within)
         return not waiting.is_alive()
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         try:
-            for message in stream:
+            while (message := self._next(stream)) is not None:
                 yield message
-        except grpc.RpcError as error:
-            raise self._error_of(error) from None
         finally:
-            stream.cancel()
+            self._end(stream)
 
     async def sleep(self, seconds: float) -> None:
         time.sleep(seconds)  # noqa: ASYNC251  # blocking is what this transport is for
 
     async def close(self) -> None:
-        stubs, self._stubs, self._is_closed = self._stubs, None, True
-        if stubs is not None:
-            stubs.channel.close()
+        self._is_closed = True
+        channel = self._line.hang_up()
+        if channel is not None:
+            channel.close()
 
-    def leave_to_parent(self) -> Stubs | None:
-        """In a child process: begin anew. What the parent still uses is not to be closed here, so it is handed out."""
-        inherited, self._stubs, self._lock = self._stubs, None, threading.Lock()
-        return inherited
+    def _connect(self) -> Any:
+        if self._is_closed:
+            raise errors.ClientClosed
+        return _channel(self._settings, grpc.insecure_channel, grpc.secure_channel)
 
-    def _error_of(self, error: grpc.RpcError) -> errors.ClientError:
-        return errors.ClientClosed() if self._is_closed else errors.of_rpc(error, self._settings.address)
+    def _next(self, stream: "_Stream") -> Any:
+        """The next message; None after the last."""
+        with self._inside(stream.cuts):
+            return next(stream.call, None)
+
+    def _end(self, stream: "_Stream") -> None:
+        with forks.inside():
+            stream.call.cancel()
+
+    @contextmanager
+    def _inside(self, cuts: int) -> Iterator[None]:
+        """Around what this thread does in gRPC. `cuts`: those of the line before the call."""
+        try:
+            with forks.inside():
+                yield
+        except grpc.RpcError as error:
+            raise self._error_of(error, cuts) from None
+        except ValueError:  # so gRPC says that the channel is closed
+            if self._line.cuts != cuts:
+                raise errors.Unavailable(self.address, FORKED) from None
+            if not self._is_closed:
+                raise
+            raise errors.ClientClosed from None
+
+    def _error_of(self, error: grpc.RpcError, cuts: int) -> errors.ClientError:
+        if self._is_closed:
+            return errors.ClientClosed()
+        if self._line.cuts != cuts:
+            return errors.Unavailable(self.address, FORKED)
+        return errors.of_rpc(error, self._settings.address)
 
 
 class ThreadTransport(BlockingTransport):
     """By asyncio, where gRPC's own cannot be used: with a thread for each stream."""
 
     async def unary(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        loop = asyncio.get_running_loop()
+        loop, cuts = asyncio.get_running_loop(), self._line.cuts
         answered = loop.create_future()
-        call = method.future(request, timeout=timeout)
+        with self._inside(cuts):
+            call = method.future(request, timeout=timeout)
         call.add_done_callback(lambda _: loop.call_soon_threadsafe(_resolve, answered))
         try:
             await answered
-            return call.result()
-        except grpc.RpcError as error:
-            raise self._error_of(error) from None
+            with self._inside(cuts):
+                return call.result()
+        except grpc.FutureCancelledError:
+            raise errors.Unavailable(self.address, FORKED) from None
         finally:
             call.cancel()
 
@@ -262,36 +289,28 @@ class ThreadTransport(BlockingTransport):
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         loop, reading = asyncio.get_running_loop(), ThreadPoolExecutor(1, "kusciajob stream")
         try:
-            while (message := await loop.run_in_executor(reading, next, stream, None)) is not None:
+            while (message := await loop.run_in_executor(reading, self._next, stream)) is not None:
                 yield message
-        except grpc.RpcError as error:
-            raise self._error_of(error) from None
         finally:
-            stream.cancel()
+            self._end(stream)
             reading.shutdown(wait=False)
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
 
-class _Fork:
-    """What a child process must know of its parent."""
+class _Stream:
+    """A stream of gRPC."""
 
-    is_child = False
-    """This process was forked from one that had the client loaded, and perhaps used gRPC's asyncio."""
-    aio: ClassVar["weakref.WeakSet[Any]"] = weakref.WeakSet()
-    blocking: ClassVar["weakref.WeakSet[BlockingTransport]"] = weakref.WeakSet()
-    inherited: ClassVar[list[Any]] = []
-    """The parent's channels: to let go of one would close it, which ends the process."""
+    def __init__(self, call: Any, line: Line, cuts: int) -> None:
+        self.call = call
+        self.cuts = cuts
+        """Those of the line before it."""
+        self._line = line
 
-    @classmethod
-    def note(cls) -> None:
-        cls.is_child = True
-        cls.inherited += [*cls.aio, *(transport.leave_to_parent() for transport in cls.blocking)]
-        cls.aio.clear()
-
-
-os.register_at_fork(after_in_child=_Fork.note)
+    @property
+    def is_cut(self) -> bool:
+        return self._line.cuts != self.cuts
 
 
 def _channel(settings: ClientSettings, insecure: Callable[..., Any], secure: Callable[..., Any]) -> Any:
@@ -307,7 +326,7 @@ def _resolve(answered: "asyncio.Future[None]") -> None:
 
 
 def _wait_for_headers(stream: Any) -> None:
-    with suppress(grpc.RpcError):
+    with forks.inside(), suppress(grpc.RpcError):
         stream.initial_metadata()
 
 

@@ -16,17 +16,19 @@ TOP = Path(__file__).parents[2]
 
 FORK = """
     import asyncio, os, signal, sys, threading
-    from kusciajob.client import AsyncClient, ChangeType, Client
+    from kusciajob.client import AsyncClient, ChangeType, Client, JobSpec, Task
 
     client, blocking = AsyncClient(sys.argv[1]), Client(sys.argv[1])
+    over, last = threading.Event(), f"last-{os.getpid()}"
+    spec = JobSpec(last, "alice", [Task("psi", "any", ["alice"], input={"seconds": 1000})])
 
     async def use():
         version = (await client.server_info()).version
-        async for change in client.watch(timeout=60):
+        async for change in client.watch("first", timeout=60):
             return version, change.type, (await client.statuses(change.job_id))[change.job_id].state
 
     def use_blocking():
-        for change in blocking.watch(timeout=60):
+        for change in blocking.watch("first", timeout=60):
             return blocking.server_info().version, change.type, blocking.job(change.job_id).status().state
 
     def in_child(work):
@@ -39,17 +41,48 @@ FORK = """
 
     async def in_loop():
         assert await use() == told
+        watching, heard = client.watch(), []
+        heard.append(await anext(watching))
         def work():
             asyncio._set_running_loop(None)  # what multiprocessing's children have, too
             return asyncio.run(use())
-        return in_child(work)
+        ended = in_child(work)
+        await client.create(spec)
+        while heard[-1].job_id != last:
+            heard.append(await anext(watching))
+        await watching.aclose()
+        check(heard)
+        return ended
+
+    def watch():
+        for change in blocking.watch():
+            heard.append(change)
+            if change.job_id == last:
+                return
+
+    def call():
+        while not over.is_set():
+            blocking.server_info()
+
+    def check(changes):  # nothing is told twice
+        told = [(change.job_id, change.type, change.status.raw.SerializeToString()) for change in changes]
+        assert len(set(told)) == len(told), changes
 
     told = asyncio.run(use())
     assert told == use_blocking() and told[1] is ChangeType.ADDED, told
-    reading = threading.Thread(target=lambda: [*blocking.watch(timeout=3)], daemon=True)  # a stream is open
-    reading.start()
+    heard = []
+    threads = [threading.Thread(target=work, daemon=True) for work in (watch, call)]
+    for thread in threads:
+        thread.start()
+    while not heard:
+        blocking.server_info()  # until the stream is open
     ended = [in_child(lambda: asyncio.run(use())), in_child(use_blocking), asyncio.run(in_loop())]
     assert told == asyncio.run(use()) == use_blocking()  # the parent goes on
+    over.set()
+    for thread in threads:  # and so do its threads: what came after the forks is told
+        thread.join({patience})
+        assert not thread.is_alive()
+    check(heard)
     print(ended)
 """
 
