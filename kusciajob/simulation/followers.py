@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from kusciajob.usecases.logs import POLL_SECONDS, Pause
+from kusciajob.usecases.logs import Pause
 
 
 class _Follower:
@@ -27,10 +27,10 @@ class Followers:
         """See usecases.logs.Following."""
         follower = _Follower()
 
-        async def pause() -> None:
+        async def pause(seconds: float) -> None:
             follower.wake = asyncio.Event()
             with suppress(TimeoutError):
-                async with asyncio.timeout(POLL_SECONDS):
+                async with asyncio.timeout(seconds):
                     await follower.wake.wait()
             follower.wake, follower.has_seen = None, self._present()
 

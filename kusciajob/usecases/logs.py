@@ -17,19 +17,22 @@ from kusciajob.model.text import listed, shown
 from kusciajob.usecases.jobs import Caller
 from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Output, Round, Timeline
 from kusciajob.usecases.log_order import TailFilter, merged
+from kusciajob.usecases.together import together
 
 POLL_SECONDS = 0.2
-Pause: TypeAlias = Callable[[], Awaitable[None]]
-"""Returns when a follower should look again."""
+Pause: TypeAlias = Callable[[float], Awaitable[None]]
+"""Returns when a follower should look again, after so many seconds at most."""
 Following: TypeAlias = Callable[[], AbstractContextManager[Pause]]
 """Entered by each follower of output for as long as it follows."""
+PARTIES_AT_ONCE = 8
+"""Of so many parties one stream reads at once, at most; where it follows more, each is looked at more rarely."""
 _ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
 
 
 @contextmanager
 def in_rounds() -> Iterator[Pause]:
-    """A follower looks several times a second."""
-    yield lambda: asyncio.sleep(POLL_SECONDS)
+    """A follower looks as often as it wants to."""
+    yield asyncio.sleep
 
 
 class LogQuery(Struct, frozen=True):
@@ -92,7 +95,7 @@ class TaskOutput:
             await self._check_container(container, task_id, key)
         with self._following() as pause:
             while follow and not key.attempt and not await self._is_ended(task_id, key):
-                await pause()  # it has yet to start
+                await pause(POLL_SECONDS)  # it has yet to start
                 key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
             followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
             while True:
@@ -103,7 +106,7 @@ class TaskOutput:
                             yield text
                 if is_last:
                     return
-                await pause()
+                await pause(POLL_SECONDS)
 
     async def find(self, query: LogQuery, caller: Caller) -> PartyKey:
         """The first of `find_all`."""
@@ -145,31 +148,51 @@ class TaskOutput:
             f"task {shown(query.task_id)} has no party {shown(wanted)}; it has: {known}",
         )
 
-    async def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncGenerator[Sequence[LogLine], None]:
+    async def lines_of_all(
+        self, query: LogQuery, runs: Sequence[PartyRun], caller: Caller
+    ) -> AsyncGenerator[tuple[PartyRun, Sequence[LogLine]], None]:
+        """The lines of these runs as `lines` tells them, as they come. What that costs does not grow with the runs."""
+        turns = asyncio.Semaphore(PARTIES_AT_ONCE)
+        pause_seconds = POLL_SECONDS * max(1.0, len(runs) / PARTIES_AT_ONCE)
+        async with aclosing(
+            together({run: self._lines(query, run.key, caller, turns, pause_seconds) for run in runs})
+        ) as pieces:
+            async for piece in pieces:
+                yield piece
+
+    def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncGenerator[Sequence[LogLine], None]:
         """The lines of the run that was found, some at a time; when it follows, whole ones as they come.
 
         What was written after the call is left out unless it follows. Raises as `find`.
         """
+        return self._lines(query, key, caller, asyncio.Semaphore(), POLL_SECONDS)
+
+    async def _lines(
+        self, query: LogQuery, key: PartyKey, caller: Caller, turns: asyncio.Semaphore, pause_seconds: float
+    ) -> AsyncGenerator[Sequence[LogLine], None]:
+        """Who has no turn holds nothing of what was written."""
         with self._following() as pause:
             while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
-                await pause()  # it has yet to start
+                await pause(pause_seconds)  # it has yet to start
                 newest = await self.find(query, caller)
                 key = structs.replace(key, attempt=newest.attempt)
             streams = [query.stream] if query.stream else list(OutputStream)
             outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
-            is_over = await self._is_ended(query.task_id, key)
-            now = await self._round(query, key, outputs, before=None, is_over=is_over)
-            readers, chosen = await _begin(query, outputs, now)
+            async with turns:
+                is_over = await self._is_ended(query.task_id, key)
+                now = await self._round(query, key, outputs, before=None, is_over=is_over)
+                readers, chosen = await _begin(query, outputs, now)
             while True:
-                async with aclosing(merged(readers, now)) as pieces:
+                async with turns, aclosing(merged(readers, now)) as pieces:
                     async for lines in pieces:
                         if kept := chosen.keep(lines):
                             yield kept
                 if now.is_last:
                     return
-                await pause()
-                is_over = await self._is_ended(query.task_id, key)
-                now = await self._round(query, key, outputs, before=now, is_over=is_over)
+                await pause(pause_seconds)
+                async with turns:
+                    is_over = await self._is_ended(query.task_id, key)
+                    now = await self._round(query, key, outputs, before=now, is_over=is_over)
 
     async def _round(
         self,

@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -20,9 +21,10 @@ from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import log_lines, logs
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.usecases.log_lines import LogLine
-from kusciajob.usecases.logs import LogQuery, TaskOutput
+from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.outputs import WrittenOutput
+from tests.support.polling import eventually, give_way
 from tests.support.runtimes import ManualRuntime
 
 STDOUT, STDERR = OutputStream
@@ -411,3 +413,51 @@ async def test_who_follows_an_attempt_is_told_its_end_when_the_next_is_awaited()
     await output._store.replace(replace(job, status=replace(job.status, tasks=(replace(task, attempt=1),))))
     async with asyncio.timeout(5):
         assert joined(await read(output, LogQuery(TASK, follow=True))) == "failed\n"
+
+
+async def test_of_many_parties_in_one_stream_each_is_looked_at_more_rarely() -> None:
+    source = WrittenOutput()
+    output, job = await open_output(source)
+    query, looks = LogQuery(TASK, follow=True), 0
+
+    async def looked(*_: object, **__: object) -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    many = [PartyRun(PartyKey(job.number, 0, 2, 0), "alice", str(at)) for at in range(20 * logs.PARTIES_AT_ONCE)]
+    with patch.object(source, "output_size", looked), patch.object(logs, "POLL_SECONDS", 0.01):
+        began = asyncio.get_running_loop().time()
+        reading = asyncio.create_task(anext(output.lines_of_all(query, many, MASTER)))
+        await eventually(lambda: looks >= 3 * 2 * len(many))  # both outputs of each
+        seconds = asyncio.get_running_loop().time() - began
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+    # The first look comes at once, the third after two pauses.
+    assert seconds >= 2 * 20 * 0.01
+
+
+async def test_of_many_parties_in_one_stream_few_are_read_ahead_of_who_reads_slowly() -> None:
+    source = WrittenOutput(piece_bytes=1000)
+    output, job = await open_output(source, is_running=False)
+    for number in range(100):
+        source.write(STDOUT, b"%d\n" % number * 100, at=None)
+    begun = 0
+    read_really = TaskOutput._lines
+
+    async def noted(*arguments: Any) -> AsyncIterator[Sequence[LogLine]]:
+        nonlocal begun
+        is_first = True
+        async for lines in read_really(*arguments):
+            begun += is_first
+            is_first = False
+            yield lines
+
+    many = [PartyRun(PartyKey(job.number, 0, 2, 0), "alice", str(at)) for at in range(5 * logs.PARTIES_AT_ONCE)]
+    with patch.object(TaskOutput, "_lines", noted):
+        stream = output.lines_of_all(LogQuery(TASK), many, MASTER)
+        await anext(stream)
+        await give_way(1000)
+        assert 1 <= begun <= logs.PARTIES_AT_ONCE
+        told = {run.role async for run, _ in stream}
+    assert told == {run.role for run in many}
