@@ -4,7 +4,6 @@ from playwright.async_api import Page, expect
 
 from tests.page.jobs import address
 from tests.support.polling import eventually_true
-from tests.support.requests import ended
 from tests.support.server import RunningServer
 
 JOB = """job_id: twice
@@ -58,7 +57,7 @@ async def test_a_job_that_is_there_and_failed_can_be_restarted_and_what_is_said_
 ) -> None:
     await page.goto(address(server, "?show=submit"))
     await submit(page, FAILING, "fails")
-    await ended(server.stub, "fails")
+    await expect(page.locator("h1 .badge")).to_contain_text("Failed")
     await page.goto(address(server, "?show=submit"))
     await submit(page, FAILING, "fails")
     await expect(page.locator(".existing")).to_contain_text("Failed")
