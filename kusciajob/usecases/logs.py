@@ -14,10 +14,10 @@ from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, Problem, TaskNotFound
 from kusciajob.model.status import ACTIVE, JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
+from kusciajob.streams import interleaved
 from kusciajob.usecases.jobs import Caller
 from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Output, Round, Timeline
 from kusciajob.usecases.log_order import TailFilter, merged
-from kusciajob.usecases.together import together
 
 POLL_SECONDS = 0.2
 Pause: TypeAlias = Callable[[float], Awaitable[None]]
@@ -148,29 +148,23 @@ class TaskOutput:
             f"task {shown(query.task_id)} has no party {shown(wanted)}; it has: {known}",
         )
 
-    async def lines_of_all(
+    def lines(
         self, query: LogQuery, runs: Sequence[PartyRun], caller: Caller
     ) -> AsyncGenerator[tuple[PartyRun, Sequence[LogLine]], None]:
-        """The lines of these runs as `lines` tells them, as they come. What that costs does not grow with the runs."""
+        """The lines of these runs, some at a time; when it follows, whole ones as they come.
+
+        What was written after the call is left out unless it follows. What many runs cost is bounded, see
+        PARTIES_AT_ONCE. Raises as `find_all`.
+        """
         turns = asyncio.Semaphore(PARTIES_AT_ONCE)
         pause_seconds = POLL_SECONDS * max(1.0, len(runs) / PARTIES_AT_ONCE)
-        async with aclosing(
-            together({run: self._lines(query, run.key, caller, turns, pause_seconds) for run in runs})
-        ) as pieces:
-            async for piece in pieces:
-                yield piece
-
-    def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncGenerator[Sequence[LogLine], None]:
-        """The lines of the run that was found, some at a time; when it follows, whole ones as they come.
-
-        What was written after the call is left out unless it follows. Raises as `find`.
-        """
-        return self._lines(query, key, caller, asyncio.Semaphore(), POLL_SECONDS)
+        return interleaved([self._lines(query, run, caller, turns, pause_seconds) for run in runs])
 
     async def _lines(
-        self, query: LogQuery, key: PartyKey, caller: Caller, turns: asyncio.Semaphore, pause_seconds: float
-    ) -> AsyncGenerator[Sequence[LogLine], None]:
+        self, query: LogQuery, run: PartyRun, caller: Caller, turns: asyncio.Semaphore, pause_seconds: float
+    ) -> AsyncGenerator[tuple[PartyRun, Sequence[LogLine]], None]:
         """Who has no turn holds nothing of what was written."""
+        key = run.key
         with self._following() as pause:
             while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
                 await pause(pause_seconds)  # it has yet to start
@@ -186,7 +180,7 @@ class TaskOutput:
                 async with turns, aclosing(merged(readers, now)) as pieces:
                     async for lines in pieces:
                         if kept := chosen.keep(lines):
-                            yield kept
+                            yield run, kept
                 if now.is_last:
                     return
                 await pause(pause_seconds)

@@ -2,7 +2,7 @@
 import { countsOf, stateOf } from './fold.js';
 import { html } from './html.js';
 import { NODE_HEIGHT, NODE_WIDTH } from './layout.js';
-import { taskStateName, whyNotStarted } from './not_started.js';
+import { UNSTARTED_SIGN, taskStateName, whyNotStarted } from './not_started.js';
 import { firstLine } from './plain.js';
 import { SIGNS } from './state.js';
 import { stateName, t } from './texts.js';
@@ -47,7 +47,7 @@ export function Node({ job, group, x, y, isTolerable, isCritical, isFaint, isSel
     onPointerEnter=${() => onPoint(true)} onPointerLeave=${() => onPoint(false)}>
     ${isStack && html`<rect class="box behind" x="6" y="6" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />`}
     <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
-    <text class="sign" x="20" y="32">${isUnstarted ? '–' : SIGNS[state] ?? '·'}</text>${' '}
+    <text class="sign" x="20" y="32">${isUnstarted ? UNSTARTED_SIGN : SIGNS[state] ?? '·'}</text>${' '}
     <text class="name" x="38" y="22">${name}</text>${' '}
     <text class="below" x="38" y="39">${below}</text>
     ${progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * progress} height="4" rx="2" />`}

@@ -12,6 +12,9 @@ const ENDED_BY = { Stop: 'unstarted.stopped', Cancel: 'unstarted.cancelled', Sus
 /** By the state of the job. What nothing keeps from starting but a failure stays Pending. @type {Record<string, Key>} */
 const LEFT_BY = { Failed: 'unstarted.failed', Cancelled: 'unstarted.cancelled', ApprovalReject: 'unstarted.rejected', Succeeded: 'unstarted.needed' };
 
+/** As SIGNS of the states. */
+export const UNSTARTED_SIGN = '–';
+
 /**
  * Why a task did not start, and will not without a restart; empty where it did, or where it may yet.
  * @param {Job} job
@@ -28,7 +31,7 @@ export function whyNotStarted(job, task) {
 export function TaskBadge({ job, task }) {
   const why = whyNotStarted(job, task);
   if (!why) return html`<${StateBadge} state=${task.state} />`;
-  return html`<span class="badge"><span class="sign" aria-hidden="true">–</span>${t('unstarted')}</span> <span class="hint">${why}</span>`;
+  return html`<span class="badge"><span class="sign" aria-hidden="true">${UNSTARTED_SIGN}</span>${t('unstarted')}</span> <span class="hint">${why}</span>`;
 }
 
 /** The same as a name alone. @param {Job} job @param {Task} task */

@@ -33,7 +33,7 @@ class TaskLogCalls:
         yield ()
         if request.all_parties:
             yield [_message(run) for run in runs]
-        async with aclosing(self._output.lines_of_all(query, runs, caller)) as pieces:
+        async with aclosing(self._output.lines(query, runs, caller)) as pieces:
             async for run, lines in pieces:
                 for message in _messages(run, lines):
                     yield (message,)
