@@ -68,7 +68,7 @@ def test_a_watcher_of_before_a_reset_is_told_that_its_jobs_are_gone(kuscia: Test
 
         follower = threading.Thread(target=follow)
         follower.start()
-        eventually_sync(lambda: "WatchJobs" in [call.method for call in kuscia.calls])
+        eventually_sync(lambda: "WatchJob" in [call.method for call in kuscia.calls])
         client.create(spec("first")).result(timeout=60)
         kuscia.settle()
         kuscia.reset()
@@ -91,7 +91,7 @@ def test_settled_means_that_watchers_have_been_sent_all(kuscia: TestKit, kuscia_
     with kuscia.client() as client:
         follower = threading.Thread(target=follow)
         follower.start()
-        eventually_sync(lambda: "WatchJobs" in [call.method for call in kuscia.calls])
+        eventually_sync(lambda: "WatchJob" in [call.method for call in kuscia.calls])
         for number in range(10):
             kuscia_client.create(spec(f"j{number}"))
         revision = kuscia.settle()
