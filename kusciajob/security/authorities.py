@@ -8,6 +8,8 @@ from cryptography.exceptions import InvalidSignature
 
 def has_lost_authority(before: bytes | None, after: bytes | None) -> bool:
     """Whether an authority (PEM) that client certificates were checked against has been removed."""
+    if before == after:
+        return False
     try:
         kept = set(x509.load_pem_x509_certificates(after or b""))
         return not kept.issuperset(x509.load_pem_x509_certificates(before or b""))
