@@ -65,12 +65,16 @@ async def test_it_has_no_page(server: RunningServer) -> None:
 
 
 async def test_the_blocking_client_works_alike(server: RunningServer) -> None:
-    def work() -> list[ChangeType]:
+    def work() -> list[tuple[str, ChangeType]]:
         with Client(server.address) as client:
             client.create(spec()).result(timeout=60)
-            return [change.type for change in client.watch(timeout=1.5)]
+            watching = client.watch(timeout=60)
+            told = [next(watching)]
+            client.create(spec("last"))
+            told.append(next(watching))
+            return [(change.job_id, change.type) for change in told]
 
-    assert await asyncio.to_thread(work) == [ChangeType.ADDED]
+    assert await asyncio.to_thread(work) == [("j1", ChangeType.ADDED), ("last", ChangeType.ADDED)]
 
 
 async def test_a_watch_tells_each_change_once_and_the_deletion_that_it_missed(

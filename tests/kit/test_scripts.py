@@ -5,6 +5,7 @@ import pytest
 from kusciajob.client import Client, InvalidJob, JobFailed, JobSpec, Party, Retry, State, Task
 from kusciajob.testing import KitError
 from kusciajob.testing.session import TestKit
+from tests.support.polling import PATIENCE_SECONDS
 
 
 def spec(job_id: str = "j1", *tasks: Task) -> JobSpec:
@@ -101,7 +102,7 @@ def test_a_lost_machine_is_a_fault_of_the_orchestration(kuscia: TestKit, kuscia_
     before = kuscia.settle()
     with pytest.raises(JobFailed, match="machine was lost"):
         kuscia_client.create(spec()).result(timeout=60)
-    assert "ERROR" in [change.type for change in kuscia_client.watch(since=before, timeout=0.5)]
+    assert any(change.type == "ERROR" for change in kuscia_client.watch(since=before, timeout=PATIENCE_SECONDS))
 
 
 def test_wrong_rules_are_refused_at_once(kuscia: TestKit) -> None:
