@@ -8,9 +8,9 @@ from msgspec import Struct
 
 from kusciajob import __version__
 from kusciajob.api.http.gateway import METRICS_PATH
-from kusciajob.api.http.page import PAGE_PATH
 from kusciajob.cli.calling import Calling, calling
 from kusciajob.config import Settings
+from kusciajob.web import PATH as PAGE_PATH
 
 SHOWN_IMAGES = 5
 _PROTOCOLS = {

@@ -8,7 +8,7 @@ from string import Template
 
 import click
 
-from kusciajob.cli import options, terminal
+from kusciajob.cli import options, setting_options, terminal
 from kusciajob.cli.calling import calling
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
@@ -72,7 +72,7 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
     A further domain needs no more than a file: write its token to domains/DOMAIN.token and send the server SIGHUP. Its
     programs are given a certificate when domains/DOMAIN.crt and domains/DOMAIN.key are there, too.
     """
-    settings = options.load_settings({"cert_dir": str(directory) if directory else None}, None)
+    settings = setting_options.load_settings({"cert_dir": str(directory) if directory else None}, None)
     all_names = server_names(names)
     try:
         files = provision(settings.certificates, names=all_names, domains=domains, overwrite=force)

@@ -17,7 +17,6 @@ from kusciajob.client.calling import Calling
 MAX_PAGE = 1000
 _COLUMNS = ("JOB", "STATE", "TASKS", "INITIATOR", "CREATED", "TIME", "MESSAGE")
 _WIDE = ("PARTIES", "IMAGES", "FIELDS", "LABELS", "REVISION")
-_FINAL_TASKS = ("Succeeded", "Failed")
 
 
 @click.command(name="list")
@@ -127,20 +126,27 @@ def _print(job: pb.JobSummary, output: str) -> None:
 
 
 def _row(job: pb.JobSummary, *, is_wide: bool) -> list[Any]:
-    done, total = sum(job.task_states.get(state, 0) for state in _FINAL_TASKS), sum(job.task_states.values())
+    began = "restart_time" if job.HasField("restart_time") else "start_time"
     row = [
         job.job_id,
         tables.state(job.state),
-        f"{done}/{total}",
+        _tasks(job),
         job.initiator,
         texts.local_time(texts.iso(job, "create_time")),
-        texts.elapsed(texts.iso(job, "start_time"), texts.iso(job, "end_time")),
+        texts.elapsed(texts.iso(job, began), texts.iso(job, "end_time")),
         job.err_msg,
     ]
     if is_wide:
         fields = (", ".join(f"{key}={value}" for key, value in sorted(each.items())) for each in _named(job))
         row += [", ".join(job.parties), ", ".join(job.app_images), *fields, str(job.revision)]
     return row
+
+
+def _tasks(job: pb.JobSummary) -> str:
+    """How many have succeeded of how many, and what failed."""
+    text = f"{job.task_states.get('Succeeded', 0)}/{sum(job.task_states.values())}"
+    failed = job.task_states.get("Failed", 0)
+    return f"{text}, {failed} failed" if failed else text
 
 
 def _named(job: pb.JobSummary) -> tuple[Any, Any]:

@@ -1,10 +1,12 @@
 """The entry point: finds the command, and turns every error into one line and an exit code."""
 
+import gc
 import io
 import os
 import sys
 import traceback
 from importlib import import_module
+from types import ModuleType
 from typing import NoReturn
 
 import click
@@ -59,7 +61,7 @@ class _LazyGroup(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         if cmd_name not in _COMMANDS:
             return None
-        module = import_module(f"kusciajob.cli.{_COMMANDS[cmd_name][0]}")
+        module = _imported(f"kusciajob.cli.{_COMMANDS[cmd_name][0]}")
         command: click.Command = getattr(module, _FUNCTIONS.get(cmd_name, cmd_name))
         return command
 
@@ -72,6 +74,16 @@ class _LazyGroup(click.Group):
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, summary) for name, (_, summary) in _COMMANDS.items()])
+
+
+def _imported(name: str) -> ModuleType:
+    """The module. What it and those it imports consist of stays: no search for garbage looks at it, even at the end."""
+    gc.disable()
+    try:
+        return import_module(name)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _hyphened(name: str) -> str:

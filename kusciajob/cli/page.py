@@ -11,10 +11,10 @@ from urllib.parse import quote
 import click
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2, server_pb2
-from kusciajob.api.http.page import PAGE_PATH
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected
+from kusciajob.web import PATH as PAGE_PATH
 
 _HOST = re.compile(r"(?:dns:(?://[^/]*/)?|ipv[46]:)?(\[[^\]]+\]|[^:/]+)(?::\d+)?")
 _SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")

@@ -13,7 +13,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
-from kusciajob.cli import log_format, options, outputs, tables, terminal, texts
+from kusciajob.cli import log_format, options, outputs, setting_options, tables, terminal, texts
 from kusciajob.cli.errors import EXIT_FAILED, CommandError, ServerDied, WronglyCalled
 from kusciajob.cli.hosting import StopSignals, started
 from kusciajob.cli.job_request import read_request
@@ -41,7 +41,7 @@ _PRIVATE = {"host": HOST, "grpc_port": 0, "http_port": -1, "protocol": "notls"}
     help="Work there and keep it.  [default: a temporary directory, kept only where it holds something to look at]",
 )
 @click.option("--logs", "shows_logs", is_flag=True, help="Show what the programs write, as they write it.")
-@options.settings(without={*_PRIVATE, "cert_dir", "allow_insecure_bind", "data_dir"})
+@setting_options.settings(without={*_PRIVATE, "cert_dir", "allow_insecure_bind", "data_dir"})
 @options.output
 def run(
     file: Path, data_dir: Path | None, shows_logs: bool, output: str, config_file: Path | None, **flags: str | None
@@ -53,7 +53,7 @@ def run(
     first; a second Ctrl-C leaves at once.
     """
     request = read_request(file)
-    settings = options.load_settings({**flags, **_PRIVATE}, config_file)
+    settings = setting_options.load_settings({**flags, **_PRIVATE}, config_file)
     call = _Call(request, output, shows_logs)
     if data_dir:
         return _run_in(data_dir, settings, call, is_temporary=False)

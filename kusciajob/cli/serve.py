@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from kusciajob import __version__
-from kusciajob.cli import log_format, options, readiness
+from kusciajob.cli import log_format, readiness, setting_options
 from kusciajob.cli.errors import EXIT_INTERNAL
 from kusciajob.cli.greeting import greeting
 from kusciajob.cli.hosting import StopSignals, started
@@ -27,7 +27,7 @@ COLLECTED_OBJECTS = 20_000
 
 
 @click.command()
-@options.settings()
+@setting_options.settings()
 @click.option(
     "--ready-file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
@@ -50,7 +50,7 @@ def serve(
     A second Ctrl-C ends the server at once. SIGHUP makes it read its certificates and tokens again.
     """
     parent = os.getppid() if exit_with_parent else None
-    settings = options.load_settings(flags, config_file)
+    settings = setting_options.load_settings(flags, config_file)
     log_format.configure(level=settings.log_level, form=settings.log_format, handler=_stderr())
     _prefer_throughput()
     openfiles.raise_limit()

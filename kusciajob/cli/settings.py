@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from kusciajob import config
-from kusciajob.cli import options, tables, terminal
+from kusciajob.cli import options, setting_options, tables, terminal
 from kusciajob.cli.errors import WronglyCalled
-from kusciajob.cli.options import default_text
+from kusciajob.cli.setting_options import default_text
 from kusciajob.config import Setting, Settings, Source
 from kusciajob.security.guard import protocol_in_force
 
@@ -19,7 +19,7 @@ from kusciajob.security.guard import protocol_in_force
 @click.command()
 @click.option("--effective", "is_effective", is_flag=True, help="The values in force, and where each comes from.")
 @options.table_output
-@options.settings()
+@setting_options.settings()
 def settings(is_effective: bool, output: str, config_file: Path | None, **flags: str | bool | None) -> None:
     """Print the server's settings as a Markdown table; with --effective what `serve` would make of them here.
 
@@ -64,7 +64,7 @@ def _print_markdown(rows: Sequence[Mapping[str, Any]]) -> None:
 
 def _effective(flags: Mapping[str, object], config_file: Path | None) -> list[dict[str, Any]]:
     """For each setting its value as the server acts on it, where it was given, and by which name."""
-    in_force, sources = options.load_settings_with_sources(flags, config_file)
+    in_force, sources = setting_options.load_settings_with_sources(flags, config_file)
     resolved = _resolved(in_force)
     rows = []
     for setting in config.describe():

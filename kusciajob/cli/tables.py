@@ -2,16 +2,19 @@
 
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 from google.protobuf.message import Message
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal, texts
 from kusciajob.wire.json import to_json
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
 # Where nobody looks at a terminal, nothing is cut or wrapped.
 UNLIMITED_COLUMNS = 10_000
@@ -22,8 +25,10 @@ MAX_RESULT_ROWS = 16
 _STYLES = {"Succeeded": "green", "Running": "cyan", "Failed": "red", "Cancelled": "red", "ApprovalReject": "red"}
 
 
-def console(*, stderr: bool = False) -> Console:
+def console(*, stderr: bool = False) -> "Console":
     """Output that takes texts as they are: no markup, no emoji codes, no highlighting."""
+    from rich.console import Console  # noqa: PLC0415  # most commands print none: Rich is imported by what does
+
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else UNLIMITED_COLUMNS
     return Console(stderr=stderr, width=width, markup=False, emoji=False, highlight=False)
@@ -91,7 +96,7 @@ def print_statuses(jobs: Iterable[pb.JobStatus]) -> None:
     console().print(_table(("JOB", "STATE", "TASKS", "CREATED", "TIME", "MESSAGE"), rows))
 
 
-def print_table(columns: Sequence[str], rows: Iterable[Iterable[str | Text]]) -> None:
+def print_table(columns: Sequence[str], rows: Iterable[Iterable["str | Text"]]) -> None:
     """Any table of texts."""
     console().print(_table(columns, rows))
 
@@ -116,7 +121,7 @@ def print_result(job: pb.JobStatus, told: texts.Told) -> None:
     _print_problems(out, status, told, limit=MAX_RESULT_ROWS if is_large else None)
 
 
-def tasks_table(tasks: Iterable[pb.TaskStatus], configs: Iterable[pb.TaskConfig] = ()) -> Table:
+def tasks_table(tasks: Iterable[pb.TaskStatus], configs: Iterable[pb.TaskConfig] = ()) -> "Table":
     """A line for each task; with its configuration where that is known."""
     by_id = {config.task_id: config for config in configs}
     columns = ["TASK", "STATE", "TIME", "PARTIES"]
@@ -146,33 +151,41 @@ def _facts(job: pb.QueryJobResponseData) -> list[tuple[str, str]]:
     return [fact for fact in facts if fact[1] != texts.UNKNOWN]
 
 
-def _parties(task: pb.TaskStatus) -> Text:
+def _parties(task: pb.TaskStatus) -> "Text":
     """Names, and the states unless all parties are where the task is."""
     if all(party.state == task.state for party in task.parties):
         return line(", ".join(party.domain_id for party in task.parties))
-    return Text(", ").join(state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
+    return _text(", ").join(state(party.state, f"{party.domain_id} {party.state}") for party in task.parties)
 
 
-def line(text: str, *, style: str = "") -> Text:
+def line(text: str, *, style: str = "") -> "Text":
     """The text on one line, fit for any terminal: the only way into a table."""
-    return Text(terminal.one_line(text), style=style)
+    return _text(terminal.one_line(text), style=style)
 
 
-def _print_problems(out: Console, status: pb.JobStatusDetail, told: texts.Told, *, limit: int | None = None) -> None:
+def _text(text: str, *, style: str = "") -> "Text":
+    from rich.text import Text  # noqa: PLC0415  # as in `console`
+
+    return Text(text, style=style)
+
+
+def _print_problems(out: "Console", status: pb.JobStatusDetail, told: texts.Told, *, limit: int | None = None) -> None:
     """Each problem with its further lines indented: what a program wrote is not to pass for a line of ours."""
     problems = texts.problems(status, told)
     for problem in problems[:limit]:
-        out.print(Text(terminal.clean(problem).replace("\n", "\n    ")))
+        out.print(_text(terminal.clean(problem).replace("\n", "\n    ")))
     if limit is not None and len(problems) > limit:
         out.print(line(f"… {len(problems) - limit} more problems; -o json tells all"))
 
 
-def state(name: str, text: str = "") -> Text:
+def state(name: str, text: str = "") -> "Text":
     """A state, or a text about something in that state, in its colour."""
     return line(text or name, style=_STYLES.get(name, ""))
 
 
-def _table(columns: Iterable[str], rows: Iterable[Iterable[str | Text]]) -> Table:
+def _table(columns: Iterable[str], rows: Iterable[Iterable["str | Text"]]) -> "Table":
+    from rich.table import Table  # noqa: PLC0415  # as in `console`
+
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for column in columns:
         table.add_column(column, overflow="fold")

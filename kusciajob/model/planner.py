@@ -137,9 +137,13 @@ def may_retry(job: Job, index: int) -> bool:
 
 
 def retry_text(retry: Retry, task: TaskStatus) -> str:
-    """Why a task is Pending whose attempt has just failed."""
-    wait = seconds_text(retry.backoff_seconds(task.tries))
-    return f"attempt {task.tries + 1} of {retry.max_attempts} in {wait}; attempt {task.tries}: {task.message}"
+    """Why a task is Pending whose attempt has just failed. Attempts are numbered as in its history, past restarts."""
+    wait, limit = seconds_text(retry.backoff_seconds(task.tries)), f"of {retry.max_attempts}"
+    if task.attempt > task.tries:
+        following = f"attempt {task.attempt + 1} in {wait}, {task.tries + 1} {limit} since the restart"
+    else:
+        following = f"attempt {task.attempt + 1} {limit} in {wait}"
+    return f"{following}; attempt {task.attempt}: {task.message}"
 
 
 def starting_text(parties: Sequence[PartyStatus]) -> str:

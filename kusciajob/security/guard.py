@@ -11,7 +11,7 @@ from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import SecurityError, Unauthenticated
 from kusciajob.security.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 from kusciajob.security.streams import Credentials, HeldStreams
-from kusciajob.security.tls import ServerTls, has_lost_authority, is_vouched_for, load_tls
+from kusciajob.security.tls import ServerTls, load_tls
 from kusciajob.security.tokens import MASTER_FILE, Tokens, digest_of, load_tokens
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,11 @@ class Guard:
         """
         before = self.tls.client_ca
         self.tls, self._tokens = self._load()
-        self.has_lost_authority |= has_lost_authority(before, self.tls.client_ca)
+        if before != self.tls.client_ca:
+            # Only now: cryptography, with which certificates are compared, would be much of the server's start.
+            from kusciajob.security.authorities import has_lost_authority  # noqa: PLC0415
+
+            self.has_lost_authority |= has_lost_authority(before, self.tls.client_ca)
         ended = self._streams.review()
         if ended:
             logger.warning("ended %d streams: their tokens or client certificates were withdrawn", ended)
@@ -77,8 +81,11 @@ class Guard:
 
     def check_certificate(self, certificate: bytes) -> None:
         """Check a client's certificate (PEM, empty for none). Raises Unauthenticated if its authority is gone."""
-        authorities = self.tls.client_ca
-        if self.has_lost_authority and authorities is not None and not is_vouched_for(certificate, authorities):
+        if not self.has_lost_authority or self.tls.client_ca is None:
+            return
+        from kusciajob.security.authorities import is_vouched_for  # noqa: PLC0415  # as in `reload`
+
+        if not is_vouched_for(certificate, self.tls.client_ca):
             raise Unauthenticated(
                 "the client certificate was withdrawn: none of the authorities in ca.crt has signed it; "
                 "connect again with another, or have its issuer added there"

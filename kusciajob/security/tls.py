@@ -2,12 +2,8 @@
 
 import ssl
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
 from urllib.parse import quote
-
-from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
@@ -62,39 +58,6 @@ def load_tls(directory: Path, *, requires_client_certificate: bool) -> ServerTls
         except (ssl.SSLError, ValueError) as error:
             raise SecurityError(f"{authority} holds no certificate as PEM: {_reason(error)}") from None
     return ServerTls(chain_pem, key_pem, client_ca, context)
-
-
-def has_lost_authority(before: bytes | None, after: bytes | None) -> bool:
-    """Whether an authority (PEM) that client certificates were checked against has been removed."""
-    if before == after:
-        return False
-    try:
-        kept = set(x509.load_pem_x509_certificates(after or b""))
-        return not kept.issuperset(x509.load_pem_x509_certificates(before or b""))
-    except ValueError:
-        return True
-
-
-@lru_cache(maxsize=4096)
-def is_vouched_for(certificate: bytes, authorities: bytes) -> bool:
-    """Whether one of the authorities (PEM) is or has signed the certificate (PEM), which TLS has looked at in full.
-
-    Of certificates between them nothing is known any more after the handshake.
-    """
-    try:
-        client = x509.load_pem_x509_certificate(certificate)
-        known = x509.load_pem_x509_certificates(authorities)
-    except ValueError:
-        return False
-    return any(client == authority or _has_signed(authority, client) for authority in known)
-
-
-def _has_signed(authority: x509.Certificate, certificate: x509.Certificate) -> bool:
-    try:
-        certificate.verify_directly_issued_by(authority)
-    except (ValueError, TypeError, InvalidSignature):
-        return False
-    return True
 
 
 def _read(file: Path) -> bytes:

@@ -16,8 +16,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc, log_pb2, log_pb2_grpc
+from kusciajob.security.authorities import has_lost_authority, is_vouched_for
 from kusciajob.security.provisioning import provision
-from kusciajob.security.tls import has_lost_authority, is_vouched_for
 from kusciajob.security.tokens import domain_file
 from tests.support.callers import Caller
 from tests.support.images import python_program, write_image

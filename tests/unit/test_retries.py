@@ -122,7 +122,7 @@ def test_a_restart_counts_the_tries_anew_and_the_attempts_on() -> None:
     assert (again.status.tasks[0].attempt, again.status.tasks[0].tries) == (3, 0)
     job = end(start(again), 3)
     assert (job.status.tasks[0].attempt, job.status.tasks[0].tries) == (4, 1)
-    assert job.status.tasks[0].message.startswith("attempt 2 of 3 in 8 s; attempt 1: ")
+    assert job.status.tasks[0].message.startswith("attempt 5 in 8 s, 2 of 3 since the restart; attempt 4: ")
 
 
 def test_others_run_while_a_retry_is_awaited_and_what_depends_on_it_waits() -> None:

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from aiohttp import web
 
 from kusciajob.api.http.messages import Refused
+from kusciajob.web import PATH as PAGE_PATH
 from kusciajob.web import assets
 
-PAGE_PATH = "/ui/"
 _LEAD_HERE = ("/", PAGE_PATH.rstrip("/"))
 _METHODS = ("GET", "HEAD")
 
