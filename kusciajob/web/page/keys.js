@@ -1,6 +1,6 @@
 /** The keyboard: single keys that act where nobody is typing. */
 import { signal } from '../vendor/signals.js';
-import { useEffect, useRef } from '../vendor/preact-hooks.js';
+import { useEffect, useLayoutEffect, useRef } from '../vendor/preact-hooks.js';
 import { html } from './html.js';
 import { t } from './texts.js';
 import { turn } from './theme.js';
@@ -15,7 +15,8 @@ export const isHelpOpen = signal(false);
 export function useKeys(actions) {
   const present = useRef(actions);
   present.current = actions;
-  useEffect(() => {
+  // Before anything is seen: a key that is pressed at once acts, too.
+  useLayoutEffect(() => {
     /** @param {KeyboardEvent} event */
     const act = (event) => {
       const action = present.current[event.key];
