@@ -1,6 +1,7 @@
 """What simulated programs do, and how a task's input config tells it."""
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Protocol
 
 import msgspec
@@ -21,6 +22,9 @@ MAX_STEPS = 1000
 """How many values `progress` may have."""
 MAX_SPELLED_BYTES = 64 * 1024
 """Only in a config that is not longer are names looked for that are nearly those of a script."""
+MAX_KEPT_CHARACTERS = 16 * 1024
+"""What is in a longer config is not kept."""
+KEPT_SCRIPTS = 256
 _ANYBODYS = frozenset({"parties", "progress", "message", "waiting"})
 """Names that configs of other programs have as well, with values of other kinds."""
 _NO_SCRIPT = "task_input_config is no script for the simulated runtime"
@@ -161,6 +165,10 @@ def read_script(config: str) -> TaskScript:
 
     A config of which some members are a script's and others no program's that is known here is somebody else's.
     """
+    return _kept_script(config) if len(config) <= MAX_KEPT_CHARACTERS else _script_of(config)
+
+
+def _script_of(config: str) -> TaskScript:
     if not config.lstrip().startswith("{"):
         return _EMPTY
     try:
@@ -179,6 +187,10 @@ def read_script(config: str) -> TaskScript:
         raise StartFailed(f"{_NO_SCRIPT}: nested too deeply") from None
     except msgspec.DecodeError:
         return _EMPTY
+
+
+_kept_script = lru_cache(maxsize=KEPT_SCRIPTS)(_script_of)
+"""The parties of a task have one config, looked at when the job is created, and when each is placed and started."""
 
 
 def _is_script(bare: _Bare) -> bool:

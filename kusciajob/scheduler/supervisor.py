@@ -62,10 +62,8 @@ class PartySupervisor:
         self._report = report
         self._story = story
         self._began_at = began_at
-        self._starting: asyncio.Task[None] | None = None
-        """Until the start is over, whatever became of it."""
-        if began_at is None:
-            self._starting = asyncio.create_task(runtime.start(party), name=f"party {party.key} start")
+        self._is_starting = False
+        """Whether `Runtime.start` is at work."""
         self._stop_reason: str | None = None
         self._stopping: asyncio.Task[None] | None = None
         """The stop of a party whose start is over."""
@@ -76,21 +74,21 @@ class PartySupervisor:
         if self._stop_reason is not None or self._task.done():
             return
         self._stop_reason = reason
-        if self._starting is not None:
-            self._starting.cancel()  # it may hang
-        else:
+        if self._is_starting:
+            self._task.cancel()  # it may hang
+        elif self._began_at is not None:
             self._stopping = asyncio.create_task(self._stop_party(), name=f"party {self._party.key} stop")
 
     async def cancel(self) -> None:
         """Stop supervising; the program is left as it is."""
-        tasks = [task for task in (self._task, self._starting, self._stopping) if task is not None]
+        tasks = [task for task in (self._task, self._stopping) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _run(self) -> None:
         try:
-            is_started = self._starting is None or await self._see_start(self._starting)
+            is_started = self._began_at is not None or await self._start()
             result = await self._runtime.wait(self._party.key) if is_started else ExitResult(succeeded=False)
         except Exception as error:
             if isinstance(error, StartFailed):
@@ -111,16 +109,21 @@ class PartySupervisor:
         )
         self._report(report)
 
-    async def _see_start(self, starting: asyncio.Task[None]) -> bool:
+    async def _start(self) -> bool:
         """Whether the party was started. False if it was stopped meanwhile and is gone."""
-        # Wait for the task, do not await it: cancelling the start is a stop, cancelling this method is none.
-        (failure,) = await asyncio.gather(starting, return_exceptions=True)
-        self._starting = None
+        if self._stop_reason is None:
+            try:
+                self._is_starting = True
+                await self._runtime.start(self._party)
+            except (Exception, asyncio.CancelledError):
+                # What becomes of a start that is stopped does not matter; but `cancel` may have come beside the stop.
+                if self._stop_reason is None or self._task.cancelling() > 1:
+                    raise
+            finally:
+                self._is_starting = False
         if self._stop_reason is not None:
             await self._stop_party()
             return False
-        if failure is not None:
-            raise failure
         self._began_at = self._clock.now()
         self._story.party_began(self._party)
         self._report(PartyReport(self._party.key, PartyEvent.STARTED, at=self._began_at))

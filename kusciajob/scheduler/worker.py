@@ -198,11 +198,12 @@ class JobWorker:
         step = Step(job.status, job, now, job.status, [self._fault] if self._fault else [])
         self._tools.departures.leave(job.number)
         self._fold(step, self._inbox, news)
+        if step.kept:
+            step.settle()
+            if not step.fault:
+                step.pass_on()
+                self._fold(step, step.kept, _News())
         await self._decide(step)
-        if step.kept and not step.fault:
-            step.pass_on()
-            self._fold(step, step.kept, _News())
-            await self._decide(step)
         return step
 
     async def _decide(self, step: Step) -> None:

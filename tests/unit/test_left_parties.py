@@ -65,3 +65,24 @@ async def test_a_stop_during_the_start_is_the_reason_of_the_one_end_that_is_told
     assert [(report.event, report.message) for report in reports] == [("failed", "no longer needed")]
     assert runtime.reserved == set()
     assert left_tasks() == []
+
+
+async def test_a_party_that_is_left_at_once_after_its_stop_is_left(runtime: ManualRuntime) -> None:
+    runtime.start_gate.close()
+    reports: list[PartyReport] = []
+    supervisor = await supervised(runtime, reports)
+    await eventually(lambda: runtime.start_gate.waiting)
+    supervisor.stop("no longer needed")
+    await supervisor.cancel()
+    assert left_tasks() == []
+    assert (reports, runtime.stops) == ([], [])
+
+
+async def test_a_party_that_is_stopped_before_its_start_is_never_started(runtime: ManualRuntime) -> None:
+    reports: list[PartyReport] = []
+    supervisor = await supervised(runtime, reports)
+    supervisor.stop("no longer needed")
+    await eventually(lambda: reports)
+    assert [(report.event, report.message) for report in reports] == [("failed", "no longer needed")]
+    assert runtime.starts == []
+    assert left_tasks() == []
