@@ -247,7 +247,7 @@ class Drive:
             assert over == list(range(1, task.attempt + (task.state not in ACTIVE)))
             if task.retry_at is not None:
                 assert (task.state, is_ending) == (TaskState.PENDING, False)
-                assert task.message.startswith(f"attempt {task.tries + 1} of ")
+                assert task.message.startswith(f"attempt {task.attempt + 1} ")
                 assert f"; attempt {task.tries}: " in task.message
                 assert planner.has_ready(job)
             if old.state in ACTIVE and task.retry_at is not None:
