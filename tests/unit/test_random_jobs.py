@@ -248,7 +248,7 @@ class Drive:
             if task.retry_at is not None:
                 assert (task.state, is_ending) == (TaskState.PENDING, False)
                 assert task.message.startswith(f"attempt {task.attempt + 1} ")
-                assert f"; attempt {task.tries}: " in task.message
+                assert f"; attempt {task.attempt}: " in task.message
                 assert planner.has_ready(job)
             if old.state in ACTIVE and task.retry_at is not None:
                 MADE.add((job.status.state, job.status.state))
