@@ -86,8 +86,8 @@ class Method:
         self._keywords = keywords
         self._bound: tuple[Any, Any] = (None, None)
 
-    def __call__(self, request: Any, *, timeout: float | None = None) -> Any:
-        return self._present(request, timeout=timeout)
+    def __call__(self, request: Any, *, timeout: float | None = None, metadata: Any = None) -> Any:
+        return self._present(request, timeout=timeout, metadata=metadata)
 
     def future(self, request: Any, *, timeout: float | None = None) -> Any:
         return self._present.future(request, timeout=timeout)

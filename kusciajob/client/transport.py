@@ -18,9 +18,11 @@ import grpc.aio
 from kusciajob.api import kuscia, v1
 from kusciajob.client import errors
 from kusciajob.client.line import Line, forks
+from kusciajob.client.reading import Reading
 from kusciajob.client.settings import CHANNEL_OPTIONS, ClientSettings
 
 _Value = TypeVar("_Value")
+REQUEST_ID = "x-request-id"
 FORKED = "the connection was closed, because this process was forked"
 
 
@@ -116,7 +118,7 @@ class AsyncTransport:
             return await self._threads.open(method, request, timeout=timeout)
         line = self.stubs.line
         try:
-            return _Stream(method(request, timeout=timeout), line, line.cuts)
+            return _Stream(method, request, line, timeout=timeout)
         except grpc.aio.UsageError:  # so gRPC says that the channel is closed
             if not self._is_closed:
                 raise
@@ -140,9 +142,11 @@ class AsyncTransport:
                 async for message in messages:
                     yield message
             return
+        stream.reading.begin()
         try:
             async for message in stream.call:
                 yield message
+                stream.reading.take()
         except grpc.RpcError as error:
             raise errors.of_rpc(error, self._settings.address) from None
         except asyncio.CancelledError:
@@ -201,9 +205,8 @@ class BlockingTransport:
             return method(request, timeout=timeout)
 
     async def open(self, method: Any, request: Any, *, timeout: float | None) -> Any:
-        cuts = self._line.cuts
-        with self._inside(cuts):
-            return _Stream(method(request, timeout=timeout), self._line, cuts)
+        with self._inside(self._line.cuts):
+            return _Stream(method, request, self._line, timeout=timeout)
 
     async def is_placed(self, stream: Any, *, within: float) -> bool:
         # gRPC waits for headers without a limit; they come, at the latest, with the end of the stream.
@@ -213,9 +216,11 @@ class BlockingTransport:
         return not waiting.is_alive()
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
+        stream.reading.begin()
         try:
             while (message := self._next(stream)) is not None:
                 yield message
+                stream.reading.take()
         finally:
             self._end(stream)
 
@@ -288,9 +293,11 @@ class ThreadTransport(BlockingTransport):
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         loop, reading = asyncio.get_running_loop(), ThreadPoolExecutor(1, "kusciajob stream")
+        stream.reading.begin()
         try:
             while (message := await loop.run_in_executor(reading, self._next, stream)) is not None:
                 yield message
+                stream.reading.take()
         finally:
             self._end(stream)
             reading.shutdown(wait=False)
@@ -300,12 +307,13 @@ class ThreadTransport(BlockingTransport):
 
 
 class _Stream:
-    """A stream of gRPC."""
+    """A stream of gRPC, opened here."""
 
-    def __init__(self, call: Any, line: Line, cuts: int) -> None:
-        self.call = call
-        self.cuts = cuts
+    def __init__(self, method: Any, request: Any, line: Line, *, timeout: float | None) -> None:
+        self.cuts = line.cuts
         """Those of the line before it."""
+        self.reading = Reading()
+        self.call = method(request, timeout=timeout, metadata=((REQUEST_ID, self.reading.request_id),))
         self._line = line
 
     @property

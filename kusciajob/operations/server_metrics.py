@@ -36,7 +36,6 @@ class ServerMetrics:
         self.follow(store=store, hub=hub, scheduler=scheduler)
         self._bytes = 0
         self._counting = asyncio.Lock()
-        self._count_at = 0.0
         shown: dict[str, tuple[str, Callable[[], float]]] = {
             "parties_running": (
                 "Parties that have a slot: placed, started or being stopped.",
@@ -69,8 +68,9 @@ class ServerMetrics:
             metrics.watch(name, meaning, value)
 
     def follow(self, *, store: JobStore, hub: Hub, scheduler: Scheduler) -> None:
-        """Show these from now on."""
+        """Show these from now on. What was counted of others is counted anew."""
         self._store, self._hub, self._scheduler = store, hub, scheduler
+        self._count_at = 0.0
 
     async def read(self) -> bytes:
         """The present metrics. Counted values may be COUNT_SECONDS old."""

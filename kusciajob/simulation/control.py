@@ -84,13 +84,15 @@ class ControlCalls:
         chosen = (
             call
             for call in self._lab.traffic.calls
-            if call.number > request.after and fits(request.method, call.method)
+            if call.number > request.after and fits(request.method, call.rpc.name)
         )
         return pb.CallsResponse(calls=[messages.encode_call(call) for call in chosen])
 
     async def Settle(self, request: pb.SettleRequest) -> pb.SettleResponse:
-        await self._lab.until_idle(messages.seconds_in("patience", request.patience) or PATIENCE_SECONDS)
-        return pb.SettleResponse(now=messages.timestamp(self._lab.clock.now()), revision=self._lab.core.hub.head)
+        await self._lab.until_settled(messages.seconds_in("patience", request.patience) or PATIENCE_SECONDS)
+        streams = [pb.OpenStream(request_id=each.request_id, sent=each.sent) for each in self._lab.traffic.streams]
+        now = messages.timestamp(self._lab.clock.now())
+        return pb.SettleResponse(now=now, revision=self._lab.core.hub.head, streams=streams)
 
     async def Verify(self, request: pb.VerifyRequest) -> pb.VerifyResponse:
         return pb.VerifyResponse(problems=self._lab.problems())

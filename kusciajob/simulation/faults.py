@@ -12,6 +12,8 @@ from msgspec import Struct
 from kusciajob.api.broken import Broken
 
 UNAVAILABLE = "UNAVAILABLE"
+_KUSCIA_NAMES = {"SubmitJob": "CreateJob", "GetJob": "QueryJob", "WatchJobs": "WatchJob", "ReadTaskLog": "QueryLog"}
+"""So a test need not know which of the two APIs the client of the application calls."""
 PARTITION = "the network is partitioned, as a test has it"
 
 
@@ -57,9 +59,14 @@ class Fault(Struct, kw_only=True):
         raise Broken(self.grpc or UNAVAILABLE, text, cuts=self.cut, kuscia_code=self.body_code)
 
 
+def kuscia_name(name: str) -> str:
+    """The name that Kuscia has for what an RPC does; the RPC's own where Kuscia has none."""
+    return _KUSCIA_NAMES.get(name, name)
+
+
 def fits(pattern: str, name: str) -> bool:
-    """Whether a pattern matches the name of an RPC; an empty one matches all."""
-    return not pattern or fnmatchcase(name, pattern)
+    """Whether a pattern matches the name of an RPC, or the one that Kuscia has for it; an empty one matches all."""
+    return not pattern or fnmatchcase(name, pattern) or fnmatchcase(kuscia_name(name), pattern)
 
 
 class Faults:

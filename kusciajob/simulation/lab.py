@@ -34,6 +34,7 @@ PAGE = 500
 AUTO_PATIENCE_SECONDS = 0.2
 """So long the clock that runs by itself waits for watchers that do not read."""
 WORK_PATIENCE_SECONDS = 60.0
+RETURN_LOOK_SECONDS = 0.005
 
 Suspend = Callable[[], Awaitable[None]]
 """Stops the present core."""
@@ -118,6 +119,21 @@ class Lab:
             if time.monotonic() > deadline:
                 raise NotIdle(f"after {patience_seconds:g} s the clock still runs, as it was told to")
             await asyncio.sleep(PAUSE_SECONDS)
+
+    async def until_settled(self, patience_seconds: float) -> None:
+        """Until it is idle, and all watchers are there whose streams a fault has ended.
+
+        Who has not come back in time is not expected any more. Raises NotIdle.
+        """
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            await self.until_idle(patience_seconds)
+            if not self.traffic.away:
+                return
+            if time.monotonic() > deadline:
+                self.traffic.expect_nobody()
+                return
+            await asyncio.sleep(RETURN_LOOK_SECONDS)
 
     async def until_held(self, wanted: Selector | None, patience_seconds: float) -> list[PartySpec]:
         """The parties that hold, once all is idle and a wanted one is among them. Raises NotIdle."""

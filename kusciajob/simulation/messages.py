@@ -200,6 +200,7 @@ def encode_call(call: RecordedCall) -> pb.RecordedCall:
         time=timestamp(call.at),
         outcome=call.outcome,
         fault=call.fault,
+        rpc=call.rpc.full_name,
     )
     message.request.Pack(call.request)
     return message

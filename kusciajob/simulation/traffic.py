@@ -1,7 +1,7 @@
 """The layer between the edges and the calls: it records what is called, and lets faults happen."""
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any
@@ -11,8 +11,10 @@ from google.protobuf.message import Message
 from msgspec import Struct
 
 from kusciajob.api.broken import Broken
+from kusciajob.api.routes import WATCHES
 from kusciajob.simulation.clock import VirtualClock
-from kusciajob.simulation.faults import PARTITION, UNAVAILABLE, Fault, Faults, fits
+from kusciajob.simulation.faults import PARTITION, UNAVAILABLE, Fault, Faults, fits, kuscia_name
+from kusciajob.telemetry import request as telemetry
 from kusciajob.usecases.jobs import Caller
 
 MAX_CALLS = 10_000
@@ -24,17 +26,27 @@ class RecordedCall(Struct):
     """A call; its `outcome` is empty while it goes on."""
 
     number: int
-    method: str
+    rpc: MethodDescriptor
     domain: str
     request: Message
     at: float
     fault: int
     outcome: str = ""
 
+    @property
+    def method(self) -> str:
+        """As Kuscia names it."""
+        return kuscia_name(self.rpc.name)
 
-class _OpenStream:
+
+class OpenStream:
+    """A stream that is being sent."""
+
     def __init__(self, method: str) -> None:
         self.method = method
+        self.request_id = telemetry.present().id
+        self.sent = 0
+        """How many messages have been handed to the connection."""
         self.cut: asyncio.Future[Broken] = asyncio.get_running_loop().create_future()
 
 
@@ -51,17 +63,30 @@ class Traffic:
         """Calls that are being served, but for streams and for those that wait for time to pass."""
         self.paused_streams = 0
         """Streams that wait for time to pass, not for events."""
-        self._streams: set[_OpenStream] = set()
+        self.streams: set[OpenStream] = set()
+        self._away: Counter[object] = Counter()
+        """The watchers whose streams a fault has ended, until they come back."""
 
     def clear(self) -> None:
         """Forget calls and faults. What is open stays so."""
         self.calls.clear()
         self._count = 0
         self.faults.clear()
+        self._away.clear()
+
+    @property
+    def away(self) -> int:
+        """How many watchers are expected back; those behind a partition cannot come."""
+        leaving = sum(stream.cut.done() for stream in self.streams)
+        return 0 if self.faults.is_partitioned else leaving + self._away.total()
+
+    def expect_nobody(self) -> None:
+        """Watchers that are away do not come back."""
+        self._away.clear()
 
     def cut_streams(self, pattern: str, *, cuts: bool = False) -> int:
         """End the open streams of the methods that match; how many there were."""
-        chosen = [stream for stream in self._streams if fits(pattern, stream.method) and not stream.cut.done()]
+        chosen = [stream for stream in self.streams if fits(pattern, stream.method) and not stream.cut.done()]
         for stream in chosen:
             stream.cut.set_result(Broken(UNAVAILABLE, "a test has cut this stream", cuts=cuts))
         return len(chosen)
@@ -76,7 +101,7 @@ class Traffic:
             raise Broken(UNAVAILABLE, PARTITION, cuts=True)
         number, fault = self.faults.find(method.name, caller.domain)
         self._count += 1
-        call = RecordedCall(self._count, method.name, caller.domain, request, self._clock.now(), number)
+        call = RecordedCall(self._count, method, caller.domain, request, self._clock.now(), number)
         self.calls.append(call)
         return call, fault
 
@@ -114,26 +139,34 @@ class Traffic:
     def _stream(self, method: MethodDescriptor) -> Callable[..., AsyncGenerator[Any, None]]:
         async def serve(request: Any, caller: Caller, **keywords: Any) -> AsyncGenerator[Any, None]:
             call, fault = self._begin(method, request, caller)
-            if fault is not None and fault.delay:
-                await self._clock.sleep(fault.delay)
-            if fault is not None and fault.ends_call and not fault.after_messages:
-                call.outcome = fault.grpc or UNAVAILABLE
-                yield (fault.end(method),)
-            opened = _OpenStream(method.name)
-            self._streams.add(opened)
-            batches = self._target(method)(request, caller, **keywords)
-            told = batches if fault is None else self._slowed(batches, fault, method)
+            watcher = _watcher(method, request, caller)
+            opened = OpenStream(method.name)
             try:
+                self._away -= Counter([watcher])
+                if fault is not None and fault.delay:
+                    await self._clock.sleep(fault.delay)
+                if fault is not None and fault.ends_call and not fault.after_messages:
+                    answer = fault.end(method)
+                    call.outcome = _outcome(answer)
+                    yield ()  # the stream has begun
+                    yield (answer,)
+                    return
+                self.streams.add(opened)
+                batches = self._target(method)(request, caller, **keywords)
+                told = batches if fault is None else self._slowed(batches, fault, method)
                 async with aclosing(told):
                     while (batch := await _next_or_cut(told, opened.cut)) is not None:
                         yield batch
+                        opened.sent += len(batch)
                 call.outcome = OK
             except Broken as broken:
                 call.outcome = broken.status
+                if broken.status == UNAVAILABLE and method.name in WATCHES:
+                    self._away[watcher] += 1
                 raise
             finally:
                 call.outcome = call.outcome or BROKEN_OFF
-                self._streams.discard(opened)
+                self.streams.discard(opened)
 
         return serve
 
@@ -157,6 +190,16 @@ class Traffic:
                     sent += 1
                     if 0 < fault.after_messages <= sent:
                         fault.end(method)
+
+
+def _watcher(method: MethodDescriptor, request: Message, caller: Caller) -> object:
+    """Who watches: a watch that begins elsewhere in the log is the same watcher's."""
+    asked = type(request)()
+    asked.CopyFrom(request)
+    for name in ("after_revision", "include_existing", "timeout_seconds"):
+        if name in asked.DESCRIPTOR.fields_by_name:
+            asked.ClearField(name)
+    return method.name, caller.domain, asked.SerializeToString(deterministic=True)
 
 
 async def _next_or_cut(batches: AsyncGenerator[Any, None], cut: asyncio.Future[Broken]) -> Any:

@@ -1,5 +1,6 @@
 """Everything that a test controls of its server."""
 
+import time
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from msgspec import Struct
 
 from kusciajob.api import testing as pb
+from kusciajob.client.reading import Reader, find
 from kusciajob.testing.control import Control
 from kusciajob.testing.durations import Span, duration, seconds_of
 from kusciajob.testing.faults import Faults
@@ -21,10 +23,15 @@ MODES = {
     "machine": pb.CLOCK_MODE_MACHINE,
     "": pb.CLOCK_MODE_UNSPECIFIED,
 }
+LOOK_SECONDS = 0.001
 
 
 class Call(Struct, frozen=True):
-    """A call that the server has got. `request` is its message; `outcome` is "OK", or how it failed."""
+    """A call that the server has got. `request` is its message; `outcome` is "OK", or how it failed.
+
+    `method` is Kuscia's name of what was called, such as "CreateJob", also over HTTP and where a client uses the RPC of
+    kusciajob.v1 that does the same; `rpc` is the full name of that.
+    """
 
     number: int
     method: str
@@ -33,6 +40,7 @@ class Call(Struct, frozen=True):
     time: datetime
     outcome: str
     fault: int
+    rpc: str
 
 
 class Clock:
@@ -112,13 +120,33 @@ class Kit:
                 _moment(each.time),
                 each.outcome,
                 each.fault,
+                each.rpc,
             )
             for each in self._control.call("Calls", pb.CallsRequest()).calls
         ]
 
-    def settle(self, patience: Span = 10) -> int:
-        """Return once every watcher has been sent all, and nothing can happen before time passes; the revision then."""
-        return int(self._control.call("Settle", pb.SettleRequest(patience=duration(patience))).revision)
+    def settle(self, patience: Span = 10, *, caller: Reader | None = None) -> int:
+        """Return once every watcher has been sent all, and nothing can happen before time passes; the revision then.
+
+        Watchers whose streams were cut are waited for. Those of this process that use kusciajob.client have dealt with
+        all, unless it is the `caller` (None: this thread) that reads.
+        """
+        deadline, caller = time.monotonic() + seconds_of(patience), caller or Reader.present()
+        while True:
+            response = self._control.call("Settle", pb.SettleRequest(patience=duration(patience)))
+            behind = [
+                (reading, stream.sent)
+                for stream in response.streams
+                if (reading := find(stream.request_id)) and reading.taken < stream.sent and reading.can_go_on(caller)
+            ]
+            if not behind:
+                return int(response.revision)
+            # What they do about it can make more to be told: then all begins anew.
+            while behind and time.monotonic() < deadline:
+                time.sleep(LOOK_SECONDS)
+                behind = [(reading, sent) for reading, sent in behind if reading.taken < sent]
+            for reading, _ in behind:
+                reading.give_up()
 
     def reset(self, *, clock: str = "", **settings: object) -> None:
         """Everything is as at the start, with these settings: `require_approval=True`. Open streams end."""

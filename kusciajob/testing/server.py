@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal, Self
 
 from kusciajob.client import AsyncClient, Client
+from kusciajob.client.reading import Reader
 from kusciajob.security.provisioning import provision
 from kusciajob.security.tokens import domain_file
 from kusciajob.testing.control import Control, KitError
@@ -179,7 +180,8 @@ class AsyncJobServer:
         await asyncio.to_thread(self.server.kill)
 
     async def settle(self) -> int:
-        return await asyncio.to_thread(self.kuscia.settle)
+        """As Kit.settle."""
+        return await asyncio.to_thread(self.kuscia.settle, caller=Reader.present())
 
     async def advance(self, **spans: float) -> None:
         """Let time pass: `days=31`."""

@@ -6,17 +6,18 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from kusciajob import config
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.client import Client
+from kusciajob.testing.session import TestKit
 from tests.support.program import (
     END_SECONDS,
+    Addressed,
     argv,
     assert_refused,
     environment_for,
@@ -30,14 +31,7 @@ from tests.support.program import (
 from tests.support.server import RunningServer, running_server
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
-    """One for all tests of this file that leave it alone; each has job ids of its own."""
-    async with running_server(tmp_path_factory.mktemp("cli"), runtime="simulated") as running:
-        yield running
-
-
-def create(server: RunningServer, directory: Path, job_id: str, *tasks: dict[str, Any]) -> None:
+def create(server: Addressed, directory: Path, job_id: str, *tasks: dict[str, Any]) -> None:
     created = kusciajob("create", "-f", job_file(directory, job_id, *tasks), server=server)
     assert (created.returncode, created.stdout, created.stderr) == (0, f"{job_id}\n", "")
 
@@ -87,85 +81,88 @@ def test_an_unreachable_server_is_named_with_what_to_do() -> None:
 # Jobs of a server
 
 
-def test_a_job_is_created_watched_shown_and_deleted(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "life", task(script={"seconds": 0.3}), task("report", dependencies=["psi"]))
-    watched = kusciajob("watch", "life", server=server)
+def test_a_job_is_created_watched_shown_and_deleted(kuscia: TestKit, tmp_path: Path) -> None:
+    create(kuscia, tmp_path, "life", task(), task("report", dependencies=["psi"]))
+    watched = kusciajob("watch", "life", server=kuscia)
     assert watched.returncode == 0, watched.stderr
     lines = [line.partition(" ")[2] for line in watched.stdout.splitlines()]
     assert lines.index("life/psi Succeeded") < lines.index("life/report Succeeded") < lines.index("life Succeeded")
 
-    table = kusciajob("get", "life", server=server).stdout
+    table = kusciajob("get", "life", server=kuscia).stdout
     assert table.startswith("job life: Succeeded\n")
     row = next(line for line in table.splitlines() if line.startswith("report"))
     assert row.split()[:2] == ["report", "Succeeded"]
     assert "alice, bob" in row
-    line = kusciajob("status", "life", server=server).stdout.splitlines()[1]
+    line = kusciajob("status", "life", server=kuscia).stdout.splitlines()[1]
     assert line.split()[:3] == ["life", "Succeeded", "2/2"]
 
-    deleted = kusciajob("delete", "life", server=server)
+    deleted = kusciajob("delete", "life", server=kuscia)
     assert (deleted.returncode, deleted.stderr) == (0, "")
     assert deleted.stdout == "deleted job life: it was Succeeded\n"
-    assert_refused(kusciajob("get", "life", server=server), '"life" not found', "(code 11202)")
+    assert_refused(kusciajob("get", "life", server=kuscia), '"life" not found', "(code 11202)")
 
 
-def test_json_output_is_one_object_with_kuscias_field_names(server: RunningServer, tmp_path: Path) -> None:
+def test_json_output_is_one_object_with_kuscias_field_names(kuscia: TestKit, tmp_path: Path) -> None:
     file = job_file(tmp_path, "json")
-    assert json.loads(kusciajob("create", "-f", file, "-o", "json", server=server).stdout) == {"job_id": "json"}
-    assert kusciajob("watch", "json", server=server).returncode == 0
-    job = json.loads(kusciajob("get", "json", "-o", "json", server=server).stdout)
+    assert json.loads(kusciajob("create", "-f", file, "-o", "json", server=kuscia).stdout) == {"job_id": "json"}
+    assert kusciajob("watch", "json", server=kuscia).returncode == 0
+    job = json.loads(kusciajob("get", "json", "-o", "json", server=kuscia).stdout)
     assert (job["max_parallelism"], job["status"]["tasks"][0]["parties"][1]["domain_id"]) == (1, "bob")
-    statuses = json.loads(kusciajob("status", "json", "json", "-o", "json", server=server).stdout)
+    statuses = json.loads(kusciajob("status", "json", "json", "-o", "json", server=kuscia).stdout)
     assert [job["status"]["state"] for job in statuses["jobs"]] == ["Succeeded", "Succeeded"]
-    assert json.loads(kusciajob("delete", "json", "-o", "json", server=server).stdout) == {"job_id": "json"}
+    assert json.loads(kusciajob("delete", "json", "-o", "json", server=kuscia).stdout) == {"job_id": "json"}
 
 
-def test_a_job_may_come_from_stdin(server: RunningServer, tmp_path: Path) -> None:
+def test_a_job_may_come_from_stdin(kuscia: TestKit, tmp_path: Path) -> None:
     text = job_file(tmp_path, "stdin").read_text()
-    assert kusciajob("create", "-f", "-", server=server, stdin=text).stdout == "stdin\n"
+    assert kusciajob("create", "-f", "-", server=kuscia, stdin=text).stdout == "stdin\n"
 
 
-def test_a_refused_job_is_told_with_its_code(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "refused")
-    create(server, tmp_path, "refused")
+def test_a_refused_job_is_told_with_its_code(kuscia: TestKit, tmp_path: Path) -> None:
+    create(kuscia, tmp_path, "refused")
+    create(kuscia, tmp_path, "refused")
     other = job_file(tmp_path, "refused", task("other"))
-    assert_refused(kusciajob("create", "-f", other, server=server), "already exists", "(code 11201)")
+    assert_refused(kusciajob("create", "-f", other, server=kuscia), "already exists", "(code 11201)")
     cyclic = job_file(tmp_path, "cyclic", task(dependencies=["psi"]))
-    assert_refused(kusciajob("create", "-f", cyclic, server=server), "psi", "(code 11100)")
+    assert_refused(kusciajob("create", "-f", cyclic, server=kuscia), "psi", "(code 11100)")
     broken = tmp_path / "broken.json"
     broken.write_text('{"job_id": "broken", "tasksk": []}')
-    assert_refused(kusciajob("create", "-f", broken, server=server), str(broken), "tasksk")
+    assert_refused(kusciajob("create", "-f", broken, server=kuscia), str(broken), "tasksk")
 
 
-def test_watching_a_job_that_fails_ends_with_1_and_its_reason(server: RunningServer, tmp_path: Path) -> None:
-    script = {"seconds": 0.2, "parties": {"bob": {"exit_code": 3, "message": "no \x1b[31mkeys"}}}
-    create(server, tmp_path, "fails", task(script=script))
-    watched = kusciajob("watch", "fails", server=server)
+def test_watching_a_job_that_fails_ends_with_1_and_its_reason(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task(party="bob").fails(code=3, message="no \x1b[31mkeys")
+    create(kuscia, tmp_path, "fails")
+    watched = kusciajob("watch", "fails", server=kuscia)
     assert (watched.returncode, watched.stderr) == (1, "kusciajob: job fails ended: Failed\n")
     assert "fails/psi/bob Failed: exit code 3: no \\x1b[31mkeys\n" in watched.stdout
-    assert "bob Failed" in kusciajob("get", "fails", server=server).stdout
+    assert "bob Failed" in kusciajob("get", "fails", server=kuscia).stdout
 
 
-def test_watch_as_json_has_one_event_a_line(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "before", task())
-    with started("watch", "-o", "json", server=server) as watching:
+def test_watch_as_json_has_one_event_a_line(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task(job="events").progresses(0.25, 0.5, 0.75).succeeds(after="1h")
+    create(kuscia, tmp_path, "before")
+    with started("watch", "-o", "json", server=kuscia) as watching:
         # It watches, before what is to be seen can be over.
         assert json.loads(watching.stdout.readline())["type"] == "ADDED"
-        create(server, tmp_path, "events", task(script={"seconds": 0.4, "progress": [0.25, 0.5, 0.75]}))
+        create(kuscia, tmp_path, "events")
         events: list[dict[str, Any]] = []
         while not events or events[-1]["object"]["status"]["state"] != "Succeeded":
             event = json.loads(watching.stdout.readline())
             events += [event] if event["object"]["job_id"] == "events" else []
     assert events[0]["type"] == "ADDED"
     assert {event["type"] for event in events[1:]} == {"MODIFIED"}
-    # The first progress is told at once, the next no sooner than a second later.
-    assert 0.25 in [event["object"]["status"]["tasks"][0]["progress"] for event in events]
+    told = [event["object"]["status"]["tasks"][0]["progress"] for event in events]
+    assert list(dict.fromkeys(told)) == [0, 0.25, 0.5, 0.75, 1]
 
 
-def test_watch_ends_after_the_timeout(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "slow", task(script={"seconds": 60}))
+@pytest.mark.kuscia(clock="machine")
+def test_watch_ends_after_the_timeout(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "slow")
     with (
-        started("watch", "--timeout", 1, server=server) as all_jobs,
-        started("watch", "slow", "--timeout", 1, server=server) as one_job,
+        started("watch", "--timeout", 1, server=kuscia) as all_jobs,
+        started("watch", "slow", "--timeout", 1, server=kuscia) as one_job,
     ):
         output, _ = all_jobs.communicate(timeout=END_SECONDS)
         assert all_jobs.returncode == 0
@@ -173,46 +170,44 @@ def test_watch_ends_after_the_timeout(server: RunningServer, tmp_path: Path) -> 
         _, errors = one_job.communicate(timeout=END_SECONDS)
         assert one_job.returncode == 1
         assert "job slow is not finished after 1 seconds" in errors
-    assert_refused(kusciajob("watch", "absent", server=server), '"absent"', "(code 11203)")
+    assert_refused(kusciajob("watch", "absent", server=kuscia), '"absent"', "(code 11203)")
 
 
-def test_a_stopped_job_tells_who_stopped_it_and_why(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "stopped", task(script={"seconds": 60}))
-    assert kusciajob("stop", "stopped", "--reason", "wrong table", server=server).returncode == 0
-    assert kusciajob("watch", "stopped", server=server).returncode == 1
-    shown = kusciajob("get", "stopped", server=server).stdout
+def test_a_stopped_job_tells_who_stopped_it_and_why(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "stopped")
+    assert kusciajob("stop", "stopped", "--reason", "wrong table", server=kuscia).returncode == 0
+    assert kusciajob("watch", "stopped", server=kuscia).returncode == 1
+    shown = kusciajob("get", "stopped", server=kuscia).stdout
     assert shown.startswith("job stopped: Failed\nParty: master execute the cmd: Stop. Reason: wrong table\n")
 
 
-@pytest.mark.asyncio(loop_scope="module")
-async def test_a_job_is_suspended_restarted_and_cancelled(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "paused", task(script={"seconds": 60}))
-    commands = [("", "Running"), ("suspend", "Suspended"), ("restart", "Running"), ("cancel", "Cancelled")]
-    async with asyncio.timeout(END_SECONDS):
-        async for event in server.stub.WatchJob(pb.WatchJobRequest()):
-            if event.object.job_id != "paused" or event.object.status.state != commands[0][1]:
-                continue
-            del commands[0]
-            if not commands:
-                break
-            finished = await asyncio.to_thread(kusciajob, commands[0][0], "paused", "--reason", "test", server=server)
-            assert finished.returncode == 0, finished.stderr
-    assert_refused(kusciajob("suspend", "paused", server=server), "(code 11210)")
-    assert_refused(kusciajob("approve", "paused", "--reject", server=server), "(code 11206)")
+def test_a_job_is_suspended_restarted_and_cancelled(kuscia: TestKit, kuscia_client: Client, tmp_path: Path) -> None:
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "paused")
+    for command, state in (("suspend", "Suspended"), ("restart", "Running"), ("cancel", "Cancelled")):
+        kuscia.settle()
+        finished = kusciajob(command, "paused", "--reason", "test", server=kuscia)
+        assert finished.returncode == 0, finished.stderr
+        kuscia.settle()
+        assert kuscia_client.job("paused").status().state == state
+    assert_refused(kusciajob("suspend", "paused", server=kuscia), "(code 11210)")
+    assert_refused(kusciajob("approve", "paused", "--reject", server=kuscia), "(code 11206)")
 
 
-def test_watch_ends_quietly_when_nobody_reads_it_any_more(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "piped", task(script={"seconds": 60}))
-    with started("watch", "piped", server=server) as watching:
+def test_watch_ends_quietly_when_nobody_reads_it_any_more(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "piped")
+    with started("watch", "piped", server=kuscia) as watching:
         assert watching.stdout.readline()
         watching.stdout.close()
         assert watching.wait(END_SECONDS) == 1
         assert watching.stderr.read() == ""
 
 
-def test_ctrl_c_ends_watch_quietly(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "watched")
-    with started("watch", server=server) as watching:
+def test_ctrl_c_ends_watch_quietly(kuscia: TestKit, tmp_path: Path) -> None:
+    create(kuscia, tmp_path, "watched")
+    with started("watch", server=kuscia) as watching:
         assert watching.stdout.readline()
         watching.send_signal(signal.SIGINT)
         assert watching.wait(END_SECONDS) == 130
@@ -286,12 +281,12 @@ def test_a_data_directory_serves_one_server(server: RunningServer) -> None:
     assert_refused(refused, str(server.data_dir), f"process id {server.process.pid}", "--data-dir")
 
 
-def test_a_taken_port_is_refused(server: RunningServer, tmp_path: Path) -> None:
-    port = server.address.rpartition(":")[2]
+def test_a_taken_port_is_refused(kuscia: TestKit, tmp_path: Path) -> None:
+    port = kuscia.address.rpartition(":")[2]
     refused = kusciajob(
         "serve", "--grpc-port", port, "--http-port", 0, "--data-dir", tmp_path / "data", "--log-level", "error"
     )
-    assert_refused(refused, server.address)
+    assert_refused(refused, kuscia.address)
 
 
 def test_a_data_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:

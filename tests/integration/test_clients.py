@@ -10,6 +10,7 @@ import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
+from kusciajob.testing.session import TestKit
 from tests.support.images import python_program, write_image
 from tests.support.polling import eventually, eventually_true
 from tests.support.requests import job_request, task_request
@@ -110,26 +111,21 @@ async def _is_answered(call: Coroutine[Any, Any, int]) -> bool:
         return False
 
 
-async def test_a_client_that_watches_for_thirty_seconds_in_a_loop(tmp_path: Path) -> None:
-    async with running_server(tmp_path, runtime="simulated") as server:
-        slow = task_request("slow", task_input_config='{"seconds": 1.5}')
-        assert (await server.stub.CreateJob(job_request("loop", slow))).status.code == 0
-        last = ""
-        rounds = 0
-        # The seconds are fewer here; the loop is the same.
-        while last != "Succeeded" or rounds < 2:
-            rounds += 1
-            call = server.stub.WatchJob(pb.WatchJobRequest(timeout_seconds=1))
-            events = [event async for event in call]
-            assert await call.code() == grpc.StatusCode.OK
+@pytest.mark.kuscia(clock="stopped")
+def test_a_client_that_watches_for_thirty_seconds_in_a_loop(kuscia: TestKit) -> None:
+    kuscia.task("slow").succeeds(after="45s")
+    with grpc.insecure_channel(kuscia.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        stub: Any = job_pb2_grpc.JobServiceStub(channel)  # type: ignore[arg-type]  # typed for grpc.aio
+        assert stub.CreateJob(job_request("loop", task_request("slow"))).status.code == 0
+        for last in ("Running", "Succeeded"):
+            call = stub.WatchJob(pb.WatchJobRequest(timeout_seconds=30))
+            call.initial_metadata()
+            kuscia.clock.advance("30s")
+            events = list(call)
+            assert call.code() is grpc.StatusCode.OK
             assert events[0].type == pb.ADDED
-            last = events[-1].object.status.state
-
-        thirty = server.stub.WatchJob(pb.WatchJobRequest(timeout_seconds=30))
-        event = await thirty.read()
-        assert isinstance(event, pb.WatchJobEventResponse)
-        assert event.object.status.end_time
-        thirty.cancel()
+            assert events[-1].object.status.state == last
+        assert next(stub.WatchJob(pb.WatchJobRequest(timeout_seconds=30))).object.status.end_time
 
 
 async def test_a_query_broker_with_one_task_that_it_polls_for_endpoints(tmp_path: Path) -> None:

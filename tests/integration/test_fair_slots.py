@@ -1,77 +1,70 @@
 """Slots on a real server: a wide task gets its turn, and no domain has all of them."""
 
-import asyncio
-
 import pytest
 
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.client import Client, JobSpec, Task
+from kusciajob.testing import AsyncJobServer
+from kusciajob.testing.session import TestKit
 from tests.support.metrics import metrics_of
-from tests.support.polling import eventually, eventually_true
-from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
-from tests.support.server import RunningServer
+from tests.support.polling import PATIENCE_SECONDS
 
 DOMAINS = ["alice", "bob", "carol", "dave"]
 STREAM = 40
+SLOTS = {"max_running_parties": 4, "max_running_parties_per_domain": 3}
 
-pytestmark = pytest.mark.settings(max_running_parties=4, max_running_parties_per_domain=3)
-
-
-def narrow(job_id: str, domain: str, *, seconds: float) -> pb.CreateJobRequest:
-    return job_request(job_id, task_request("t", domains=[domain], task_input_config=f'{{"seconds": {seconds}}}'))
+pytestmark = pytest.mark.kuscia(**SLOTS)
 
 
-async def test_a_wide_task_is_not_overtaken_by_a_stream_of_narrow_ones(server: RunningServer) -> None:
-    started: dict[str, None] = {}
+def spec(job_id: str, *domains: str) -> JobSpec:
+    return JobSpec(job_id, "alice", [Task("t", "any", domains)])
 
-    async def follow() -> None:
-        async for event in server.stub.WatchJob(pb.WatchJobRequest()):
-            if event.object.status.state == "Running":
-                started[event.object.job_id] = None
 
-    watching = asyncio.create_task(follow())
+def test_a_wide_task_is_not_overtaken_by_a_stream_of_narrow_ones(kuscia: TestKit, kuscia_client: Client) -> None:
+    before = kuscia.settle()
+    kuscia.task(job="early-*").hangs()
+    kuscia.task(job="late-*").succeeds(after="1s")
     for number, domain in enumerate(DOMAINS):
-        await create(server.stub, narrow(f"early-{number}", domain, seconds=600))
-    await in_state(server.stub, "early-3", "Running")
-    await create(server.stub, job_request("wide", task_request("t", domains=DOMAINS)))
+        kuscia_client.create(spec(f"early-{number}", domain))
+    wide = kuscia_client.create(spec("wide", *DOMAINS))
     for number in range(STREAM):
-        await create(server.stub, narrow(f"late-{number}", DOMAINS[number % 4], seconds=0.05))
-    text = "waiting for 4 free slots (max_running_parties is 4)"
-
-    async def waits() -> bool:
-        return (await status_of(server.stub, "wide")).tasks[0].err_msg == text
-
-    await eventually_true(waits)
+        kuscia_client.create(spec(f"late-{number}", DOMAINS[number % 4]))
+    kuscia.settle()
+    assert wide.status().tasks[0].err_msg == "waiting for 4 free slots (max_running_parties is 4)"
     for number in range(4):
-        assert "wide" not in started
-        await server.stub.StopJob(pb.StopJobRequest(job_id=f"early-{number}"))
-    for job_id in ("wide", *(f"late-{number}" for number in range(STREAM))):
-        assert (await ended(server.stub, job_id)).state == "Succeeded"
-    await eventually(lambda: len(started) == 5 + STREAM)
-    watching.cancel()
+        assert wide.status().state == "Pending"
+        kuscia_client.job(f"early-{number}").stop()
+    wide.result(timeout=PATIENCE_SECONDS)
+    for number in range(STREAM):
+        kuscia_client.job(f"late-{number}").result(timeout=PATIENCE_SECONDS)
+    started: dict[str, None] = {}
+    for change in kuscia_client.watch(since=before, timeout=PATIENCE_SECONDS):
+        if change.status.state == "Running":
+            started[change.job_id] = None
+        if len(started) == 5 + STREAM:
+            break
     assert list(started)[:5] == ["early-0", "early-1", "early-2", "early-3", "wide"]
 
 
-async def test_one_domain_cannot_have_all_slots(server: RunningServer) -> None:
-    for number in range(5):
-        await create(server.stub, narrow(f"alice-{number}", "alice", seconds=60))
+async def test_one_domain_cannot_have_all_slots(kuscia: TestKit, kuscia_client: Client) -> None:
+    kuscia.task(party="alice").hangs()
+    jobs = [kuscia_client.create(spec(f"alice-{number}", "alice")) for number in range(5)]
+    kuscia.settle()
     text = "waiting for a free slot of domain alice (max_running_parties_per_domain is 3)"
-
-    async def waits() -> bool:
-        return (await status_of(server.stub, "alice-4")).tasks[0].err_msg == text
-
-    await eventually_true(waits)
-    await create(server.stub, narrow("bob", "bob", seconds=0))
-    assert (await ended(server.stub, "bob")).state == "Succeeded"
-    shown = await metrics_of(server)
+    assert jobs[4].status().tasks[0].err_msg == text
+    kuscia_client.create(spec("bob", "bob")).result(timeout=PATIENCE_SECONDS)
+    shown = await metrics_of(kuscia)
     assert (shown["kusciajob_parties_running"], shown["kusciajob_scheduler_waiting_for_room"]) == (3, 2)
 
 
-async def test_the_order_of_those_that_wait_outlives_the_server(server: RunningServer) -> None:
-    await create(server.stub, narrow("early", "alice", seconds=0.5))
-    await in_state(server.stub, "early", "Running")
-    await create(server.stub, job_request("wide", task_request("t", domains=DOMAINS)))
-    await create(server.stub, narrow("late", "bob", seconds=0))
-    await server.kill()
-    await server.start()
-    await ended(server.stub, "late")
-    assert (await status_of(server.stub, "wide")).state == "Succeeded"
+async def test_the_order_of_those_that_wait_outlives_the_server() -> None:
+    async with AsyncJobServer(process=True, durable=True, **SLOTS) as server, server.client() as client:
+        server.kuscia.task(job="early").hangs()
+        await client.create(spec("early", "alice"))
+        await client.create(spec("wide", *DOMAINS))
+        await client.create(spec("late", "bob"))
+        await server.settle()
+        await server.kill()
+        await server.start()
+        server.kuscia.clock.run()
+        await client.job("late").result(timeout=PATIENCE_SECONDS)
+        assert (await client.job("wide").status()).state == "Succeeded"

@@ -7,45 +7,45 @@ import grpc
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob.client import Client, JobSpec, LimitReached, Task
 from kusciajob.model.status import TaskState
+from kusciajob.testing.session import TestKit
 from tests.support.metrics import metrics_of, watch_streams
-from tests.support.polling import eventually_true
-from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
+from tests.support.requests import create, ended, job_request
 from tests.support.server import RunningServer
 
-pytestmark = pytest.mark.settings(max_running_parties=2, max_jobs=3, max_watch_streams=2, max_streams_per_peer=2)
+LIMITED = pytest.mark.kuscia(max_running_parties=2, max_jobs=3)
 
 
-def long(job_id: str) -> pb.CreateJobRequest:
-    return job_request(job_id, task_request("t", task_input_config='{"seconds": 60}'))
+def spec(job_id: str, *domains: str) -> JobSpec:
+    return JobSpec(job_id, "alice", [Task("t", "any", domains or ["alice", "bob"])])
 
 
-async def test_waiting_for_a_slot_is_told_and_ends(server: RunningServer) -> None:
-    await create(server.stub, long("first"))
-    await in_state(server.stub, "first", "Running")
-    await create(server.stub, job_request("second"))
-
-    async def waits() -> bool:
-        task = (await status_of(server.stub, "second")).tasks[0]
-        return (task.state, task.err_msg) == ("Pending", "waiting for 2 free slots (max_running_parties is 2)")
-
-    await eventually_true(waits)
-    assert (await metrics_of(server))["kusciajob_parties_running"] == 2
-    await server.stub.StopJob(pb.StopJobRequest(job_id="first"))
-    assert (await ended(server.stub, "second")).state == "Succeeded"
+@LIMITED
+async def test_waiting_for_a_slot_is_told_and_ends(kuscia: TestKit, kuscia_client: Client) -> None:
+    kuscia.task(job="first").hangs()
+    first, second = (kuscia_client.create(spec(job_id)) for job_id in ("first", "second"))
+    kuscia.settle()
+    (task,) = second.status().tasks
+    assert (task.state, task.err_msg) == ("Pending", "waiting for 2 free slots (max_running_parties is 2)")
+    assert (await metrics_of(kuscia))["kusciajob_parties_running"] == 2
+    first.stop()
+    second.result(timeout=PATIENCE_SECONDS)
 
 
-async def test_jobs_beyond_the_limit_are_refused(server: RunningServer) -> None:
+@LIMITED
+def test_jobs_beyond_the_limit_are_refused(kuscia_client: Client) -> None:
     for number in range(3):
-        await create(server.stub, job_request(f"job-{number}"))
-    refused = await server.stub.CreateJob(job_request("job-3"))
-    assert refused.status.code == 11201
-    assert "3 jobs are stored, and no more than 3 may be (setting max_jobs)" in refused.status.message
-    await create(server.stub, job_request("job-1"))
-    await server.stub.DeleteJob(pb.DeleteJobRequest(job_id="job-0"))
-    await create(server.stub, job_request("job-3"))
+        kuscia_client.create(spec(f"job-{number}"))
+    with pytest.raises(LimitReached, match=r"3 jobs are stored, and no more than 3 may be \(setting max_jobs\)"):
+        kuscia_client.create(spec("job-3"))
+    kuscia_client.create(spec("job-1"))
+    kuscia_client.job("job-0").delete()
+    kuscia_client.create(spec("job-3"))
 
 
+@pytest.mark.settings(max_watch_streams=2, max_streams_per_peer=2)
 async def test_streams_beyond_the_limit_are_refused_and_places_are_given_back(server: RunningServer) -> None:
     await create(server.stub, job_request("any"))
     for _ in range(5):
@@ -71,26 +71,14 @@ async def test_streams_beyond_the_limit_are_refused_and_places_are_given_back(se
         await eventually_true(is_free)
 
 
-async def test_the_metrics_tell_what_runs_and_what_waits(server: RunningServer) -> None:
-    await create(server.stub, job_request("over"))
-    await ended(server.stub, "over")
-    tasks = [
-        task_request("before", task_input_config='{"seconds": 0.01}'),
-        task_request("t", task_input_config='{"seconds": 60}', dependencies=["before"]),
-    ]
-    await create(server.stub, job_request("runs", *tasks))
-
-    async def runs() -> bool:
-        return [task.state for task in (await status_of(server.stub, "runs")).tasks] == ["Succeeded", "Running"]
-
-    await eventually_true(runs)
-    await create(server.stub, job_request("waits", task_request("t", domains=["alice"])))
-
-    async def waits() -> bool:
-        return "waiting for" in (await status_of(server.stub, "waits")).tasks[0].err_msg
-
-    await eventually_true(waits)
-    shown = await metrics_of(server)
+@LIMITED
+async def test_the_metrics_tell_what_runs_and_what_waits(kuscia: TestKit, kuscia_client: Client) -> None:
+    kuscia.task("t", job="runs").hangs()
+    before, hangs = Task("before", "any", ["alice", "bob"]), Task("t", "any", ["alice", "bob"], after=["before"])
+    for job in (spec("over"), JobSpec("runs", "alice", [before, hangs]), spec("waits", "alice")):
+        kuscia_client.create(job)
+        kuscia.settle()
+    shown = await metrics_of(kuscia)
     parties = {state: shown[f'kusciajob_parties{{state="{state}"}}'] for state in TaskState}
     assert parties == {"Pending": 1, "Starting": 0, "Running": 2, "Succeeded": 2, "Failed": 0}
     assert (shown["kusciajob_scheduler_jobs"], shown["kusciajob_scheduler_waiting_for_room"]) == (2, 1)

@@ -1,22 +1,21 @@
 """The later operations over gRPC: what they do, what they answer where they cannot, who and why."""
 
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import grpc
 import pytest
-import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
-from kusciajob._gen.kusciajob.v1 import jobs_pb2, jobs_pb2_grpc
+from kusciajob.api import v1
+from kusciajob.testing.session import TestKit
 from tests.support.images import python_program, write_image
-from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
+from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.secured import Place, secured_server
-from tests.support.server import RunningServer, running_server
+from tests.support.server import running_server
 
-pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SLOW = '{"seconds": 600}'
 # Fails in its first run, succeeds in its second; leaves a line per run.
 SECOND_TIME = python_program(
     "import os, sys\n"
@@ -27,65 +26,83 @@ SECOND_TIME = python_program(
 )
 
 
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path_factory.mktemp("operations"), runtime="simulated") as server:
-        yield server
+class Plain:
+    """A client of a server under the test's control, by Kuscia's own messages."""
+
+    def __init__(self, kuscia: TestKit, channel: grpc.Channel) -> None:
+        self.stub: Any = job_pb2_grpc.JobServiceStub(channel)  # type: ignore[arg-type]  # typed for grpc.aio
+        self.channel = channel
+        self._kuscia = kuscia
+
+    def create(self, job_id: str, *tasks: pb.Task) -> pb.JobStatusDetail:
+        """Its status after that."""
+        assert self.stub.CreateJob(job_request(job_id, *tasks)).status.code == 0
+        return self.status(job_id)
+
+    def ask(self, operation: str, job_id: str, reason: str = "why not") -> tuple[int, str]:
+        """(code, message) of an operation."""
+        request = getattr(pb, f"{operation}JobRequest")(job_id=job_id)
+        if operation != "Delete":
+            request.reason = reason
+        response = getattr(self.stub, f"{operation}Job")(request)
+        assert response.HasField("data") == (response.status.code == 0)
+        return response.status.code, response.status.message
+
+    def status(self, job_id: str) -> pb.JobStatusDetail:
+        """Once nothing goes on any more."""
+        self._kuscia.settle()
+        status: pb.JobStatusDetail = self.stub.QueryJob(pb.QueryJobRequest(job_id=job_id)).data.status
+        return status
 
 
-async def ask(
-    stub: job_pb2_grpc.JobServiceStub, operation: str, job_id: str, reason: str = "why not"
-) -> tuple[int, str]:
-    """(code, message) of an operation."""
-    request = getattr(pb, f"{operation}JobRequest")(job_id=job_id, reason=reason)
-    response = await getattr(stub, f"{operation}Job")(request)
-    assert response.HasField("data") == (response.status.code == 0)
-    return response.status.code, response.status.message
+@pytest.fixture
+def plain(kuscia: TestKit) -> Iterator[Plain]:
+    with grpc.insecure_channel(kuscia.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        yield Plain(kuscia, channel)
 
 
-async def test_suspend_stops_what_runs_and_restart_takes_it_up(server: RunningServer) -> None:
-    stub = server.stub
-    done = task_request("done")
-    slow = task_request("slow", task_input_config=SLOW, dependencies=["done"])
-    last = task_request("last", dependencies=["slow"])
-    await create(stub, job_request("rest", done, slow, last))
-    running = await in_state(stub, "rest", "Running")
-    assert await ask(stub, "Suspend", "rest") == (0, "success")
-    suspended = await in_state(stub, "rest", "Suspended")
-    assert suspended.end_time == ""
+def test_suspend_stops_what_runs_and_restart_takes_it_up(kuscia: TestKit, plain: Plain) -> None:
+    kuscia.task("slow").hangs()
+    done, slow = task_request("done"), task_request("slow", dependencies=["done"])
+    running = plain.create("rest", done, slow, task_request("last", dependencies=["slow"]))
+    assert running.state == "Running"
+    assert plain.ask("Suspend", "rest") == (0, "success")
+    suspended = plain.status("rest")
+    assert (suspended.state, suspended.end_time) == ("Suspended", "")
     assert suspended.err_msg == "Party: master execute the cmd: Suspend. Reason: why not"
     assert suspended.tasks[2].state == "Pending"
     assert suspended.stage_status_list[0].state == "JobSuspendStageSucceeded"
+    text = 'job "rest" is Suspended: Suspend is possible only when it is Running'
+    assert plain.ask("Suspend", "rest") == (11210, text)
 
-    code, text = await ask(stub, "Suspend", "rest")
-    assert (code, text) == (11210, 'job "rest" is Suspended: Suspend is possible only when it is Running')
-
-    assert await ask(stub, "Restart", "rest", "go on") == (0, "success")
-    again = await in_state(stub, "rest", "Running")
+    kuscia.task("slow").never_scheduled("no room")
+    assert plain.ask("Restart", "rest", "go on") == (0, "success")
+    again = plain.status("rest")
+    assert (again.state, again.start_time) == ("Running", running.start_time)
     assert again.err_msg == "Party: master execute the cmd: Restart. Reason: go on"
-    # Until a task runs, which may be now.
-    assert again.stage_status_list[0].state in ("JobRestartStageSucceeded", "JobStartStageSucceeded")
+    assert again.stage_status_list[0].state == "JobRestartStageSucceeded"  # until a task runs
     assert [task.task_id for task in again.tasks] == [task.task_id for task in running.tasks]
-    assert again.start_time == running.start_time
-    assert await ask(stub, "Cancel", "rest") == (0, "success")
-    assert (await ended(stub, "rest")).state == "Cancelled"
+    assert plain.ask("Cancel", "rest") == (0, "success")
+    assert plain.status("rest").state == "Cancelled"
 
 
-async def test_a_summary_tells_the_last_restart_and_none_where_there_was_none(server: RunningServer) -> None:
-    jobs = jobs_pb2_grpc.JobsServiceStub(server.channel)
+def test_a_summary_tells_the_last_restart_and_none_where_there_was_none(kuscia: TestKit, plain: Plain) -> None:
+    kuscia.task().fails(after="1min")
 
-    async def summary() -> jobs_pb2.JobSummary:
-        (listed,) = (await jobs.ListJobs(jobs_pb2.ListJobsRequest(job_id_prefix="once-more"))).jobs
+    def summary() -> v1.JobSummary:
+        stub: Any = v1.JobsServiceStub(plain.channel)  # type: ignore[arg-type]  # typed for grpc.aio
+        listed: v1.JobSummary = stub.ListJobs(v1.ListJobsRequest(job_id_prefix="once-more")).jobs[0]
         return listed
 
-    await create(server.stub, job_request("once-more", task_request("t", task_input_config='{"exit_code": 3}')))
-    await ended(server.stub, "once-more")
-    first = await summary()
+    plain.create("once-more")
+    first = summary()
     assert not first.HasField("restart_time")
-    await ask(server.stub, "Restart", "once-more")
-    await ended(server.stub, "once-more")
-    again = await summary()
-    assert first.end_time.ToNanoseconds() < again.restart_time.ToNanoseconds() < again.end_time.ToNanoseconds()
+    kuscia.clock.advance("1h")
+    plain.ask("Restart", "once-more")
+    plain.status("once-more")
+    again = summary()
+    assert again.restart_time.seconds == first.end_time.seconds + 3600
+    assert again.end_time.seconds == again.restart_time.seconds + 60
     assert again.start_time == first.start_time
 
 
@@ -103,50 +120,46 @@ async def test_restart_reruns_only_what_did_not_succeed(tmp_path: Path) -> None:
         failed = await ended(server.stub, "twice")
         assert failed.state == "Failed"
         assert failed.tasks[2].err_msg == 'never started: dependency "bad" failed'
-        assert await ask(server.stub, "Restart", "twice") == (0, "success")
+        restart = pb.RestartJobRequest(job_id="twice")
+        assert (await server.stub.RestartJob(restart)).status.code == 0
         status = await in_state(server.stub, "twice", "Succeeded")
         assert [task.state for task in status.tasks] == ["Succeeded", "Succeeded", "Failed"]
         assert status.tasks[0].end_time == failed.tasks[0].end_time
         assert (domains / "alice" / failed.tasks[1].task_id).read_text() == "run\n" * 2
-        assert await ask(server.stub, "Restart", "twice") == (
-            11211,
-            'job "twice" is Succeeded: Restart is possible only when it is Failed or Suspended',
-        )
+        refused = (await server.stub.RestartJob(restart)).status
+        text = 'job "twice" is Succeeded: Restart is possible only when it is Failed or Suspended'
+        assert (refused.code, refused.message) == (11211, text)
 
 
-async def test_cancel_is_final(server: RunningServer) -> None:
-    stub = server.stub
-    await create(stub, job_request("off", task_request("t", task_input_config=SLOW)))
-    await in_state(stub, "off", "Running")
-    assert await ask(stub, "Cancel", "off", "no more") == (0, "success")
-    cancelled = await ended(stub, "off")
+def test_cancel_is_final(kuscia: TestKit, plain: Plain) -> None:
+    kuscia.task().hangs()
+    plain.create("off")
+    assert plain.ask("Cancel", "off", "no more") == (0, "success")
+    cancelled = plain.status("off")
     assert cancelled.state == "Cancelled"
     assert cancelled.err_msg == "Party: master execute the cmd: Cancel. Reason: no more"
     assert cancelled.tasks[0].err_msg == "Job was cancelled"
     for operation in ("Cancel", "Stop"):
-        assert await ask(stub, operation, "off") == (0, "success")
-    assert await status_of(stub, "off") == cancelled
-    assert (await ask(stub, "Restart", "off"))[0] == 11211
-    assert (await ask(stub, "Suspend", "off"))[0] == 11210
+        assert plain.ask(operation, "off") == (0, "success")
+    assert plain.status("off") == cancelled
+    assert plain.ask("Restart", "off")[0] == 11211
+    assert plain.ask("Suspend", "off")[0] == 11210
 
 
-async def test_a_failed_job_can_be_cancelled(server: RunningServer) -> None:
-    await create(server.stub, job_request("bad", task_request("t", task_input_config='{"exit_code": 1}')))
-    await in_state(server.stub, "bad", "Failed")
-    assert await ask(server.stub, "Cancel", "bad") == (0, "success")
-    assert (await status_of(server.stub, "bad")).state == "Cancelled"
+def test_a_failed_job_can_be_cancelled(kuscia: TestKit, plain: Plain) -> None:
+    kuscia.task().fails()
+    assert plain.create("bad").state == "Failed"
+    assert plain.ask("Cancel", "bad") == (0, "success")
+    assert plain.status("bad").state == "Cancelled"
 
 
 @pytest.mark.parametrize(
     ("operation", "code"),
     [("Stop", 11205), ("Delete", 11204), ("Suspend", 11207), ("Restart", 11208), ("Cancel", 11209)],
 )
-async def test_an_unknown_job(server: RunningServer, operation: str, code: int) -> None:
-    request = getattr(pb, f"{operation}JobRequest")
-    response = await getattr(server.stub, f"{operation}Job")(request(job_id="nobody"))
-    assert (response.status.code, response.status.message) == (code, 'job "nobody" not found')
-    nameless = await getattr(server.stub, f"{operation}Job")(request())
-    assert (nameless.status.code, nameless.status.message) == (11100, "job_id is required: it must name a job")
+def test_an_unknown_job(plain: Plain, operation: str, code: int) -> None:
+    assert plain.ask(operation, "nobody", "") == (code, 'job "nobody" not found')
+    assert plain.ask(operation, "", "") == (11100, "job_id is required: it must name a job")
 
 
 async def approve(place: Place, domain: str, result: int, job_id: str = "asked") -> tuple[int, str]:

@@ -8,9 +8,10 @@ from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.json_format import MessageToDict
 
 from kusciajob.api import kuscia as messages
-from kusciajob.client import CallFailed, Change, ChangeType, Client, JobSpec, Task, Unavailable
+from kusciajob.client import CallFailed, Change, ChangeType, Client, ClientError, JobSpec, Task, Unavailable
 from kusciajob.testing import KitError
 from kusciajob.testing.session import TestKit
 from tests.support.polling import PATIENCE_SECONDS
@@ -55,9 +56,36 @@ def test_a_call_ends_with_a_status_so_many_times(kuscia: TestKit, stub: Any) -> 
 
 
 def test_a_client_of_ours_tries_again(kuscia: TestKit, kuscia_client: Client) -> None:
-    kuscia.faults.answer("SubmitJob", grpc="UNAVAILABLE", times=2)
+    kuscia.faults.answer("CreateJob", grpc="UNAVAILABLE", times=2)
     kuscia_client.create(spec())
-    assert [call.method for call in kuscia.calls].count("SubmitJob") == 3
+    assert [call.method for call in kuscia.calls].count("CreateJob") == 3
+
+
+def test_a_call_has_kuscias_name_whoever_calls(kuscia: TestKit, stub: Any, kuscia_client: Client) -> None:
+    kuscia.faults.delay("CreateJob", 0.001, times=0)
+    stub.CreateJob(request())
+    post(kuscia, "/api/v1/job/create", MessageToDict(request("j2"), preserving_proto_field_name=True))
+    kuscia_client.create(spec("j3"))
+    post(kuscia, "/v1/jobs", {"job": MessageToDict(request("j4"), preserving_proto_field_name=True)})
+    created = [call for call in kuscia.calls if call.method == "CreateJob"]
+    assert [call.rpc.rpartition(".")[2] for call in created] == ["CreateJob", "CreateJob", "SubmitJob", "SubmitJob"]
+    assert [call.outcome for call in created] == ["OK"] * 4
+    assert kuscia.faults.matched == [4]
+
+
+def test_a_fault_can_be_for_the_rpc_of_one_api(kuscia: TestKit, stub: Any, kuscia_client: Client) -> None:
+    kuscia.faults.answer("SubmitJob", grpc="PERMISSION_DENIED")
+    assert stub.CreateJob(request()).status.code == 0
+    with pytest.raises(ClientError, match="a test has injected this fault"):
+        kuscia_client.create(spec())
+
+
+def test_a_stream_can_answer_with_a_code_in_its_body(kuscia: TestKit) -> None:
+    kuscia.faults.answer("QueryLog", code=13200, message="no log today")
+    with grpc.insecure_channel(kuscia.address, options=[("grpc.use_local_subchannel_pool", 1)]) as channel:
+        logs: Any = messages.LogServiceStub(channel)  # type: ignore[arg-type]  # typed for grpc.aio
+        answers = list(logs.QueryLog(messages.QueryLogRequest(task_id="t1"), timeout=PATIENCE_SECONDS))
+    assert [(answer.status.code, answer.status.message) for answer in answers] == [(13200, "no log today")]
 
 
 def test_an_answer_has_a_code_in_its_body(kuscia: TestKit, stub: Any) -> None:
@@ -69,7 +97,7 @@ def test_an_answer_has_a_code_in_its_body(kuscia: TestKit, stub: Any) -> None:
 
 
 def test_an_answer_is_lost_after_the_call_took_effect(kuscia: TestKit, kuscia_client: Client) -> None:
-    kuscia.faults.lose_answer("SubmitJob")
+    kuscia.faults.lose_answer("CreateJob")
     kuscia_client.create(spec()).result(timeout=60)
     kuscia.faults.lose_answer("DeleteJob")
     kuscia_client.job("j1").delete()

@@ -9,6 +9,7 @@ import pytest
 from kusciajob.client import Client, ClientError, JobSpec, State, Task, Unavailable
 from kusciajob.testing import KitError
 from kusciajob.testing.session import TestKit
+from tests.support.metrics import metrics_of
 from tests.support.polling import eventually_sync
 
 
@@ -68,7 +69,7 @@ def test_a_watcher_of_before_a_reset_is_told_that_its_jobs_are_gone(kuscia: Test
 
         follower = threading.Thread(target=follow)
         follower.start()
-        eventually_sync(lambda: "WatchJobs" in [call.method for call in kuscia.calls])
+        eventually_sync(lambda: "WatchJob" in [call.method for call in kuscia.calls])
         client.create(spec("first")).result(timeout=60)
         kuscia.settle()
         kuscia.reset()
@@ -91,7 +92,7 @@ def test_settled_means_that_watchers_have_been_sent_all(kuscia: TestKit, kuscia_
     with kuscia.client() as client:
         follower = threading.Thread(target=follow)
         follower.start()
-        eventually_sync(lambda: "WatchJobs" in [call.method for call in kuscia.calls])
+        eventually_sync(lambda: "WatchJob" in [call.method for call in kuscia.calls])
         for number in range(10):
             kuscia_client.create(spec(f"j{number}"))
         revision = kuscia.settle()
@@ -108,3 +109,11 @@ def test_what_is_not_settled_is_named(kuscia: TestKit) -> None:
     with pytest.raises(KitError, match="no party holds that was to: task"):
         kuscia.task("train").optional().waits().reached(timeout="50ms")
     kuscia.faults.clear()
+
+
+async def test_what_is_counted_for_the_metrics_is_that_of_the_present(kuscia: TestKit, kuscia_client: Client) -> None:
+    for count in (1, 2):
+        for number in range(count):
+            kuscia_client.create(spec(f"j{number}")).result(timeout=60)
+        assert (await metrics_of(kuscia))['kusciajob_jobs{state="Succeeded"}'] == count
+        kuscia.reset()

@@ -48,6 +48,11 @@ async def passed(seconds: float) -> None:
     await asyncio.sleep(seconds)
 
 
+def passed_sync(seconds: float) -> None:
+    """The same without an event loop."""
+    time.sleep(seconds)
+
+
 async def give_way(turns: int) -> None:
     """Let everybody else go on for that many turns of the event loop; no time need pass."""
     for _ in range(turns):

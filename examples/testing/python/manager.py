@@ -1,6 +1,7 @@
 """The application under test: it trains models with jobs and keeps a table of them. Nothing in it knows of tests."""
 
 import threading
+from pathlib import Path
 
 from kusciajob.client import Client, ClientError, JobFailed, JobSpec, Task
 
@@ -10,8 +11,8 @@ class TrainingFailed(Exception):
 
 
 class Manager:
-    def __init__(self, address: str) -> None:
-        self._client = Client(address)
+    def __init__(self, address: str, cert_dir: Path | None = None) -> None:
+        self._client = Client(address, cert_dir=cert_dir)
         self.rows: dict[str, str] = {}
         """The state of each job, as its watch tells."""
         self._page = threading.Thread(target=self._follow, daemon=True)

@@ -10,7 +10,7 @@ from kusciajob.testing import assert_job
 
 @pytest.fixture
 def manager(kuscia) -> Iterator[Manager]:
-    manager = Manager(kuscia.address)
+    manager = Manager(kuscia.address, kuscia.cert_dir)
     yield manager
     manager.close()
 
@@ -33,23 +33,28 @@ def test_a_slow_job_succeeds_in_the_end(kuscia, manager):
     assert kuscia.clock.now.hour == 20
 
 
-def test_the_page_repairs_itself_after_a_lost_watch(kuscia, manager, until):
+def test_the_page_repairs_itself_after_a_lost_watch(kuscia, manager):
     gate = kuscia.task("train").waits()
     manager.start("j1")
     gate.reached()
     kuscia.faults.cut_watches()
     gate.release()
-    until(lambda: manager.rows.get("j1") == "Succeeded")
+    kuscia.settle()
+    assert manager.rows["j1"] == "Succeeded"
 
 
 @pytest.mark.kuscia(require_approval=True)
-def test_a_job_waits_for_bobs_approval(kuscia, manager, until):
+def test_a_job_runs_once_bob_approves_it(kuscia, manager):
     manager.start("j1")
-    until(lambda: manager.rows.get("j1") == "AwaitingApproval")
+    kuscia.settle()
+    assert manager.rows["j1"] == "AwaitingApproval"
+    kuscia.domain_client("bob").job("j1").approve()
+    kuscia.settle()
+    assert manager.rows["j1"] == "Succeeded"
 
 
-def test_a_row_goes_after_30_days(kuscia, manager, until):
+def test_a_row_goes_after_30_days(kuscia, manager):
     manager.train("j1")
-    until(lambda: manager.rows.get("j1") == "Succeeded")
     kuscia.clock.advance(days=31)
-    until(lambda: "j1" not in manager.rows)
+    kuscia.settle()
+    assert "j1" not in manager.rows

@@ -977,7 +977,8 @@ func (x *HeldParty) GetAttempt() int32 {
 // What becomes of calls of a method. The first fault that matches a call counts.
 type Fault struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A pattern for the names of RPCs, such as CreateJob or Watch*; empty matches all.
+	// A pattern for the names of RPCs, such as CreateJob or Watch*; empty matches all. Kuscia's name also matches the RPC
+	// of kusciajob.v1 that does the same: CreateJob SubmitJob, QueryJob GetJob, WatchJob WatchJobs, QueryLog ReadTaskLog.
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// A pattern for the domain that calls; empty matches all.
 	Domain string `protobuf:"bytes,2,opt,name=domain,proto3" json:"domain,omitempty"`
@@ -1255,7 +1256,7 @@ func (x *InjectFaultsResponse) GetCut() int32 {
 
 type CallsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A pattern for the names of RPCs; empty matches all.
+	// A pattern for the names of RPCs, as in Fault; empty matches all.
 	Method string `protobuf:"bytes,1,opt,name=method,proto3" json:"method,omitempty"`
 	// Only calls after the one with that number.
 	After         int64 `protobuf:"varint,2,opt,name=after,proto3" json:"after,omitempty"`
@@ -1355,7 +1356,7 @@ type RecordedCall struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// From 1 on since the last Reset. The newest 10,000 calls are kept.
 	Number int64 `protobuf:"varint,1,opt,name=number,proto3" json:"number,omitempty"`
-	// The RPC's name.
+	// The RPC's name; of one of kusciajob.v1 that does what one of Kuscia's does, Kuscia's name: see Fault.
 	Method string `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`
 	// The domain that called; empty for the master.
 	Domain  string                 `protobuf:"bytes,3,opt,name=domain,proto3" json:"domain,omitempty"`
@@ -1364,7 +1365,9 @@ type RecordedCall struct {
 	// How it ended: OK, gRPC's status, or the code in the answer. Empty while it goes on.
 	Outcome string `protobuf:"bytes,6,opt,name=outcome,proto3" json:"outcome,omitempty"`
 	// The number of the fault that was for it, from 1 on; 0 for none.
-	Fault         int32 `protobuf:"varint,7,opt,name=fault,proto3" json:"fault,omitempty"`
+	Fault int32 `protobuf:"varint,7,opt,name=fault,proto3" json:"fault,omitempty"`
+	// The RPC's full name, such as kusciajob.v1.JobsService.SubmitJob.
+	Rpc           string `protobuf:"bytes,8,opt,name=rpc,proto3" json:"rpc,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1448,6 +1451,13 @@ func (x *RecordedCall) GetFault() int32 {
 	return 0
 }
 
+func (x *RecordedCall) GetRpc() string {
+	if x != nil {
+		return x.Rpc
+	}
+	return ""
+}
+
 type SettleRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// As in AwaitIdleRequest.
@@ -1497,7 +1507,9 @@ type SettleResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Now   *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=now,proto3" json:"now,omitempty"`
 	// The newest revision.
-	Revision      int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision int64 `protobuf:"varint,2,opt,name=revision,proto3" json:"revision,omitempty"`
+	// A reader that has dealt with so many messages of its stream has nothing before it.
+	Streams       []*OpenStream `protobuf:"bytes,3,rep,name=streams,proto3" json:"streams,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1546,6 +1558,68 @@ func (x *SettleResponse) GetRevision() int64 {
 	return 0
 }
 
+func (x *SettleResponse) GetStreams() []*OpenStream {
+	if x != nil {
+		return x.Streams
+	}
+	return nil
+}
+
+// A stream that is being sent.
+type OpenStream struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The x-request-id of its call.
+	RequestId string `protobuf:"bytes,1,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// How many messages it has been sent.
+	Sent          int64 `protobuf:"varint,2,opt,name=sent,proto3" json:"sent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *OpenStream) Reset() {
+	*x = OpenStream{}
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *OpenStream) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*OpenStream) ProtoMessage() {}
+
+func (x *OpenStream) ProtoReflect() protoreflect.Message {
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use OpenStream.ProtoReflect.Descriptor instead.
+func (*OpenStream) Descriptor() ([]byte, []int) {
+	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *OpenStream) GetRequestId() string {
+	if x != nil {
+		return x.RequestId
+	}
+	return ""
+}
+
+func (x *OpenStream) GetSent() int64 {
+	if x != nil {
+		return x.Sent
+	}
+	return 0
+}
+
 type VerifyRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -1554,7 +1628,7 @@ type VerifyRequest struct {
 
 func (x *VerifyRequest) Reset() {
 	*x = VerifyRequest{}
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[22]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1566,7 +1640,7 @@ func (x *VerifyRequest) String() string {
 func (*VerifyRequest) ProtoMessage() {}
 
 func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[22]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1579,7 +1653,7 @@ func (x *VerifyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyRequest.ProtoReflect.Descriptor instead.
 func (*VerifyRequest) Descriptor() ([]byte, []int) {
-	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{22}
+	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{23}
 }
 
 type VerifyResponse struct {
@@ -1591,7 +1665,7 @@ type VerifyResponse struct {
 
 func (x *VerifyResponse) Reset() {
 	*x = VerifyResponse{}
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[23]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1603,7 +1677,7 @@ func (x *VerifyResponse) String() string {
 func (*VerifyResponse) ProtoMessage() {}
 
 func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[23]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1616,7 +1690,7 @@ func (x *VerifyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VerifyResponse.ProtoReflect.Descriptor instead.
 func (*VerifyResponse) Descriptor() ([]byte, []int) {
-	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{23}
+	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *VerifyResponse) GetProblems() []string {
@@ -1637,7 +1711,7 @@ type ResetRequest struct {
 
 func (x *ResetRequest) Reset() {
 	*x = ResetRequest{}
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[24]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1649,7 +1723,7 @@ func (x *ResetRequest) String() string {
 func (*ResetRequest) ProtoMessage() {}
 
 func (x *ResetRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[24]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1662,7 +1736,7 @@ func (x *ResetRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetRequest.ProtoReflect.Descriptor instead.
 func (*ResetRequest) Descriptor() ([]byte, []int) {
-	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{24}
+	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResetRequest) GetSettings() map[string]string {
@@ -1688,7 +1762,7 @@ type ResetResponse struct {
 
 func (x *ResetResponse) Reset() {
 	*x = ResetResponse{}
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[25]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1700,7 +1774,7 @@ func (x *ResetResponse) String() string {
 func (*ResetResponse) ProtoMessage() {}
 
 func (x *ResetResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[25]
+	mi := &file_kusciajob_testing_v1_control_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1713,7 +1787,7 @@ func (x *ResetResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResetResponse.ProtoReflect.Descriptor instead.
 func (*ResetResponse) Descriptor() ([]byte, []int) {
-	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{25}
+	return file_kusciajob_testing_v1_control_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ResetResponse) GetNow() *timestamppb.Timestamp {
@@ -1822,7 +1896,7 @@ const file_kusciajob_testing_v1_control_proto_rawDesc = "" +
 	"\x06method\x18\x01 \x01(\tR\x06method\x12\x14\n" +
 	"\x05after\x18\x02 \x01(\x03R\x05after\"I\n" +
 	"\rCallsResponse\x128\n" +
-	"\x05calls\x18\x01 \x03(\v2\".kusciajob.testing.v1.RecordedCallR\x05calls\"\xe6\x01\n" +
+	"\x05calls\x18\x01 \x03(\v2\".kusciajob.testing.v1.RecordedCallR\x05calls\"\xf8\x01\n" +
 	"\fRecordedCall\x12\x16\n" +
 	"\x06number\x18\x01 \x01(\x03R\x06number\x12\x16\n" +
 	"\x06method\x18\x02 \x01(\tR\x06method\x12\x16\n" +
@@ -1830,12 +1904,19 @@ const file_kusciajob_testing_v1_control_proto_rawDesc = "" +
 	"\arequest\x18\x04 \x01(\v2\x14.google.protobuf.AnyR\arequest\x12.\n" +
 	"\x04time\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x18\n" +
 	"\aoutcome\x18\x06 \x01(\tR\aoutcome\x12\x14\n" +
-	"\x05fault\x18\a \x01(\x05R\x05fault\"F\n" +
+	"\x05fault\x18\a \x01(\x05R\x05fault\x12\x10\n" +
+	"\x03rpc\x18\b \x01(\tR\x03rpc\"F\n" +
 	"\rSettleRequest\x125\n" +
-	"\bpatience\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bpatience\"Z\n" +
+	"\bpatience\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\bpatience\"\x96\x01\n" +
 	"\x0eSettleResponse\x12,\n" +
 	"\x03now\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03now\x12\x1a\n" +
-	"\brevision\x18\x02 \x01(\x03R\brevision\"\x0f\n" +
+	"\brevision\x18\x02 \x01(\x03R\brevision\x12:\n" +
+	"\astreams\x18\x03 \x03(\v2 .kusciajob.testing.v1.OpenStreamR\astreams\"?\n" +
+	"\n" +
+	"OpenStream\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x01 \x01(\tR\trequestId\x12\x12\n" +
+	"\x04sent\x18\x02 \x01(\x03R\x04sent\"\x0f\n" +
 	"\rVerifyRequest\",\n" +
 	"\x0eVerifyResponse\x12\x1a\n" +
 	"\bproblems\x18\x01 \x03(\tR\bproblems\"\xce\x01\n" +
@@ -1877,7 +1958,7 @@ func file_kusciajob_testing_v1_control_proto_rawDescGZIP() []byte {
 }
 
 var file_kusciajob_testing_v1_control_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_kusciajob_testing_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_kusciajob_testing_v1_control_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_kusciajob_testing_v1_control_proto_goTypes = []any{
 	(ClockMode)(0),                // 0: kusciajob.testing.v1.ClockMode
 	(*Selector)(nil),              // 1: kusciajob.testing.v1.Selector
@@ -1902,66 +1983,68 @@ var file_kusciajob_testing_v1_control_proto_goTypes = []any{
 	(*RecordedCall)(nil),          // 20: kusciajob.testing.v1.RecordedCall
 	(*SettleRequest)(nil),         // 21: kusciajob.testing.v1.SettleRequest
 	(*SettleResponse)(nil),        // 22: kusciajob.testing.v1.SettleResponse
-	(*VerifyRequest)(nil),         // 23: kusciajob.testing.v1.VerifyRequest
-	(*VerifyResponse)(nil),        // 24: kusciajob.testing.v1.VerifyResponse
-	(*ResetRequest)(nil),          // 25: kusciajob.testing.v1.ResetRequest
-	(*ResetResponse)(nil),         // 26: kusciajob.testing.v1.ResetResponse
-	nil,                           // 27: kusciajob.testing.v1.ResetRequest.SettingsEntry
-	(*durationpb.Duration)(nil),   // 28: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 29: google.protobuf.Timestamp
-	(*anypb.Any)(nil),             // 30: google.protobuf.Any
+	(*OpenStream)(nil),            // 23: kusciajob.testing.v1.OpenStream
+	(*VerifyRequest)(nil),         // 24: kusciajob.testing.v1.VerifyRequest
+	(*VerifyResponse)(nil),        // 25: kusciajob.testing.v1.VerifyResponse
+	(*ResetRequest)(nil),          // 26: kusciajob.testing.v1.ResetRequest
+	(*ResetResponse)(nil),         // 27: kusciajob.testing.v1.ResetResponse
+	nil,                           // 28: kusciajob.testing.v1.ResetRequest.SettingsEntry
+	(*durationpb.Duration)(nil),   // 29: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 30: google.protobuf.Timestamp
+	(*anypb.Any)(nil),             // 31: google.protobuf.Any
 }
 var file_kusciajob_testing_v1_control_proto_depIdxs = []int32{
 	1,  // 0: kusciajob.testing.v1.Rule.where:type_name -> kusciajob.testing.v1.Selector
 	3,  // 1: kusciajob.testing.v1.Rule.script:type_name -> kusciajob.testing.v1.Script
-	28, // 2: kusciajob.testing.v1.Script.after:type_name -> google.protobuf.Duration
+	29, // 2: kusciajob.testing.v1.Script.after:type_name -> google.protobuf.Duration
 	4,  // 3: kusciajob.testing.v1.Script.lines:type_name -> kusciajob.testing.v1.Line
 	5,  // 4: kusciajob.testing.v1.Script.endpoints:type_name -> kusciajob.testing.v1.Endpoint
-	28, // 5: kusciajob.testing.v1.Script.start_after:type_name -> google.protobuf.Duration
-	28, // 6: kusciajob.testing.v1.Line.after:type_name -> google.protobuf.Duration
+	29, // 5: kusciajob.testing.v1.Script.start_after:type_name -> google.protobuf.Duration
+	29, // 6: kusciajob.testing.v1.Line.after:type_name -> google.protobuf.Duration
 	2,  // 7: kusciajob.testing.v1.SetScriptsRequest.rules:type_name -> kusciajob.testing.v1.Rule
 	1,  // 8: kusciajob.testing.v1.ReleaseRequest.where:type_name -> kusciajob.testing.v1.Selector
-	28, // 9: kusciajob.testing.v1.AdvanceClockRequest.by:type_name -> google.protobuf.Duration
+	29, // 9: kusciajob.testing.v1.AdvanceClockRequest.by:type_name -> google.protobuf.Duration
 	0,  // 10: kusciajob.testing.v1.AdvanceClockRequest.mode:type_name -> kusciajob.testing.v1.ClockMode
-	29, // 11: kusciajob.testing.v1.AdvanceClockResponse.now:type_name -> google.protobuf.Timestamp
+	30, // 11: kusciajob.testing.v1.AdvanceClockResponse.now:type_name -> google.protobuf.Timestamp
 	1,  // 12: kusciajob.testing.v1.AwaitIdleRequest.held:type_name -> kusciajob.testing.v1.Selector
-	28, // 13: kusciajob.testing.v1.AwaitIdleRequest.patience:type_name -> google.protobuf.Duration
-	29, // 14: kusciajob.testing.v1.AwaitIdleResponse.now:type_name -> google.protobuf.Timestamp
+	29, // 13: kusciajob.testing.v1.AwaitIdleRequest.patience:type_name -> google.protobuf.Duration
+	30, // 14: kusciajob.testing.v1.AwaitIdleResponse.now:type_name -> google.protobuf.Timestamp
 	14, // 15: kusciajob.testing.v1.AwaitIdleResponse.held:type_name -> kusciajob.testing.v1.HeldParty
-	28, // 16: kusciajob.testing.v1.Fault.delay:type_name -> google.protobuf.Duration
-	28, // 17: kusciajob.testing.v1.Fault.message_delay:type_name -> google.protobuf.Duration
+	29, // 16: kusciajob.testing.v1.Fault.delay:type_name -> google.protobuf.Duration
+	29, // 17: kusciajob.testing.v1.Fault.message_delay:type_name -> google.protobuf.Duration
 	15, // 18: kusciajob.testing.v1.InjectFaultsRequest.faults:type_name -> kusciajob.testing.v1.Fault
 	20, // 19: kusciajob.testing.v1.CallsResponse.calls:type_name -> kusciajob.testing.v1.RecordedCall
-	30, // 20: kusciajob.testing.v1.RecordedCall.request:type_name -> google.protobuf.Any
-	29, // 21: kusciajob.testing.v1.RecordedCall.time:type_name -> google.protobuf.Timestamp
-	28, // 22: kusciajob.testing.v1.SettleRequest.patience:type_name -> google.protobuf.Duration
-	29, // 23: kusciajob.testing.v1.SettleResponse.now:type_name -> google.protobuf.Timestamp
-	27, // 24: kusciajob.testing.v1.ResetRequest.settings:type_name -> kusciajob.testing.v1.ResetRequest.SettingsEntry
-	0,  // 25: kusciajob.testing.v1.ResetRequest.mode:type_name -> kusciajob.testing.v1.ClockMode
-	29, // 26: kusciajob.testing.v1.ResetResponse.now:type_name -> google.protobuf.Timestamp
-	6,  // 27: kusciajob.testing.v1.ControlService.SetScripts:input_type -> kusciajob.testing.v1.SetScriptsRequest
-	8,  // 28: kusciajob.testing.v1.ControlService.Release:input_type -> kusciajob.testing.v1.ReleaseRequest
-	10, // 29: kusciajob.testing.v1.ControlService.AdvanceClock:input_type -> kusciajob.testing.v1.AdvanceClockRequest
-	12, // 30: kusciajob.testing.v1.ControlService.AwaitIdle:input_type -> kusciajob.testing.v1.AwaitIdleRequest
-	16, // 31: kusciajob.testing.v1.ControlService.InjectFaults:input_type -> kusciajob.testing.v1.InjectFaultsRequest
-	18, // 32: kusciajob.testing.v1.ControlService.Calls:input_type -> kusciajob.testing.v1.CallsRequest
-	21, // 33: kusciajob.testing.v1.ControlService.Settle:input_type -> kusciajob.testing.v1.SettleRequest
-	23, // 34: kusciajob.testing.v1.ControlService.Verify:input_type -> kusciajob.testing.v1.VerifyRequest
-	25, // 35: kusciajob.testing.v1.ControlService.Reset:input_type -> kusciajob.testing.v1.ResetRequest
-	7,  // 36: kusciajob.testing.v1.ControlService.SetScripts:output_type -> kusciajob.testing.v1.SetScriptsResponse
-	9,  // 37: kusciajob.testing.v1.ControlService.Release:output_type -> kusciajob.testing.v1.ReleaseResponse
-	11, // 38: kusciajob.testing.v1.ControlService.AdvanceClock:output_type -> kusciajob.testing.v1.AdvanceClockResponse
-	13, // 39: kusciajob.testing.v1.ControlService.AwaitIdle:output_type -> kusciajob.testing.v1.AwaitIdleResponse
-	17, // 40: kusciajob.testing.v1.ControlService.InjectFaults:output_type -> kusciajob.testing.v1.InjectFaultsResponse
-	19, // 41: kusciajob.testing.v1.ControlService.Calls:output_type -> kusciajob.testing.v1.CallsResponse
-	22, // 42: kusciajob.testing.v1.ControlService.Settle:output_type -> kusciajob.testing.v1.SettleResponse
-	24, // 43: kusciajob.testing.v1.ControlService.Verify:output_type -> kusciajob.testing.v1.VerifyResponse
-	26, // 44: kusciajob.testing.v1.ControlService.Reset:output_type -> kusciajob.testing.v1.ResetResponse
-	36, // [36:45] is the sub-list for method output_type
-	27, // [27:36] is the sub-list for method input_type
-	27, // [27:27] is the sub-list for extension type_name
-	27, // [27:27] is the sub-list for extension extendee
-	0,  // [0:27] is the sub-list for field type_name
+	31, // 20: kusciajob.testing.v1.RecordedCall.request:type_name -> google.protobuf.Any
+	30, // 21: kusciajob.testing.v1.RecordedCall.time:type_name -> google.protobuf.Timestamp
+	29, // 22: kusciajob.testing.v1.SettleRequest.patience:type_name -> google.protobuf.Duration
+	30, // 23: kusciajob.testing.v1.SettleResponse.now:type_name -> google.protobuf.Timestamp
+	23, // 24: kusciajob.testing.v1.SettleResponse.streams:type_name -> kusciajob.testing.v1.OpenStream
+	28, // 25: kusciajob.testing.v1.ResetRequest.settings:type_name -> kusciajob.testing.v1.ResetRequest.SettingsEntry
+	0,  // 26: kusciajob.testing.v1.ResetRequest.mode:type_name -> kusciajob.testing.v1.ClockMode
+	30, // 27: kusciajob.testing.v1.ResetResponse.now:type_name -> google.protobuf.Timestamp
+	6,  // 28: kusciajob.testing.v1.ControlService.SetScripts:input_type -> kusciajob.testing.v1.SetScriptsRequest
+	8,  // 29: kusciajob.testing.v1.ControlService.Release:input_type -> kusciajob.testing.v1.ReleaseRequest
+	10, // 30: kusciajob.testing.v1.ControlService.AdvanceClock:input_type -> kusciajob.testing.v1.AdvanceClockRequest
+	12, // 31: kusciajob.testing.v1.ControlService.AwaitIdle:input_type -> kusciajob.testing.v1.AwaitIdleRequest
+	16, // 32: kusciajob.testing.v1.ControlService.InjectFaults:input_type -> kusciajob.testing.v1.InjectFaultsRequest
+	18, // 33: kusciajob.testing.v1.ControlService.Calls:input_type -> kusciajob.testing.v1.CallsRequest
+	21, // 34: kusciajob.testing.v1.ControlService.Settle:input_type -> kusciajob.testing.v1.SettleRequest
+	24, // 35: kusciajob.testing.v1.ControlService.Verify:input_type -> kusciajob.testing.v1.VerifyRequest
+	26, // 36: kusciajob.testing.v1.ControlService.Reset:input_type -> kusciajob.testing.v1.ResetRequest
+	7,  // 37: kusciajob.testing.v1.ControlService.SetScripts:output_type -> kusciajob.testing.v1.SetScriptsResponse
+	9,  // 38: kusciajob.testing.v1.ControlService.Release:output_type -> kusciajob.testing.v1.ReleaseResponse
+	11, // 39: kusciajob.testing.v1.ControlService.AdvanceClock:output_type -> kusciajob.testing.v1.AdvanceClockResponse
+	13, // 40: kusciajob.testing.v1.ControlService.AwaitIdle:output_type -> kusciajob.testing.v1.AwaitIdleResponse
+	17, // 41: kusciajob.testing.v1.ControlService.InjectFaults:output_type -> kusciajob.testing.v1.InjectFaultsResponse
+	19, // 42: kusciajob.testing.v1.ControlService.Calls:output_type -> kusciajob.testing.v1.CallsResponse
+	22, // 43: kusciajob.testing.v1.ControlService.Settle:output_type -> kusciajob.testing.v1.SettleResponse
+	25, // 44: kusciajob.testing.v1.ControlService.Verify:output_type -> kusciajob.testing.v1.VerifyResponse
+	27, // 45: kusciajob.testing.v1.ControlService.Reset:output_type -> kusciajob.testing.v1.ResetResponse
+	37, // [37:46] is the sub-list for method output_type
+	28, // [28:37] is the sub-list for method input_type
+	28, // [28:28] is the sub-list for extension type_name
+	28, // [28:28] is the sub-list for extension extendee
+	0,  // [0:28] is the sub-list for field type_name
 }
 
 func init() { file_kusciajob_testing_v1_control_proto_init() }
@@ -1976,7 +2059,7 @@ func file_kusciajob_testing_v1_control_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_kusciajob_testing_v1_control_proto_rawDesc), len(file_kusciajob_testing_v1_control_proto_rawDesc)),
 			NumEnums:      1,
-			NumMessages:   27,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -52,7 +52,8 @@ type ControlServiceClient interface {
 	InjectFaults(ctx context.Context, in *InjectFaultsRequest, opts ...grpc.CallOption) (*InjectFaultsResponse, error)
 	// What was called, in the order of arrival.
 	Calls(ctx context.Context, in *CallsRequest, opts ...grpc.CallOption) (*CallsResponse, error)
-	// Wait until every watcher has been sent all that is committed, and nothing can happen before time passes.
+	// Wait until every watcher has been sent all that is committed, and nothing can happen before time passes. Watchers
+	// whose streams a fault has ended are waited for until they come back, or patience is over.
 	Settle(ctx context.Context, in *SettleRequest, opts ...grpc.CallOption) (*SettleResponse, error)
 	// What makes a strict test fail at its end.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (*VerifyResponse, error)
@@ -177,7 +178,8 @@ type ControlServiceServer interface {
 	InjectFaults(context.Context, *InjectFaultsRequest) (*InjectFaultsResponse, error)
 	// What was called, in the order of arrival.
 	Calls(context.Context, *CallsRequest) (*CallsResponse, error)
-	// Wait until every watcher has been sent all that is committed, and nothing can happen before time passes.
+	// Wait until every watcher has been sent all that is committed, and nothing can happen before time passes. Watchers
+	// whose streams a fault has ended are waited for until they come back, or patience is over.
 	Settle(context.Context, *SettleRequest) (*SettleResponse, error)
 	// What makes a strict test fail at its end.
 	Verify(context.Context, *VerifyRequest) (*VerifyResponse, error)

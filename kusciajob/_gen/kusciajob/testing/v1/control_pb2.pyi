@@ -236,7 +236,7 @@ class CallsResponse(_message.Message):
     def __init__(self, calls: _Optional[_Iterable[_Union[RecordedCall, _Mapping]]] = ...) -> None: ...
 
 class RecordedCall(_message.Message):
-    __slots__ = ("number", "method", "domain", "request", "time", "outcome", "fault")
+    __slots__ = ("number", "method", "domain", "request", "time", "outcome", "fault", "rpc")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     METHOD_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_FIELD_NUMBER: _ClassVar[int]
@@ -244,6 +244,7 @@ class RecordedCall(_message.Message):
     TIME_FIELD_NUMBER: _ClassVar[int]
     OUTCOME_FIELD_NUMBER: _ClassVar[int]
     FAULT_FIELD_NUMBER: _ClassVar[int]
+    RPC_FIELD_NUMBER: _ClassVar[int]
     number: int
     method: str
     domain: str
@@ -251,7 +252,8 @@ class RecordedCall(_message.Message):
     time: _timestamp_pb2.Timestamp
     outcome: str
     fault: int
-    def __init__(self, number: _Optional[int] = ..., method: _Optional[str] = ..., domain: _Optional[str] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[str] = ..., fault: _Optional[int] = ...) -> None: ...
+    rpc: str
+    def __init__(self, number: _Optional[int] = ..., method: _Optional[str] = ..., domain: _Optional[str] = ..., request: _Optional[_Union[_any_pb2.Any, _Mapping]] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., outcome: _Optional[str] = ..., fault: _Optional[int] = ..., rpc: _Optional[str] = ...) -> None: ...
 
 class SettleRequest(_message.Message):
     __slots__ = ("patience",)
@@ -260,12 +262,22 @@ class SettleRequest(_message.Message):
     def __init__(self, patience: _Optional[_Union[datetime.timedelta, _duration_pb2.Duration, _Mapping]] = ...) -> None: ...
 
 class SettleResponse(_message.Message):
-    __slots__ = ("now", "revision")
+    __slots__ = ("now", "revision", "streams")
     NOW_FIELD_NUMBER: _ClassVar[int]
     REVISION_FIELD_NUMBER: _ClassVar[int]
+    STREAMS_FIELD_NUMBER: _ClassVar[int]
     now: _timestamp_pb2.Timestamp
     revision: int
-    def __init__(self, now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ...) -> None: ...
+    streams: _containers.RepeatedCompositeFieldContainer[OpenStream]
+    def __init__(self, now: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., revision: _Optional[int] = ..., streams: _Optional[_Iterable[_Union[OpenStream, _Mapping]]] = ...) -> None: ...
+
+class OpenStream(_message.Message):
+    __slots__ = ("request_id", "sent")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    SENT_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    sent: int
+    def __init__(self, request_id: _Optional[str] = ..., sent: _Optional[int] = ...) -> None: ...
 
 class VerifyRequest(_message.Message):
     __slots__ = ()

@@ -129,7 +129,8 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Settle(self, request, context):
-        """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes.
+        """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes. Watchers
+        whose streams a fault has ended are waited for until they come back, or patience is over.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class ControlServiceStub:
     Calls: _aio.UnaryUnaryMultiCallable[_control_pb2.CallsRequest, _control_pb2.CallsResponse]
     """What was called, in the order of arrival."""
     Settle: _aio.UnaryUnaryMultiCallable[_control_pb2.SettleRequest, _control_pb2.SettleResponse]
-    """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes."""
+    """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes. Watchers
+    whose streams a fault has ended are waited for until they come back, or patience is over.
+    """
     Verify: _aio.UnaryUnaryMultiCallable[_control_pb2.VerifyRequest, _control_pb2.VerifyResponse]
     """What makes a strict test fail at its end."""
     Reset: _aio.UnaryUnaryMultiCallable[_control_pb2.ResetRequest, _control_pb2.ResetResponse]
@@ -101,7 +103,9 @@ class ControlServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _control_pb2.SettleRequest,
         context: _aio.ServicerContext[_control_pb2.SettleRequest, _abc.Awaitable[_control_pb2.SettleResponse]],
     ) -> _abc.Awaitable[_control_pb2.SettleResponse]:
-        """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes."""
+        """Wait until every watcher has been sent all that is committed, and nothing can happen before time passes. Watchers
+        whose streams a fault has ended are waited for until they come back, or patience is over.
+        """
 
     @_abc_1.abstractmethod
     def Verify(

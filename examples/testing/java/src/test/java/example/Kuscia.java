@@ -17,6 +17,9 @@ import kusciajob.testing.v1.Control.Selector;
 import kusciajob.testing.v1.Control.SetScriptsRequest;
 import kusciajob.testing.v1.Control.VerifyRequest;
 import kusciajob.testing.v1.ControlServiceGrpc;
+import org.secretflow.v1alpha1.kusciaapi.Job.ApproveJobRequest;
+import org.secretflow.v1alpha1.kusciaapi.Job.ApproveResult;
+import org.secretflow.v1alpha1.kusciaapi.JobServiceGrpc;
 
 /** The server of all tests, a process that ends with them. */
 final class Kuscia {
@@ -57,6 +60,14 @@ final class Kuscia {
     var problems = CONTROL.verify(VerifyRequest.getDefaultInstance()).getProblemsList();
     if (!problems.isEmpty()) {
       throw new AssertionError(String.join("\n", problems));
+    }
+  }
+
+  static void approve(String id) {
+    var accepted = ApproveJobRequest.newBuilder().setJobId(id).setResult(ApproveResult.APPROVE_RESULT_ACCEPT);
+    var answer = JobServiceGrpc.newBlockingStub(CHANNEL).approveJob(accepted.build());
+    if (answer.getStatus().getCode() != 0) {
+      throw new AssertionError(answer.getStatus().getMessage());
     }
   }
 
