@@ -3,7 +3,8 @@
 # own, into which this tree is installed as a wheel.
 #   scripts/test_examples.sh             Python, Java and Go
 #   scripts/test_examples.sh python …    only these
-# Maven with a JDK, and Go, come by apt where they are not here. Exit 1 if one cannot be had, or an example fails.
+# Maven with a JDK, and Go, come by apt where they are not here; a Go that is too old fetches the one that go.mod names.
+# Exit 1 if one cannot be had, or an example fails.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -19,34 +20,51 @@ fail() {
 
 by_apt() { # what is needed, then its packages
     command -v apt-get >/dev/null || fail "$1 is needed, and there is no apt-get to install it with"
-    local sudo=""
-    [[ $(id -u) == 0 ]] || sudo="sudo"
+    local sudo=()
+    [[ $(id -u) == 0 ]] || sudo=(sudo)
     echo "installing ${*:2}" >&2
-    $sudo apt-get update -qq >&2
-    DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq --no-install-recommends "${@:2}" >&2
+    "${sudo[@]}" apt-get update -qq >&2 || fail "$1 is needed, and apt-get cannot be used"
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${@:2}" >&2
 }
 
-# From 1.21 on, Go fetches the version that go.mod names.
-is_new_enough() { [[ $(go version) =~ go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 21)); }
-
 need_python() { :; }
-need_java() { command -v mvn >/dev/null && command -v javac >/dev/null || by_apt "Maven with a JDK, 17 or newer," maven default-jdk-headless; }
+
+need_java() {
+    command -v mvn >/dev/null && command -v javac >/dev/null || by_apt "Maven with a JDK" maven default-jdk-headless
+    [[ $(javac -version 2>&1) =~ javac\ ([0-9]+) ]] && ((BASH_REMATCH[1] >= 17)) ||
+        fail "a JDK of version 17 or newer is needed; here is: $(javac -version 2>&1)"
+}
+
 need_go() {
-    command -v go >/dev/null || by_apt "Go 1.21 or newer" golang-go
-    is_new_enough || fail "Go 1.21 or newer is needed, from https://go.dev/dl; here is: $(go version)"
+    command -v go >/dev/null || by_apt Go golang-go
+    export GOTOOLCHAIN=auto # distributions may keep it from fetching the version that go.mod names
+    [[ $(go version) =~ go1\.([0-9]+) ]] && ((BASH_REMATCH[1] >= 21)) || fetch_go
+}
+
+fetch_go() { # as Go does from 1.21 on: each version is a module
+    local version module
+    version=$(awk '$1 == "go" {print $2}' examples/testing/go/go.mod)
+    module=golang.org/toolchain@v0.0.1-go$version.$(go env GOOS)-$(go env GOARCH)
+    echo "fetching Go $version, instead of: $(go version)" >&2
+    (cd "$work" && go mod download "$module") || fail "Go 1.21 or newer is needed, from https://go.dev/dl"
+    cp -r "$(go env GOMODCACHE)/$module" "$work/newer-go"
+    chmod -R u+wX "$work/newer-go"
+    chmod u+x "$work"/newer-go/bin/* "$work"/newer-go/pkg/tool/*/*
+    PATH=$work/newer-go/bin:$PATH
 }
 
 commands_of() { # what its README says to type
     awk '/^```sh$/ {inside = 1; next} /^```$/ {if (inside) exit} inside' "$1/README.md"
 }
 
+work=$(mktemp -d)
+trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
+
 for example in "${examples[@]}"; do
     [[ -e examples/testing/$example/README.md ]] || fail "there is no example $example"
     "need_$example"
 done
 
-work=$(mktemp -d)
-trap 'chmod -R u+w "$work"; rm -rf "$work"' EXIT
 "$python" -m venv "$work/tools"
 "$work/tools/bin/pip" wheel --quiet --disable-pip-version-check --no-deps --wheel-dir "$work" . >&2
 rm -rf build

@@ -312,7 +312,11 @@ def _task(raw: kuscia.TaskStatus) -> TaskStatus:
 
 
 def _time(text: str) -> datetime | None:
-    return datetime.fromisoformat(text) if text else None
+    """None where there is none, or none that can be read as one: what the server has sent is in `raw`."""
+    try:
+        return datetime.fromisoformat(text)
+    except ValueError:
+        return None
 
 
 def _moment(raw: Any, field: str) -> datetime | None:

@@ -68,12 +68,13 @@ async def test_the_first_lines_of_serve_have_the_address(server: RunningServer) 
     assert f"http://{server.http_address}/ui/" in await server.logged("is up")
 
 
-@pytest.fixture
-def data_dir(tmp_path: Path) -> Path:
-    """Where a job has ended."""
-    ran = kusciajob("run", job_file(tmp_path, "done"), "--runtime", "simulated", "--data-dir", tmp_path / "data")
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where a job has ended; those who look at it change nothing."""
+    place = tmp_path_factory.mktemp("ended")
+    ran = kusciajob("run", job_file(place, "done"), "--runtime", "simulated", "--data-dir", place / "data")
     assert ran.returncode == 0, ran.stderr
-    return tmp_path / "data"
+    return place / "data"
 
 
 def show(data_dir: Path) -> list[str]:

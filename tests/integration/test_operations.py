@@ -10,10 +10,11 @@ import pytest
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from kusciajob.api import v1
+from kusciajob.client import CallFailed, JobSpec, Task
+from kusciajob.testing import JobServer
 from kusciajob.testing.session import TestKit
 from tests.support.images import python_program, write_image
 from tests.support.requests import create, ended, in_state, job_request, task_request
-from tests.support.secured import Place, secured_server
 from tests.support.server import running_server
 
 # Fails in its first run, succeeds in its second; leaves a line per run.
@@ -39,11 +40,9 @@ class Plain:
         assert self.stub.CreateJob(job_request(job_id, *tasks)).status.code == 0
         return self.status(job_id)
 
-    def ask(self, operation: str, job_id: str, reason: str = "why not") -> tuple[int, str]:
+    def ask(self, operation: str, job_id: str, **reason: str) -> tuple[int, str]:
         """(code, message) of an operation."""
-        request = getattr(pb, f"{operation}JobRequest")(job_id=job_id)
-        if operation != "Delete":
-            request.reason = reason
+        request = getattr(pb, f"{operation}JobRequest")(job_id=job_id, **reason)
         response = getattr(self.stub, f"{operation}Job")(request)
         assert response.HasField("data") == (response.status.code == 0)
         return response.status.code, response.status.message
@@ -66,7 +65,7 @@ def test_suspend_stops_what_runs_and_restart_takes_it_up(kuscia: TestKit, plain:
     done, slow = task_request("done"), task_request("slow", dependencies=["done"])
     running = plain.create("rest", done, slow, task_request("last", dependencies=["slow"]))
     assert running.state == "Running"
-    assert plain.ask("Suspend", "rest") == (0, "success")
+    assert plain.ask("Suspend", "rest", reason="why not") == (0, "success")
     suspended = plain.status("rest")
     assert (suspended.state, suspended.end_time) == ("Suspended", "")
     assert suspended.err_msg == "Party: master execute the cmd: Suspend. Reason: why not"
@@ -76,7 +75,7 @@ def test_suspend_stops_what_runs_and_restart_takes_it_up(kuscia: TestKit, plain:
     assert plain.ask("Suspend", "rest") == (11210, text)
 
     kuscia.task("slow").never_scheduled("no room")
-    assert plain.ask("Restart", "rest", "go on") == (0, "success")
+    assert plain.ask("Restart", "rest", reason="go on") == (0, "success")
     again = plain.status("rest")
     assert (again.state, again.start_time) == ("Running", running.start_time)
     assert again.err_msg == "Party: master execute the cmd: Restart. Reason: go on"
@@ -134,7 +133,7 @@ async def test_restart_reruns_only_what_did_not_succeed(tmp_path: Path) -> None:
 def test_cancel_is_final(kuscia: TestKit, plain: Plain) -> None:
     kuscia.task().hangs()
     plain.create("off")
-    assert plain.ask("Cancel", "off", "no more") == (0, "success")
+    assert plain.ask("Cancel", "off", reason="no more") == (0, "success")
     cancelled = plain.status("off")
     assert cancelled.state == "Cancelled"
     assert cancelled.err_msg == "Party: master execute the cmd: Cancel. Reason: no more"
@@ -158,53 +157,43 @@ def test_a_failed_job_can_be_cancelled(kuscia: TestKit, plain: Plain) -> None:
     [("Stop", 11205), ("Delete", 11204), ("Suspend", 11207), ("Restart", 11208), ("Cancel", 11209)],
 )
 def test_an_unknown_job(plain: Plain, operation: str, code: int) -> None:
-    assert plain.ask(operation, "nobody", "") == (code, 'job "nobody" not found')
-    assert plain.ask(operation, "", "") == (11100, "job_id is required: it must name a job")
+    assert plain.ask(operation, "nobody") == (code, 'job "nobody" not found')
+    assert plain.ask(operation, "") == (11100, "job_id is required: it must name a job")
 
 
-async def approve(place: Place, domain: str, result: int, job_id: str = "asked") -> tuple[int, str]:
-    request = pb.ApproveJobRequest(job_id=job_id, result=result, reason="as agreed")  # type: ignore[arg-type]
-    token = place.domain(domain).token or ""
-    async with place.master.channel(place.server.address) as channel:
-        response = await job_pb2_grpc.JobServiceStub(channel).ApproveJob(request, metadata=(("token", token),))
-    return response.status.code, response.status.message
+def test_an_approval_needs_a_result(plain: Plain) -> None:
+    status = plain.stub.ApproveJob(pb.ApproveJobRequest(job_id="asked")).status
+    assert (status.code, status.message[:8]) == (11100, "result 0")
 
 
 @pytest.mark.parametrize("decision", ["accept", "reject"])
-async def test_a_job_waits_for_every_domain_but_the_initiators(tmp_path: Path, decision: str) -> None:
-    async with secured_server(tmp_path, require_approval=True) as place:
-        channel = place.master.channel(place.server.address)
-        async with channel:
-            stub = job_pb2_grpc.JobServiceStub(channel)
-            master = (("token", place.master.token or ""),)
-            task = task_request("t", domains=["alice", "bob", "carol"])
-            await stub.CreateJob(job_request("asked", task), metadata=master)
-
-            async def status() -> pb.JobStatusDetail:
-                response = await stub.QueryJob(pb.QueryJobRequest(job_id="asked"), metadata=master)
-                return response.data.status
-
-            waiting = await status()
-            assert (waiting.state, waiting.tasks[0].err_msg) == ("AwaitingApproval", "waiting for approval")
-            code, text = await approve(place, "bob", pb.APPROVE_RESULT_UNKNOWN)
-            assert (code, text[:8]) == (11100, "result 0")
-            assert await approve(place, "bob", pb.APPROVE_RESULT_ACCEPT) == (0, "success")
-            assert (await status()).state == "AwaitingApproval"
-            if decision == "accept":
-                assert await approve(place, "carol", pb.APPROVE_RESULT_ACCEPT) == (0, "success")
-                final, answers = "Succeeded", ["JobAccepted", "JobAccepted"]
-            else:
-                assert await approve(place, "carol", pb.APPROVE_RESULT_REJECT) == (0, "success")
-                final, answers = "ApprovalReject", ["JobAccepted", "JobRejected"]
-
-            async for event in stub.WatchJob(pb.WatchJobRequest(timeout_seconds=20), metadata=master):
-                if event.object.status.end_time:
-                    break
-            over = await status()
-            assert over.state == final
-            assert [answer.state for answer in over.approve_status_list] == answers
-            if final == "ApprovalReject":
-                assert over.err_msg == "Party: carol rejected the job. Reason: as agreed"
-            assert await approve(place, "bob", pb.APPROVE_RESULT_ACCEPT) == (0, "success")
-            assert (await approve(place, "bob", pb.APPROVE_RESULT_REJECT))[0] == 11206
-            assert await status() == over
+def test_a_job_waits_for_every_domain_but_the_initiators(decision: str) -> None:
+    domains = ["alice", "bob", "carol"]
+    with (
+        JobServer(protocol="mtls", domains=domains, require_approval=True) as server,
+        server.client() as master,
+        server.domain_client("bob") as bob,
+        server.domain_client("carol") as carol,
+    ):
+        job = master.create(JobSpec("asked", "alice", [Task("t", "any", domains)]))
+        waiting = job.status()
+        assert (waiting.state, waiting.tasks[0].err_msg) == ("AwaitingApproval", "waiting for approval")
+        bob.job("asked").approve("as agreed")
+        assert job.status().state == "AwaitingApproval"
+        if decision == "accept":
+            carol.job("asked").approve("as agreed")
+            final, answers = "Succeeded", ["JobAccepted", "JobAccepted"]
+        else:
+            carol.job("asked").reject("as agreed")
+            final, answers = "ApprovalReject", ["JobAccepted", "JobRejected"]
+        server.kuscia.settle()
+        over = job.status()
+        assert over.state == final
+        assert [answer.state for answer in over.raw.approve_status_list] == answers
+        if final == "ApprovalReject":
+            assert over.err_msg == "Party: carol rejected the job. Reason: as agreed"
+        bob.job("asked").approve()
+        with pytest.raises(CallFailed) as refused:
+            bob.job("asked").reject()
+        assert refused.value.code == 11206
+        assert job.status() == over

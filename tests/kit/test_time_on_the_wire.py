@@ -49,9 +49,17 @@ def test_a_silent_stream_of_events_shows_that_it_lives(kuscia: TestKit) -> None:
 def test_a_watch_over_http_has_heartbeats(kuscia: TestKit) -> None:
     with reading(kuscia.http_address, "POST", "/api/v1/job/watch", "{}") as events:
         for _ in range(SIGNS):
-            kuscia.clock.advance("11s")
+            kuscia.clock.advance("10s")
         for _ in range(SIGNS):
-            assert json.loads(events.readline())["type"] == "HEARTBEAT"
+            assert json.loads(events.readline()) == {"type": "HEARTBEAT", "object": {"job_id": "", "status": None}}
+
+
+def test_a_watch_over_http_has_no_heartbeat_before_ten_seconds_without_events(kuscia: TestKit) -> None:
+    with reading(kuscia.http_address, "POST", "/api/v1/job/watch", "{}") as events:
+        kuscia.clock.advance("9.9s")
+        with Client(kuscia.address) as client:
+            client.create(spec())
+        assert json.loads(events.readline())["type"] == "ADDED"
 
 
 def test_a_watch_of_v1_has_bookmarks(kuscia: TestKit) -> None:
