@@ -15,10 +15,10 @@ from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
 from kusciajob.model.history import NO_NOTES, AuditEntry, Notes
 from kusciajob.model.job import JobSpec, Traits
 from kusciajob.model.status import EventType, Job, JobEvent, JobPhase, JobStatus, JobSummary
-from kusciajob.store import common
-from kusciajob.store.sqlite import listing, rows
+from kusciajob.store import common, listing, rows
+from kusciajob.store.packing import pack_spec, pack_status, plain
+from kusciajob.store.sqlite import listing as lists
 from kusciajob.store.sqlite import notes as kept_notes
-from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
 """A larger specification, or one with large inputs, is not read on the event loop."""
@@ -111,7 +111,7 @@ class Transaction:
         phase = listing.phase_json(job.status.phase)
         revision = self._head + len(shown)
         encoded_notes = kept_notes.encoded(notes, revision)
-        stored = self._connection.execute(listing.STORED, (job.number,)).fetchone()
+        stored = self._connection.execute(lists.STORED, (job.number,)).fetchone()
         before = self._phase_before(job, stored, phase)
         updated = self._connection.execute(
             "UPDATE job SET revision = ?, unfinished = ?, status = ? WHERE number = ? AND revision = ?",
@@ -120,7 +120,7 @@ class Transaction:
         if not updated.rowcount:
             raise self._refusal(job)
         if stored is not None:
-            listing.update(self._connection, job, phase, stored)
+            lists.update(self._connection, job, phase, stored)
         kept_notes.write(self._connection, job.number, encoded_notes)
         for (kind, status), encoded_status in zip(shown, encoded, strict=True):
             self._log(kind, job, status, encoded_status, traits=job.spec.traits, before=before)
@@ -151,7 +151,7 @@ class Transaction:
         else:
             self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
         known = None if job.status.is_damaged else listing.facets(job.status.domains, traits)
-        listing.remove(self._connection, job.number, known)
+        lists.remove(self._connection, job.number, known)
         kept_notes.remove(self._connection, job.number)
         kept_notes.write(self._connection, job.number, encoded_notes)
         self._log(EventType.DELETED, job, job.status, status, traits=traits)
@@ -164,7 +164,7 @@ class Transaction:
     def finish(self) -> None:
         """Write what is not yet written. Comes before the commit."""
         if self._listed:
-            listing.add(self._connection, self._listed)
+            lists.add(self._connection, self._listed)
             kept_notes.write_first(self._connection, self._notes)
             self._listed, self._notes = [], []
 
