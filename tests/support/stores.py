@@ -11,16 +11,24 @@ from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry,
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobEvent, JobSummary
 from kusciajob.store.memory import MemoryStore
+from kusciajob.store.postgres.store import PostgresStore
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.polling import give_way
+from tests.support.postgres import postgres_server
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", "sqlite", "postgres")
 """Every kind there is."""
 
 
 async def open_store(kind: str, directory: Path) -> JobStore:
     """A store of that kind; one that needs a file has it in the directory."""
-    return MemoryStore() if kind == "memory" else await SqliteStore.open(directory / "jobs.db")
+    match kind:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return await SqliteStore.open(directory / "jobs.db")
+        case _:
+            return await PostgresStore.open(await postgres_server().new_database())
 
 
 class GuardedStore:

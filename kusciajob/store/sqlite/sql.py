@@ -243,7 +243,7 @@ class Transaction:
 
     def _refusal(self, job: Job | JobSummary) -> JobError:
         row = self._connection.execute("SELECT revision FROM job WHERE number = ?", (job.number,)).fetchone()
-        return common.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
+        return common.stale_job(job.job_id, job.revision, row[0]) if row else JobNotFound(job.job_id)
 
     def _task_exists(self, job_id: str, task_ids: list[str]) -> JobError:
         row = self._connection.execute(

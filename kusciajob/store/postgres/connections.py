@@ -1,0 +1,116 @@
+"""Connections to the database: a pool, and one that is told of commits."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager, suppress
+from typing import Any
+
+import asyncpg
+
+from kusciajob.model.errors import StoreFailed
+
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 10.0
+CLOSE_SECONDS = 5.0
+COMMAND_SECONDS = 60.0
+"""No statement takes longer: it is given up, and fails."""
+MOST_CONNECTIONS = 8
+RECONNECT_SECONDS = 1.0
+IDLE_SECONDS = 30.0
+"""A connection that listens is asked so often whether it still does."""
+
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+"""What the driver raises; `failed` says it in our words."""
+# An answer is an acknowledgement: it comes after the commit is on disk, whatever the database's default is.
+# No statement is so long that it pays to compile it.
+_SETTINGS: Mapping[str, str] = {"application_name": "kusciajob", "synchronous_commit": "on", "jit": "off"}
+# Plans of the statements that commit are kept, and were perhaps made when the tables were empty: reading all of a table
+# was right then, and would not be later.
+_WRITER_SETTINGS: Mapping[str, str] = {**_SETTINGS, "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
+
+
+def failed(what: str, error: BaseException) -> StoreFailed:
+    """What did not work, and why."""
+    cause = str(error) or type(error).__name__
+    return StoreFailed(f"{what}: {cause.splitlines()[0]} ({type(error).__name__})")
+
+
+async def open_pool(url: str) -> asyncpg.Pool:
+    """For reads and what is cleaned up. StoreFailed."""
+    try:
+        return await asyncpg.create_pool(
+            url,
+            min_size=1,
+            max_size=MOST_CONNECTIONS,
+            timeout=CONNECT_SECONDS,
+            command_timeout=COMMAND_SECONDS,
+            server_settings=dict(_SETTINGS),
+        )
+    except (*FAILURES, ValueError) as error:
+        raise failed("cannot open the job store in PostgreSQL", error) from error
+
+
+async def close(opened: asyncpg.Connection | asyncpg.Pool) -> None:
+    """Close a connection or a pool, once nobody uses it; but at once if that takes long."""
+    try:
+        async with asyncio.timeout(CLOSE_SECONDS):
+            await opened.close()
+    except FAILURES:
+        opened.terminate()
+
+
+class Writer:
+    """The connection that commits; it is opened anew after a failure. For one caller at a time."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._connection: asyncpg.Connection | None = None
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[asyncpg.Connection]:
+        """The connection. It is given up if the block fails, so that nothing of it can linger."""
+        try:
+            if self._connection is None or self._connection.is_closed():
+                self._connection = await _connect(self._url, _WRITER_SETTINGS)
+            yield self._connection
+        except BaseException:
+            if self._connection is not None:
+                self._connection.terminate()
+                self._connection = None
+            raise
+
+    async def close(self) -> None:
+        """Close it."""
+        if self._connection is not None:
+            await close(self._connection)
+
+
+async def listen(url: str, channel: str, on_news: Callable[[int], None], on_listening: Callable[[], Any]) -> None:
+    """Tell of revisions that others have committed, for ever. What was missed before `on_listening` must be asked for."""
+    while True:
+        try:
+            connection = await _connect(url, _SETTINGS)
+            try:
+                lost = asyncio.Event()
+                connection.add_termination_listener(lambda _, lost=lost: lost.set())
+                await connection.add_listener(channel, lambda *told: on_news(int(told[3])))
+                on_listening()
+                while not lost.is_set():
+                    with suppress(TimeoutError):
+                        async with asyncio.timeout(IDLE_SECONDS):
+                            await lost.wait()
+                    if not lost.is_set():
+                        await connection.execute("SELECT 1")
+            finally:
+                await close(connection)
+        except FAILURES as error:
+            logger.debug("not told of commits for now, and asking for them instead: %s", error)
+        await asyncio.sleep(RECONNECT_SECONDS)
+
+
+async def _connect(url: str, settings: Mapping[str, str]) -> asyncpg.Connection:
+    return await asyncpg.connect(
+        url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=dict(settings)
+    )

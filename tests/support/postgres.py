@@ -1,0 +1,109 @@
+"""A PostgreSQL of the tests' own, from the system's package, on a free port and in a directory of its own."""
+
+import atexit
+import glob
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+import uuid
+from functools import cache
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from tests.support.polling import eventually_true
+from tests.support.ports import free_range
+
+SYSTEM_USER = "postgres"
+"""Who runs it where the tests run as root, which PostgreSQL refuses. The package makes that user."""
+
+
+def programs() -> Path | None:
+    """Where its programs are, the newest; None: it is not installed."""
+    found = [Path(each).parent for each in glob.glob("/usr/lib/postgresql/*/bin/postgres")]
+    if not found and (on_path := shutil.which("postgres")):
+        found = [Path(on_path).parent]
+    return max(found, key=lambda each: int(each.parent.name) if each.parent.name.isdigit() else 0, default=None)
+
+
+class PostgresServer:
+    """A running server. It ends with this process, however that ends."""
+
+    def __init__(self, binaries: Path) -> None:
+        (self.port,) = free_range(1)
+        self._directory = Path(tempfile.mkdtemp(prefix="kusciajob-postgres-"))
+        self._user = SYSTEM_USER if os.geteuid() == 0 else None
+        if self._user:
+            account = pwd.getpwnam(self._user)
+            os.chown(self._directory, account.pw_uid, account.pw_gid)
+        data = self._directory / "data"
+        self._run(
+            *(str(binaries / "initdb"), "--pgdata", str(data), "--username", "kusciajob", "--auth", "trust"),
+            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+        )
+        # Nothing here outlives the machine: only what a crash of the process leaves counts.
+        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        self._log = (self._directory / "log").open("wb")
+        self.process = subprocess.Popen(
+            # setpriv: the signal comes when this process is gone.
+            ["setpriv", "--pdeathsig", "QUIT", binaries / "postgres", "-D", data, "-p", str(self.port), *options],
+            stdout=self._log,
+            stderr=self._log,
+            cwd="/",
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+        )
+        atexit.register(self.stop)
+
+    async def new_database(self) -> str:
+        """The URL of an empty database."""
+        name = f"test_{uuid.uuid4().hex}"
+        await eventually_true(self._answers)
+        connection = await asyncpg.connect(self._url("postgres"))
+        try:
+            await connection.execute(f"CREATE DATABASE {name}")
+        finally:
+            await connection.close()
+        return self._url(name)
+
+    def stop(self) -> None:
+        """Stop it at once, and remove its directory."""
+        self.process.kill()
+        self.process.wait()
+        self._log.close()
+        shutil.rmtree(self._directory, ignore_errors=True)
+
+    async def _answers(self) -> bool:
+        assert self.process.poll() is None, (self._directory / "log").read_text()
+        try:
+            await (await asyncpg.connect(self._url("postgres"))).close()
+        except (OSError, asyncpg.CannotConnectNowError):
+            return False
+        return True
+
+    def _url(self, database: str) -> str:
+        return f"postgresql://kusciajob@127.0.0.1:{self.port}/{database}"
+
+    def _run(self, *command: str) -> None:
+        subprocess.run(
+            command,
+            check=True,
+            capture_output=True,
+            cwd="/",
+            user=self._user,
+            group=self._user,
+            extra_groups=[] if self._user else None,
+        )
+
+
+@cache
+def postgres_server() -> PostgresServer:
+    """The one of this process; the test is skipped where PostgreSQL is not installed."""
+    if (binaries := programs()) is None:
+        pytest.skip("PostgreSQL is not installed: on Debian it is the package postgresql")
+    return PostgresServer(binaries)
