@@ -88,7 +88,7 @@ class Writer:
 
 
 async def listen(url: str, channel: str, on_news: Callable[[int], None], on_listening: Callable[[], Any]) -> None:
-    """Tell of revisions that others have committed, for ever. What was missed before `on_listening` must be asked for."""
+    """Tell of revisions that are committed, for ever. What was missed before `on_listening` must be asked for."""
     while True:
         try:
             connection = await _connect(url, _SETTINGS)

@@ -43,7 +43,7 @@ def within(query: str, size: str, *, most: int, order: str) -> str:
     """
     return (
         f"SELECT * FROM (SELECT *, sum({size}) OVER (ORDER BY {order}) AS taken,"  # noqa: S608  # our own texts
-        f" row_number() OVER (ORDER BY {order}) AS rank, count(*) OVER () AS in_all FROM ({query}) AS found) AS measured"
+        f" row_number() OVER (ORDER BY {order}) AS rank, count(*) OVER () AS in_all FROM ({query}) AS found) AS f"
         f" WHERE taken <= {most} OR rank = 1 ORDER BY {order}"
     )
 
@@ -170,38 +170,13 @@ async def log_excess(connection: Connection, max_bytes: int) -> int:
     return low - 1 if low > first else 0
 
 
-async def truncate_log(connection: Connection, through: int, limit: int) -> bool:
-    """Forget up to `limit` of the oldest events, never the newest one; return whether that was all."""
-    async with connection.transaction():
-        oldest, newest = await connection.fetchrow("SELECT min(revision), max(revision) FROM log")
-        if oldest is None:
-            return True
-        last = min(through, newest - 1)
-        forgotten = min(last, oldest + limit - 1)
-        await connection.execute("DELETE FROM log WHERE revision <= $1", forgotten)
-        await connection.execute("DELETE FROM departed WHERE revision <= $1", forgotten)
-        return bool(forgotten == last)
-
-
-async def forget_audit(connection: Connection, before: float, keep: int, limit: int) -> bool:
-    """Drop up to so many of the oldest of each kind; return whether that was all."""
-    above = await connection.fetchval("SELECT audits - $1 FROM store", keep) if keep else 0
-    beyond = await connection.fetch(_FORGET_BEYOND, above, limit)
-    aged = await connection.fetch(_FORGET_AGED, before, limit)
-    return len(beyond) < limit and len(aged) < limit
-
-
-_FORGET_BEYOND = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id <= $1 ORDER BY id LIMIT $2) RETURNING id"
-_FORGET_AGED = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING id"
-
-
 async def history(
     connection: Connection, number: int, after: int, limit: int, note: rows.Note
 ) -> list[tuple[int, HistoryEntry]]:
     """Up to `limit` entries above a position, at most READ_BYTES, but one; damaged ones are left out."""
     found = await connection.fetch(_HISTORY, number, after, limit)
     read = [
-        (row["id"], row["revision"], _decoded(HistoryEntry, "history", row["id"], row["entry"], note)) for row in found
+        (row["id"], row["revision"], decoded(HistoryEntry, "history", row["id"], row["entry"], note)) for row in found
     ]
     return [(position, kept.stamped(entry, revision)) for position, revision, entry in read if entry is not None]
 
@@ -214,25 +189,10 @@ _HISTORY = within(
 )
 
 
-async def shorten_history(connection: Connection, number: int) -> None:
-    """Drop the surplus of a job's history (see kept.surplus), and what cannot be read of it."""
-    async with connection.transaction():
-        # Two servers can have this in mind at once.
-        if await connection.fetchval("SELECT number FROM job WHERE number = $1 FOR UPDATE", number) is None:
-            return
-        found = await connection.fetch("SELECT id, entry FROM history WHERE number = $1 ORDER BY id", number)
-        read = [(row["id"], _decoded(HistoryEntry, "history", row["id"], row["entry"], rows.ignore)) for row in found]
-        sound = [(position, entry) for position, entry in read if entry is not None]
-        dropped = [position for position, entry in read if entry is None]
-        dropped += [sound[index][0] for index in kept.surplus([entry for _, entry in sound])]
-        await connection.execute("DELETE FROM history WHERE id = ANY ($1)", dropped)
-        await connection.execute("UPDATE job SET entries = $2 WHERE number = $1", number, len(read) - len(dropped))
-
-
 async def attempts(connection: Connection, number: int, note: rows.Note) -> list[Attempt]:
     """All of a job; damaged ones are left out."""
     found = await connection.fetch("SELECT id, attempt FROM attempt WHERE number = $1 ORDER BY id", number)
-    read = [_decoded(Attempt, "attempt", row["id"], row["attempt"], note) for row in found]
+    read = [decoded(Attempt, "attempt", row["id"], row["attempt"], note) for row in found]
     return [attempt for attempt in read if attempt is not None]
 
 
@@ -264,7 +224,7 @@ async def audit(
     )
     entries = []
     for row in found:
-        if (entry := _decoded(AuditEntry, "audit", row["id"], row["entry"], note)) is not None:
+        if (entry := decoded(AuditEntry, "audit", row["id"], row["entry"], note)) is not None:
             entries.append(replace(entry, id=row["id"]))
     return entries
 
@@ -303,7 +263,8 @@ _UNFINISHED = within(
 _DECODERS: dict[type[Struct], Any] = {kind: Decoder(kind).decode for kind in (HistoryEntry, Attempt, AuditEntry)}
 
 
-def _decoded(kind: type[T], table: str, position: int, data: Any, note: rows.Note) -> T | None:
+def decoded(kind: type[T], table: str, position: int, data: Any, note: rows.Note) -> T | None:
+    """What is stored in JSON; None where it cannot be read, and who is to know of that is told."""
     try:
         value: T = _DECODERS[kind](data)
     except (MsgspecError, ValueError, TypeError, RecursionError) as error:

@@ -15,7 +15,7 @@ from kusciajob.model.history import MAX_HISTORY_ENTRIES, NO_NOTES, Attempt, Audi
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobEvent, JobSummary
 from kusciajob.store.damage import DamageLog
-from kusciajob.store.postgres import changes, reads, schema, selection
+from kusciajob.store.postgres import changes, reads, schema, selection, upkeep
 from kusciajob.store.postgres.changes import Change, Kind, Outcome
 from kusciajob.store.postgres.connections import FAILURES, Writer, close, failed, listen, open_pool
 
@@ -146,7 +146,7 @@ class PostgresStore:
         )
 
     async def forget_audit(self, *, before: float, keep: int) -> None:
-        while not await self._read(reads.forget_audit, before, keep, FORGOTTEN_AT_ONCE):
+        while not await self._read(upkeep.forget_audit, before, keep, FORGOTTEN_AT_ONCE):
             pass
 
     async def expired(self, now: float, limit: int) -> list[JobSummary]:
@@ -171,7 +171,7 @@ class PostgresStore:
         outcome = await self._commit(changes.replacement(job, fault, notes))
         if (outcome.history_length or 0) > MAX_HISTORY_ENTRIES:
             with contextlib.suppress(StoreFailed):  # the change is made; the next one will shorten it
-                await self._read(reads.shorten_history, job.number)
+                await self._read(upkeep.shorten_history, job.number)
         return replace(job, revision=outcome.revision)
 
     async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
@@ -202,7 +202,7 @@ class PostgresStore:
             await self._news.wait()
 
     async def truncate_log(self, through: int) -> None:
-        while not await self._read(reads.truncate_log, through, FORGOTTEN_AT_ONCE):
+        while not await self._read(upkeep.truncate_log, through, FORGOTTEN_AT_ONCE):
             pass
 
     async def close(self) -> None:
