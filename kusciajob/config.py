@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -28,6 +29,7 @@ _METAVARS = {
     "kube_config": "FILE",
     "namespace": "NAME",
     "otlp_endpoint": "URL",
+    "store": "URL",
     "allowed_origins": "ORIGIN,...",
 }
 _METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")
@@ -79,6 +81,14 @@ class Settings(Struct, frozen=True, kw_only=True):
     data_dir: Annotated[Path, Meta(description="where jobs, logs and party directories are kept")] = Path(
         "kusciajob-data"
     )
+    store: Annotated[
+        str,
+        Meta(
+            description="where jobs and their log are kept instead of in data_dir: postgresql://USER@HOST/DATABASE; "
+            "its password is in the file of PGPASSFILE or in ~/.pgpass; needs the extra `postgres`; by one "
+            "server at a time; empty = SQLite"
+        ),
+    ] = ""
     app_image_dir: Annotated[
         Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
@@ -279,6 +289,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value and not form.fullmatch(value):
                 raise ValueError(f"setting {name} is {reprlib.repr(value)}: it must be {example}")
+        _check_store(self.store)
         try:
             users.parse(self.run_as)
         except users.UserError as error:
@@ -435,6 +446,25 @@ def _read_file(file: Path) -> Mapping[str, object]:
 
 def _only(documents: list[Any]) -> Any:
     return documents[0] if len(documents) == 1 else None
+
+
+def _check_store(url: str) -> None:
+    """ValueError. It shows nothing of the value, which may hold a password."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        has_password = bool(parts.password) or "password" in parse_qs(parts.query)
+        _ = parts.port
+    except ValueError as error:
+        raise ValueError(f"setting store is no URL: {error}") from None
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("setting store must be postgresql://USER@HOST/DATABASE, or empty for SQLite in data_dir")
+    if has_password:
+        raise ValueError(
+            "setting store has a password, which others can read in the list of processes: put it into the file that "
+            "PGPASSFILE names, or into ~/.pgpass"
+        )
 
 
 def _to_path(kind: type, value: object) -> object:

@@ -105,10 +105,11 @@ class Server:
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         formats.check(settings.data_dir)
-        datadir.keep_private(settings.data_dir)
+        if not settings.store:
+            datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        store: JobStore = await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
+        store = await _open_store(settings, metrics)
         stack.push_async_callback(store.close)
         runtime, images, catalog = await self._build_runtime(clock, guard, store)
         stack.push_async_callback(runtime.close)
@@ -293,6 +294,20 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     tracing = Tracing(endpoint)
     stack.push_async_callback(tracing.close)
     return tracing
+
+
+async def _open_store(settings: Settings, metrics: Metrics) -> JobStore:
+    """The store in force. Without a database of its own nothing of PostgreSQL is imported. Raises StoreFailed."""
+    if not settings.store:
+        return await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
+    try:
+        from kusciajob.store.postgres.store import PostgresStore  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StoreFailed(
+            f"setting store names a PostgreSQL, but what speaks to it is not installed ({error}): "
+            "pip install 'kusciajob[postgres]', or leave store empty"
+        ) from None
+    return await PostgresStore.open(settings.store, on_commit=metrics.note_commit)
 
 
 def _slot_limits(settings: Settings) -> SlotLimits:
