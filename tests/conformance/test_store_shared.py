@@ -86,7 +86,7 @@ async def test_of_creates_of_one_job_or_task_on_several_servers_one_is_kept(stor
 
 async def test_a_waiter_on_another_server_wakes_without_being_polled(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # Polls come later than the test is patient.
-    monkeypatch.setattr("kusciajob.store.postgres.store.POLL_SECONDS", PATIENCE_SECONDS * 10)
+    monkeypatch.setattr("kusciajob.store.postgres.tail.POLL_SECONDS", PATIENCE_SECONDS * 10)
     one, other = [await PostgresStore.open(url) for _ in range(2)]
 
     async def told() -> bool:
@@ -108,7 +108,7 @@ async def test_a_waiter_wakes_also_if_no_notification_comes(url: str, monkeypatc
     async def never(*_: object) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("kusciajob.store.postgres.store.listen", never)
+    monkeypatch.setattr("kusciajob.store.postgres.tail.listen", never)
     one, other = [await PostgresStore.open(url) for _ in range(2)]
     await one.create(new_job())
     async with asyncio.timeout(PATIENCE_SECONDS):
@@ -157,7 +157,7 @@ async def test_a_commit_that_fails_leaves_nothing_and_is_told(stores: list[Postg
 
 async def test_a_database_of_a_newer_version_is_refused(stores: list[PostgresStore], url: str) -> None:
     connection = await asyncpg.connect(url)
-    await connection.execute("INSERT INTO schema_version VALUES ($1)", len(schema.migrations()) + 1)
+    await connection.execute("INSERT INTO schema_version VALUES ($1, $1)", len(schema.migrations()) + 1)
     await connection.close()
     with pytest.raises(StoreFailed, match=r"the database has schema 2, and this version knows schemas up to 1"):
         await PostgresStore.open(url)

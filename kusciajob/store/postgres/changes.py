@@ -8,6 +8,7 @@ from msgspec import Struct
 from msgspec.json import Encoder
 from msgspec.structs import replace
 
+from kusciajob.contracts import LeaseLost
 from kusciajob.model.errors import JobNotFound
 from kusciajob.model.history import MAX_ATTEMPTS_KEPT, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import Traits
@@ -17,7 +18,7 @@ from kusciajob.store.packing import pack_spec, pack_status
 
 LOG_ROW_BYTES = 64
 """What an entry of the log takes beside its status, roughly."""
-_ARGUMENTS = 38
+_ARGUMENTS = 41
 COMMIT = f"SELECT * FROM commit_group_1({', '.join(f'${number}' for number in range(1, _ARGUMENTS + 1))})"  # noqa: S608  # our own text
 
 _encode = Encoder().encode
@@ -46,6 +47,8 @@ class Change(Struct, frozen=True, kw_only=True):
     """One change, encoded. `about`: no two changes of a group share one of these."""
 
     kind: Kind
+    fence: int = 0
+    """That of the lease under which it is made; 0 for none."""
     about: frozenset[str] = frozenset()
     name: str = ""
     number: int = 0
@@ -177,10 +180,11 @@ def note(entry: AuditEntry) -> Change:
     return Change(kind=Kind.NOTE, audit=_audit_row(entry))
 
 
-def arguments(changes: Sequence[Change], channel: str) -> Sequence[Any]:
+def arguments(changes: Sequence[Change], *, writer: str, group: int, channel: str) -> Sequence[Any]:
     """The arguments of COMMIT."""
     return (
-        *(channel, MAX_ATTEMPTS_KEPT, kept.MAX_ATTEMPTS_BYTES, LOG_ROW_BYTES),
+        *(writer, group, channel),
+        *(MAX_ATTEMPTS_KEPT, kept.MAX_ATTEMPTS_BYTES, LOG_ROW_BYTES),
         *([getattr(change, column) for change in changes] for column in _COLUMNS),
         *_rows(2, ((place, each) for place, change in _placed(changes) for each in change.task_ids)),
         *_rows(3, ((place, *each) for place, change in _placed(changes) for each in change.inputs)),
@@ -199,10 +203,12 @@ def arguments(changes: Sequence[Change], channel: str) -> Sequence[Any]:
 
 
 def refusal(change: Change, outcome: Outcome) -> Exception | None:
-    """Why it was refused: JobExists, TaskExists, JobNotFound, StaleJob."""
+    """Why it was refused: JobExists, TaskExists, JobNotFound, StaleJob, LeaseLost."""
     match outcome.refusal:
         case None:
             return None
+        case "lease lost":
+            return LeaseLost("another server schedules since")
         case "job exists":
             return common.job_exists(change.name)
         case "task exists":
@@ -215,6 +221,7 @@ def refusal(change: Change, outcome: Outcome) -> Exception | None:
 
 _COLUMNS = (
     "kind",
+    "fence",
     "name",
     "number",
     "revision",

@@ -12,10 +12,12 @@ from kusciajob.model.errors import StoreFailed
 
 logger = logging.getLogger(__name__)
 
-CONNECT_SECONDS = 10.0
+CONNECT_SECONDS = 5.0
 CLOSE_SECONDS = 5.0
 COMMAND_SECONDS = 60.0
 """No statement takes longer: it is given up, and fails."""
+IDLE_TRANSACTION_SECONDS = 5
+"""A server that stands still in a transaction, or cannot be reached, holds its locks so long."""
 MOST_CONNECTIONS = 8
 RECONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
@@ -23,9 +25,20 @@ IDLE_SECONDS = 30.0
 
 FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
 """What the driver raises; `failed` says it in our words."""
+CUT_OFF = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError, ConnectionError)
+"""Those of them after which another connection can have more luck."""
 # An answer is an acknowledgement: it comes after the commit is on disk, whatever the database's default is.
 # No statement is so long that it pays to compile it.
-_SETTINGS: Mapping[str, str] = {"application_name": "kusciajob", "synchronous_commit": "on", "jit": "off"}
+_SETTINGS: Mapping[str, str] = {
+    "application_name": "kusciajob",
+    "synchronous_commit": "on",
+    "jit": "off",
+    "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS}s",
+    # Who has locked a row and is gone must not be waited for; but on a Unix socket these say nothing.
+    "tcp_keepalives_idle": "10",
+    "tcp_keepalives_interval": "5",
+    "tcp_keepalives_count": "3",
+}
 # Plans of the statements that commit are kept, and were perhaps made when the tables were empty: reading all of a table
 # was right then, and would not be later.
 _WRITER_SETTINGS: Mapping[str, str] = {**_SETTINGS, "enable_seqscan": "off", "plan_cache_mode": "force_generic_plan"}
@@ -87,15 +100,15 @@ class Writer:
             await close(self._connection)
 
 
-async def listen(url: str, channel: str, on_news: Callable[[int], None], on_listening: Callable[[], Any]) -> None:
-    """Tell of revisions that are committed, for ever. What was missed before `on_listening` must be asked for."""
+async def listen(url: str, channel: str, on_told: Callable[[str], None], on_listening: Callable[[], Any]) -> None:
+    """Pass on what is told on the channel, for ever. What was missed before `on_listening` must be asked for."""
     while True:
         try:
             connection = await _connect(url, _SETTINGS)
             try:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
-                await connection.add_listener(channel, lambda *told: on_news(int(told[3])))
+                await connection.add_listener(channel, lambda *told: on_told(str(told[3])))
                 on_listening()
                 while not lost.is_set():
                     with suppress(TimeoutError):

@@ -288,3 +288,8 @@ def _event(row: tuple[Any, ...], note: rows.Note) -> JobEvent:
     except rows.Unreadable as error:
         note(rows.Damage("log", row[0], rows.text_of(row[2]), str(error)))
         return rows.damaged_event(row, str(error))
+
+
+async def notify(connection: Connection, channel: str, told: str) -> None:
+    """Tell all servers something."""
+    await connection.execute("SELECT pg_notify($1, $2)", channel, told)

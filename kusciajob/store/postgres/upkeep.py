@@ -1,15 +1,20 @@
-"""What is dropped in time: old events, old audit entries, and the surplus of long histories."""
+"""What is dropped in time: old events, old audit entries, and the surplus of long histories.
+
+`fence` is that of the lease under which it is dropped, 0 for none. Once another server has taken over it raises LeaseLost.
+"""
 
 from asyncpg import Connection
 
+from kusciajob.contracts import LeaseLost
 from kusciajob.model.history import HistoryEntry
 from kusciajob.store import kept, rows
 from kusciajob.store.postgres.reads import decoded
 
 
-async def truncate_log(connection: Connection, through: int, limit: int) -> bool:
+async def truncate_log(connection: Connection, through: int, limit: int, fence: int) -> bool:
     """Forget up to `limit` of the oldest events, never the newest one; return whether that was all."""
     async with connection.transaction():
+        await _check(connection, fence)
         oldest, newest = await connection.fetchrow("SELECT min(revision), max(revision) FROM log")
         if oldest is None:
             return True
@@ -20,16 +25,23 @@ async def truncate_log(connection: Connection, through: int, limit: int) -> bool
         return bool(forgotten == last)
 
 
-async def forget_audit(connection: Connection, before: float, keep: int, limit: int) -> bool:
+async def forget_audit(connection: Connection, before: float, keep: int, limit: int, fence: int) -> bool:
     """Drop up to so many of the oldest of each kind; return whether that was all."""
-    above = await connection.fetchval("SELECT audits - $1 FROM store", keep) if keep else 0
-    beyond = await connection.fetch(_FORGET_BEYOND, above, limit)
-    aged = await connection.fetch(_FORGET_AGED, before, limit)
+    async with connection.transaction():
+        await _check(connection, fence)
+        above = await connection.fetchval("SELECT audits - $1 FROM store", keep) if keep else 0
+        beyond = await connection.fetch(_FORGET_BEYOND, above, limit)
+        aged = await connection.fetch(_FORGET_AGED, before, limit)
     return len(beyond) < limit and len(aged) < limit
 
 
 _FORGET_BEYOND = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE id <= $1 ORDER BY id LIMIT $2) RETURNING id"
 _FORGET_AGED = "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE at < $1 ORDER BY at LIMIT $2) RETURNING id"
+
+
+async def _check(connection: Connection, fence: int) -> None:
+    if fence and await connection.fetchval("SELECT fence FROM store") != fence:
+        raise LeaseLost("another server schedules since")
 
 
 async def shorten_history(connection: Connection, number: int) -> None:

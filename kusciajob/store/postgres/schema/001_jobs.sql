@@ -1,13 +1,40 @@
+-- Servers that know schema 1 or a later one can use this one.
+
 -- The one row that every change goes through: who has locked it commits next, so that revisions have neither gaps nor
--- another order than commits. `log_bytes` is what all that was ever logged takes; `audits` is the id of the newest entry.
+-- another order than commits. `log_bytes` is what all that was ever logged takes; `audits` is the id of the newest entry;
+-- `images` counts the changes of AppImages. `progress_key` is the servers' common secret (see security/progress.py).
+--
+-- The rest is the lease: `leader` may schedule until `leased_until`, and longer while nobody takes over. Each lease has a
+-- `fence` of its own, and commits that name another are refused. `home`: only a server with that one can lead, because
+-- what runs is on its machine; empty where any can.
 CREATE TABLE store (
-    id        text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
-    revision  bigint NOT NULL DEFAULT 0,
-    log_bytes bigint NOT NULL DEFAULT 0,
-    audits    bigint NOT NULL DEFAULT 0
+    id           text PRIMARY KEY DEFAULT replace(gen_random_uuid()::text, '-', ''),
+    revision     bigint NOT NULL DEFAULT 0,
+    log_bytes    bigint NOT NULL DEFAULT 0,
+    audits       bigint NOT NULL DEFAULT 0,
+    images       bigint NOT NULL DEFAULT 0,
+    progress_key bytea NOT NULL DEFAULT decode(replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', ''), 'hex'),
+    fence        bigint NOT NULL DEFAULT 0,
+    leader       text NOT NULL DEFAULT '',
+    home         text NOT NULL DEFAULT '',
+    leased_until timestamptz
 );
 
 INSERT INTO store DEFAULT VALUES;
+
+-- The servers that commit, each with its newest group of changes and what became of them: a group whose answer was lost is
+-- sent again, and is not committed twice.
+CREATE TABLE writer (
+    id               text PRIMARY KEY,
+    committed_at     timestamptz NOT NULL DEFAULT now(),
+    group_number     bigint NOT NULL DEFAULT 0,
+    revisions        bigint[],
+    refusals         text[],
+    stored_revisions bigint[],
+    task_ids         text[],
+    holders          text[],
+    history_lengths  integer[]
+) WITH (fillfactor = 50);
 
 -- A job as it stands. `number` is the revision of its ADDED, `revision` that of its newest entry in the log; `entries`
 -- is how long its history is.
@@ -142,11 +169,13 @@ CREATE TABLE app_image (
 -- is in job_ids, its definition in statuses; NULL removes it), N only notes. `faults` are the statuses of ERROR events.
 -- `forced`: whatever the revision. All other arrays have rows that belong to the change whose place, from 1, they name.
 --
+-- `fences`: the lease under which the change is made; 0 for none. A group that is sent again has the number it had.
+--
 -- Returns what became of each, in order: the job's new revision (0 where it is about none), or why it is refused, with
 -- the stored revision or the task and job that are in the way; and how long the job's history is.
 CREATE FUNCTION commit_group_1(
-    channel text, most_attempts integer, most_attempt_bytes bigint, event_bytes integer,
-    kinds text[], job_ids text[], numbers bigint[], revisions bigint[], forced boolean[], initiators text[],
+    writer_id text, this_group bigint, channel text, most_attempts integer, most_attempt_bytes bigint, event_bytes integer,
+    kinds text[], fences bigint[], job_ids text[], numbers bigint[], revisions bigint[], forced boolean[], initiators text[],
     unfinished_flags boolean[], statuses bytea[], faults bytea[], specs bytea[],
     states text[], created_times double precision[], ended_times double precision[], deadlines double precision[],
     expiries double precision[], phases text[], traits_texts text[],
@@ -164,22 +193,38 @@ DECLARE
     bytes bigint;
     newest bigint;
     noted bigint;
-    refusals text[];
-    stored_revisions bigint[];
+    images_now bigint;
+    all_refusals text[];
+    all_stored bigint[];
     taken_tasks text[];
-    holders text[];
+    all_holders text[];
     befores text[];
     lasts bigint[];
     lengths integer[];
     gone bigint[];
+    lease bigint;
+    written writer%ROWTYPE;
 BEGIN
     -- From here on nobody else changes anything, and each statement sees all that is committed.
-    SELECT s.revision, s.log_bytes, s.audits INTO base, bytes, noted FROM store s FOR UPDATE;
+    SELECT s.revision, s.log_bytes, s.audits, s.fence INTO base, bytes, noted, lease FROM store s FOR UPDATE;
+
+    SELECT w.* INTO written FROM writer w WHERE w.id = writer_id;
+    IF NOT FOUND THEN
+        RAISE EXCEPTION 'the database does not know this server any more' USING ERRCODE = 'KJ001';
+    ELSIF written.group_number = this_group THEN
+        RETURN QUERY SELECT * FROM unnest(
+            written.revisions, written.refusals, written.stored_revisions, written.task_ids, written.holders,
+            written.history_lengths
+        );
+        RETURN;
+    ELSIF written.group_number > this_group THEN
+        RAISE EXCEPTION 'these changes were given up' USING ERRCODE = 'KJ002';
+    END IF;
 
     SELECT array_agg(judged.refusal ORDER BY place), array_agg(judged.stored ORDER BY place),
            array_agg(judged.task_id ORDER BY place), array_agg(judged.holder ORDER BY place),
            array_agg(judged.before ORDER BY place), array_agg(judged.last ORDER BY place)
-    INTO refusals, stored_revisions, taken_tasks, holders, befores, lasts
+    INTO all_refusals, all_stored, taken_tasks, all_holders, befores, lasts
     FROM (
         SELECT *, CASE
                 WHEN refused.refusal IS NOT NULL THEN NULL
@@ -190,6 +235,7 @@ BEGIN
             SELECT place, width, j.revision AS stored, taken.task_id, taken.holder,
                 CASE WHEN kind = 'R' AND l.phase <> c.phase THEN l.phase END AS before,
                 CASE
+                    WHEN fence NOT IN (0, lease) THEN 'lease lost'
                     WHEN kind IN ('N', 'I') THEN NULL
                     WHEN kind = 'C' AND EXISTS (SELECT 1 FROM job WHERE job.job_id = c.job_id) THEN 'job exists'
                     WHEN kind = 'C' AND taken.task_id IS NOT NULL THEN 'task exists'
@@ -197,10 +243,10 @@ BEGIN
                     WHEN kind <> 'C' AND j.revision <> c.revision AND NOT c.is_forced THEN 'stale'
                 END AS refusal
             FROM (
-                SELECT place, kind, job_id, number, revision, is_forced, phase,
+                SELECT place, kind, fence, job_id, number, revision, is_forced, phase,
                     CASE WHEN kind IN ('N', 'I') THEN 0 WHEN fault IS NULL THEN 1 ELSE 2 END AS width
-                FROM unnest(kinds, job_ids, numbers, revisions, forced, phases, faults) WITH ORDINALITY
-                    AS u (kind, job_id, number, revision, is_forced, phase, fault, place)
+                FROM unnest(kinds, fences, job_ids, numbers, revisions, forced, phases, faults) WITH ORDINALITY
+                    AS u (kind, fence, job_id, number, revision, is_forced, phase, fault, place)
             ) AS c
             LEFT JOIN job j ON j.number = c.number AND kind IN ('R', 'D')
             LEFT JOIN listing l ON l.number = c.number AND kind = 'R'
@@ -350,16 +396,19 @@ BEGIN
     WHERE lasts[place] IS NOT NULL;
 
     UPDATE store SET revision = coalesce(newest, store.revision), log_bytes = coalesce(bytes, store.log_bytes),
-        audits = noted + (SELECT count(*) FROM unnest(audit_places) AS place WHERE lasts[place] IS NOT NULL);
+        audits = noted + (SELECT count(*) FROM unnest(audit_places) AS place WHERE lasts[place] IS NOT NULL),
+        images = images + (SELECT count(*) FROM unnest(kinds) AS kind WHERE kind = 'I')
+    RETURNING store.images INTO images_now;
 
     -- A hint: who misses it finds out by asking.
-    IF newest IS NOT NULL THEN
-        PERFORM pg_notify(channel, newest::text);
+    IF newest IS NOT NULL OR 'I' = ANY (kinds) THEN
+        PERFORM pg_notify(channel, format('news %s %s', coalesce(newest, base), images_now));
     END IF;
 
-    RETURN QUERY SELECT * FROM unnest(
-        lasts, refusals, stored_revisions, taken_tasks, holders,
-        coalesce(lengths, array_fill(NULL::integer, ARRAY[cardinality(kinds)]))
-    );
+    lengths := coalesce(lengths, array_fill(NULL::integer, ARRAY[cardinality(kinds)]));
+    UPDATE writer SET group_number = this_group, committed_at = now(), revisions = lasts, refusals = all_refusals,
+        stored_revisions = all_stored, task_ids = taken_tasks, holders = all_holders, history_lengths = lengths
+    WHERE id = writer_id;
+    RETURN QUERY SELECT * FROM unnest(lasts, all_refusals, all_stored, taken_tasks, all_holders, lengths);
 END
 $$;

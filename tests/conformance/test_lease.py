@@ -1,0 +1,130 @@
+"""Who schedules: one server at a time, and one that has lost the lease can change nothing any more."""
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from kusciajob.contracts import Lease, LeaseLost
+from kusciajob.model import transitions
+from kusciajob.model.history import Notes
+from kusciajob.store.postgres import lease as leases
+from kusciajob.store.postgres.lease import PostgresLeases
+from kusciajob.store.postgres.store import PostgresStore
+from tests.support.builders import new_job
+from tests.support.polling import PATIENCE_SECONDS, eventually_true
+from tests.support.postgres import postgres_server
+
+SHORT_SECONDS = 0.5
+
+
+@pytest.fixture
+async def stores() -> AsyncIterator[list[PostgresStore]]:
+    url = await postgres_server().new_database()
+    opened = [await PostgresStore.open(url) for _ in range(2)]
+    yield opened
+    for store in opened:
+        await store.close()
+
+
+def of(store: PostgresStore, server: str, home: str = "") -> PostgresLeases:
+    return PostgresLeases(store, server=server, home=home)
+
+
+async def taken(source: PostgresLeases) -> Lease:
+    """The lease, once it is free."""
+    lease = await eventually_true(source.take)
+    assert lease is not None
+    return lease
+
+
+async def test_of_many_servers_one_gets_the_lease(stores: list[PostgresStore]) -> None:
+    found = await asyncio.gather(*(of(store, f"{n}").take() for n, store in enumerate(stores * 5)))
+    (lease,) = [each for each in found if each is not None]
+    await lease.held()
+    await lease.release()
+
+
+async def test_a_lease_that_is_given_back_is_had_at_once_by_another_server(stores: list[PostgresStore]) -> None:
+    one, other = of(stores[0], "one"), of(stores[1], "other")
+    first = await taken(one)
+    assert await other.take() is None
+    waiting = asyncio.create_task(other.wait())
+    await first.release()
+    await asyncio.wait_for(waiting, PATIENCE_SECONDS)
+    second = await taken(other)
+    assert await one.take() is None
+    await second.release()
+
+
+async def test_a_server_that_has_lost_the_lease_changes_nothing_and_all_others_do(
+    stores: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", SHORT_SECONDS)
+    one, other = stores
+    earlier = await taken(of(one, "one"))
+    job = await earlier.store.create(new_job())
+    later = await taken(of(other, "other"))  # the earlier one was not renewed
+    for change in (
+        earlier.store.create(new_job("job-2")),
+        earlier.store.replace(transitions.explain(job, 0, "from the past"), notes=Notes()),
+        earlier.store.delete(job),
+        earlier.store.truncate_log(1),
+        earlier.store.forget_audit(before=1e12, keep=0),
+        earlier.keep(),
+    ):
+        with pytest.raises(LeaseLost):
+            await change
+    assert await one.head() == 1
+    job = await one.replace(transitions.explain(job, 0, "a call on that server"))
+    await later.store.replace(transitions.explain(job, 0, "of whoever leads"))
+    await earlier.release()  # that is nothing to the later one
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 60.0)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
+    keeping = asyncio.create_task(later.keep())
+    await later.held()
+    keeping.cancel()
+    await later.release()
+
+
+async def test_a_lease_that_is_kept_is_not_taken(stores: list[PostgresStore], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", SHORT_SECONDS)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", SHORT_SECONDS / 10)
+    lease = await taken(of(stores[0], "one"))
+    keeping = asyncio.create_task(lease.keep())
+    for _ in range(20):
+        assert await of(stores[1], "other").take() is None
+        await lease.held()
+        await asyncio.wait([keeping], timeout=SHORT_SECONDS / 5)
+    keeping.cancel()
+    await lease.release()
+
+
+async def test_nobody_acts_under_a_lease_that_may_be_over(
+    stores: list[PostgresStore], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 0.0)
+    lease = await taken(of(stores[0], "one"))
+    acting = asyncio.create_task(lease.held())
+    done, _ = await asyncio.wait([acting], timeout=0.1)
+    assert not done
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 60.0)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
+    keeping = asyncio.create_task(lease.keep())  # nobody took over: it goes on
+    await asyncio.wait_for(acting, PATIENCE_SECONDS)
+    keeping.cancel()
+    await lease.release()
+
+
+async def test_programs_on_one_machine_are_led_from_there_until_that_is_given_up(
+    stores: list[PostgresStore], caplog: pytest.LogCaptureFixture
+) -> None:
+    lease = await taken(of(stores[0], "one", home="here"))
+    await lease.release()
+    assert await of(stores[1], "other", home="there").take() is None
+    assert "this one serves calls and can never take over" in caplog.text
+    lease = await taken(of(stores[1], "one again", home="here"))
+    assert not await leases.forget_home(stores[0].url)
+    await lease.release()
+    assert await leases.forget_home(stores[0].url)
+    await (await taken(of(stores[1], "other", home="there"))).release()
