@@ -85,10 +85,23 @@ class Settings(Struct, frozen=True, kw_only=True):
         str,
         Meta(
             description="where jobs and their log are kept instead of in data_dir: postgresql://USER@HOST/DATABASE; "
-            "its password is in the file of PGPASSFILE or in ~/.pgpass; needs the extra `postgres`; by one "
-            "server at a time; empty = SQLite"
+            "several servers can share it, each with a data_dir of its own; needs the extra `postgres`; empty = SQLite"
         ),
     ] = ""
+    store_password_file: Annotated[
+        Path | None,
+        Meta(description="file that holds the password for it, no more; default: that of PGPASSFILE, or ~/.pgpass"),
+    ] = None
+    migrate_at_start: Annotated[
+        bool, Meta(description="a server may bring that database to its schema; else `kusciajob migrate` does")
+    ] = True
+    shared_dir: Annotated[
+        Path | None,
+        Meta(
+            description="where what is known of programs in pods, and their output, is kept: one directory for all "
+            "servers that share a store; default data_dir"
+        ),
+    ] = None
     app_image_dir: Annotated[
         Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
@@ -322,6 +335,11 @@ class Settings(Struct, frozen=True, kw_only=True):
         return self.cert_dir or self.data_dir / "certs"
 
     @property
+    def runs(self) -> Path:
+        """The directory in force below which the runs of containers and pods are kept."""
+        return self.shared_dir or self.data_dir
+
+    @property
     def domains(self) -> Path:
         """The directory of the domains' own files in force."""
         return self.domains_dir or self.data_dir / "domains"
@@ -462,8 +480,8 @@ def _check_store(url: str) -> None:
         raise ValueError("setting store must be postgresql://USER@HOST/DATABASE, or empty for SQLite in data_dir")
     if has_password:
         raise ValueError(
-            "setting store has a password, which others can read in the list of processes: put it into the file that "
-            "PGPASSFILE names, or into ~/.pgpass"
+            "setting store has a password, which others can read in the list of processes: put it into a file that "
+            "setting store_password_file names, or PGPASSFILE, or into ~/.pgpass"
         )
 
 

@@ -402,6 +402,13 @@ class Node(Struct, frozen=True):
     ip: str
 
 
+class NodeSource(Protocol):
+    """Where parties run, have run or are going to run."""
+
+    async def node(self, key: "PartyKey", *, replica: int = 0) -> Node:
+        """See Runtime."""
+
+
 class Runtime(Protocol):
     """Runs the parties of tasks. Every call may be repeated; `start` of a known key attaches to its run."""
 

@@ -4,43 +4,47 @@ import asyncio
 import contextlib
 import logging
 import os
+import socket
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import Self
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
 
 from kusciajob import users
-from kusciajob.api.calls import build_calls
+from kusciajob.api.calls import Calls, build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
 from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
-from kusciajob.api.gate import Limits, open_gates
+from kusciajob.api.gate import Gate, Limits, open_gates
 from kusciajob.api.grpc.descriptors import share_descriptors
 from kusciajob.api.grpc.server import GrpcServer
+from kusciajob.api.http.connections import ConnectionLimits
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.config import Settings
-from kusciajob.contracts import Clock, ImageSource, JobStore, PartyKey, PartySpec, Runtime
+from kusciajob.contracts import Clock, JobStore, Lease, Leases, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
-from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.runtime.process.layout import PASSAGE
-from kusciajob.runtimes import AnyRuntime, Links, build_runtime, ports_of
+from kusciajob.runtimes import AnyRuntime, Links, RuntimeInUse, build_images, build_runtime, ports_of
+from kusciajob.scheduler.leases import LedRuntime, SoleLeases
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
-from kusciajob.security.progress import open_progress_secrets
+from kusciajob.security.progress import ProgressSecrets, open_progress_secrets
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.telemetry.story import Spans, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService
+from kusciajob.usecases.leadership import Leadership, Office
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
@@ -48,10 +52,14 @@ from kusciajob.usecases.retention import Retention
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
 
+if TYPE_CHECKING:
+    from kusciajob.store.postgres.store import PostgresStore
+
 logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
 PROBE_SECONDS = 1.0
+LOOK_SECONDS = 5.0
 PROGRESS_KEY = "progress.key"
 
 
@@ -85,6 +93,8 @@ class Server:
         self.app_images: tuple[str, ...] | None = ()
         """The names of those found at the start; None where any name will do."""
         self._guard: Guard | None = None
+        self._shared: PostgresStore | None = None
+        self._passing: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -101,7 +111,6 @@ class Server:
         settings, clock = self.settings, SystemClock()
         story = Story(_open_spans(settings.otlp_endpoint, stack))
         guard = self._guard = open_guard(settings)
-        host = settings.bracketed_host
         datadir.claim(settings.data_dir, mode=PASSAGE if settings.users else 0o700)
         stack.enter_context(datadir.held(settings.data_dir))
         formats.check(settings.data_dir)
@@ -109,26 +118,43 @@ class Server:
             datadir.keep_private(settings.data_dir)
         _check_users(settings, is_tls=guard is not None)
         metrics = Metrics()
-        store = await _open_store(settings, metrics)
+        shared = self._shared = await _open_shared_store(settings, metrics) if settings.store else None
+        store = shared or await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
         stack.push_async_callback(store.close)
-        runtime, images, catalog = await self._build_runtime(clock, guard, store)
+        images, catalog = build_images(settings)
+        app_images = AppImageService(
+            store=store, catalog=catalog, clock=clock, version=shared.images_version if shared else None
+        )
+        # Those of the API, too, are there before any job is taken up.
+        catalog.restore(await store.app_images())
+        self.app_images = catalog.names() if images is catalog else None
+        runtime = RuntimeInUse(partial(self._build_runtime, clock, guard, store))
         stack.push_async_callback(runtime.close)
         hub = Hub(store)
-        scheduler = self._scheduler = Scheduler(
-            store=store,
-            hub=hub,
-            runtime=runtime,
-            images=images,
-            clock=clock,
-            limits=_slot_limits(settings),
-            story=story,
-        )
+
+        def appoint(lease: Lease) -> Office:
+            scheduler = Scheduler(
+                store=lease.store,
+                hub=hub,
+                runtime=LedRuntime(runtime.runtime, lease) if shared else runtime.runtime,
+                images=images,
+                clock=clock,
+                limits=_slot_limits(settings),
+                story=story,
+                renew_images=app_images.renew if shared else None,
+            )
+            return Office(scheduler, _retention(settings, lease.store, clock, story))
+
+        leases = _leases_of(shared, settings) if shared else SoleLeases(store)
+        leadership = self._leadership = Leadership(leases, appoint=appoint, resign=runtime.renew)
         connections, progress_connections = share_descriptors(
             in_all=settings.max_connections, per_peer=settings.max_connections_per_peer
         )
         self._progress = ProgressListener(
-            scheduler.report_progress,
-            secrets=open_progress_secrets(settings.data_dir / PROGRESS_KEY),
+            self._report_progress,
+            secrets=ProgressSecrets(shared.progress_key)
+            if shared
+            else open_progress_secrets(settings.data_dir / PROGRESS_KEY),
             port_file=settings.data_dir / "progress.port",
             connections=progress_connections,
             address=settings.progress_address,
@@ -136,19 +162,11 @@ class Server:
         stack.push_async_callback(self._progress.stop)
         await self._progress.start()
         await hub.open()
-        await scheduler.open()
-        retention = Retention(
-            store=store,
-            clock=clock,
-            job_days=settings.job_retention_days,
-            log_events=settings.log_retention_events,
-            log_hours=settings.log_retention_hours,
-            log_bytes=settings.log_retention_mib * MIB,
-            audit_days=settings.audit_days,
-            audit_entries=settings.audit_entries,
-            story=story,
-        )
-        parts = {"scheduler": scheduler.run(), "event hub": hub.wait_failed(), "retention": retention.run()}
+        await leadership.open()
+        parts = {"scheduler": leadership.run(), "event hub": hub.wait_failed()}
+        if shared:
+            shared.tail.on_progress = self._note_progress
+            parts["AppImages"] = _follow_app_images(shared, app_images)
         for name, work in parts.items():
             part = asyncio.create_task(work, name=name)
             part.add_done_callback(self._note_end)
@@ -162,6 +180,7 @@ class Server:
             max_jobs=settings.max_jobs,
             max_jobs_per_domain=settings.max_jobs_per_domain,
             story=story,
+            renew_images=app_images.renew if shared else None,
         )
         limits = Limits(
             calls_per_peer=settings.max_calls_per_peer,
@@ -171,8 +190,9 @@ class Server:
             body_bytes_per_peer=settings.max_upload_mib_per_peer * MIB,
             body_bytes=settings.max_upload_mib * MIB,
         )
-        grpc_gate, http_gate = open_gates(limits, metrics)
-        server_metrics = ServerMetrics(metrics, settings.data_dir, store=store, hub=hub, scheduler=scheduler)
+        server_metrics = ServerMetrics(
+            metrics, settings.data_dir, store=store, hub=hub, scheduler=lambda: leadership.scheduler
+        )
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
         calls = build_calls(
             service,
@@ -192,44 +212,69 @@ class Server:
                 Questions(store=store, jobs=service),
                 DryRun(jobs=service, images=images, previewer=runtime),
             ),
-            app_images=AppImageService(store=store, catalog=catalog, clock=clock),
+            app_images=app_images,
             refusals=RefusalLog(store=store, clock=clock),
         )
+        gates = open_gates(limits, metrics)
+        health = partial(_tell_health, leadership.settled, store, runtime)
+        # Streams end with the hub, before the calls in flight are given their grace.
+        await self._open_edges(
+            stack,
+            calls,
+            gates=gates,
+            connections=connections,
+            metrics=server_metrics,
+            before_grace=hub.close,
+            health=health,
+        )
+
+    async def _open_edges(
+        self,
+        stack: AsyncExitStack,
+        calls: Calls,
+        *,
+        gates: tuple[Gate, Gate],
+        connections: ConnectionLimits,
+        metrics: ServerMetrics,
+        before_grace: Callable[[], Awaitable[None]],
+        health: Callable[[GrpcServer], Coroutine[Any, Any, None]],
+    ) -> None:
+        """Take calls, over gRPC and HTTP."""
+        settings, host = self.settings, self.settings.bracketed_host
         max_message_bytes = settings.max_message_mib * MIB
         grpc_server = GrpcServer(
             calls,
-            gate=grpc_gate,
+            gate=gates[0],
             max_message_bytes=max_message_bytes,
-            guard=guard,
+            guard=self._guard,
             connections=connections,
         )
         stack.push_async_callback(grpc_server.stop)
         if settings.http_port >= 0:
             gateway = HttpGateway(
                 calls,
-                gate=http_gate,
-                read_metrics=server_metrics.read,
+                gate=gates[1],
+                read_metrics=metrics.read,
                 max_message_bytes=max_message_bytes,
                 browser_rules=BrowserRules(
                     bound_host=settings.host,
                     hosts=settings.allowed_hosts,
                     origins=settings.allowed_origins,
-                    is_tls=guard is not None,
+                    is_tls=self._guard is not None,
                 ),
-                guard=guard,
+                guard=self._guard,
                 connections=connections,
             )
             stack.push_async_callback(gateway.stop)
             self.http_port = await gateway.start(host, settings.http_port)
             logger.info("serving HTTP on %s:%d", host, self.http_port)
-        # Streams end with the hub, before the calls in flight are given their grace.
-        stack.push_async_callback(hub.close)
+        stack.push_async_callback(before_grace)
         self.grpc_port = await grpc_server.start(f"{host}:{settings.grpc_port}")
         await grpc_server.set_serving(is_serving=False)
         stack.push_async_callback(grpc_server.set_serving, is_serving=False)
-        health = asyncio.create_task(_tell_health(scheduler, store, runtime, grpc_server), name="health")
-        health.add_done_callback(self._note_end)
-        stack.push_async_callback(_cancel, health)
+        telling = asyncio.create_task(health(grpc_server), name="health")
+        telling.add_done_callback(self._note_end)
+        stack.push_async_callback(_cancel, telling)
         logger.info("serving gRPC on %s:%d", host, self.grpc_port)
 
     def reload(self) -> None:
@@ -246,31 +291,37 @@ class Server:
         """Never return; raise the error of a part that has died."""
         await asyncio.shield(self._failed)
 
-    async def _build_runtime(
-        self, clock: Clock, guard: Guard | None, store: JobStore
-    ) -> tuple[AnyRuntime, ImageSource, AppImageCatalog]:
-        """The runtime and what it runs: the AppImages of the API, too, are there before any job is taken up."""
+    def _build_runtime(self, clock: Clock, guard: Guard | None, store: JobStore) -> AnyRuntime:
         links = Links(
             clock=clock,
             progress_url=self._progress_url,
-            on_progress=self._report_progress,
+            on_progress=self._note_progress,
             on_waiting=self._report_waiting,
         )
-        runtime, images, catalog = build_runtime(self.settings, guard, store, links)
-        catalog.restore(await store.app_images())
-        self.app_images = catalog.names() if images is catalog else None
-        return runtime, images, catalog
+        return build_runtime(self.settings, guard, store, links)
 
     def _progress_url(self, party: PartySpec) -> str:
         """Where a program reports; "" where it cannot reach this server."""
         is_reached = self.settings.runtime == "process" or self.settings.progress_address
         return self._progress.url(party) if is_reached else ""
 
-    def _report_progress(self, key: PartyKey, progress: float) -> None:
-        self._scheduler.report_progress(key, progress)
+    def _report_progress(self, key: PartyKey, progress: float) -> bool:
+        """What a program reports to this server. False if its run is over."""
+        if self._leadership.scheduler is not None:
+            return self._leadership.scheduler.report_progress(key, progress)
+        if self._shared is not None:
+            passing = asyncio.create_task(_pass_progress(self._shared, key, progress), name="progress")
+            self._passing.add(passing)
+            passing.add_done_callback(self._passing.discard)
+        return True
+
+    def _note_progress(self, key: PartyKey, progress: float) -> None:
+        if self._leadership.scheduler is not None:
+            self._leadership.scheduler.report_progress(key, progress)
 
     def _report_waiting(self, key: PartyKey, text: str) -> None:
-        self._scheduler.report_waiting(key, text)
+        if self._leadership.scheduler is not None:
+            self._leadership.scheduler.report_waiting(key, text)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or self._failed.done():
@@ -296,10 +347,8 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     return tracing
 
 
-async def _open_store(settings: Settings, metrics: Metrics) -> JobStore:
-    """The store in force. Without a database of its own nothing of PostgreSQL is imported. Raises StoreFailed."""
-    if not settings.store:
-        return await SqliteStore.open(settings.data_dir / datadir.DATABASE, on_commit=metrics.note_commit)
+async def _open_shared_store(settings: Settings, metrics: Metrics) -> "PostgresStore":
+    """Without a database of its own nothing of PostgreSQL is imported. Raises StoreFailed."""
     try:
         from kusciajob.store.postgres.store import PostgresStore  # noqa: PLC0415
     except ModuleNotFoundError as error:
@@ -307,7 +356,55 @@ async def _open_store(settings: Settings, metrics: Metrics) -> JobStore:
             f"setting store names a PostgreSQL, but what speaks to it is not installed ({error}): "
             "pip install 'kusciajob[postgres]', or leave store empty"
         ) from None
-    return await PostgresStore.open(settings.store, on_commit=metrics.note_commit)
+    return await PostgresStore.open(
+        settings.store,
+        password_file=settings.store_password_file,
+        may_migrate=settings.migrate_at_start,
+        on_commit=metrics.note_commit,
+    )
+
+
+def _leases_of(store: "PostgresStore", settings: Settings) -> Leases:
+    """Programs on this machine, and containers, can be led from here only. Raises DataDirectoryError."""
+    from kusciajob.store.postgres.lease import PostgresLeases  # noqa: PLC0415
+
+    is_bound = settings.runtime in ("process", "container")
+    home = datadir.server_id(settings.data_dir) if is_bound else ""
+    return PostgresLeases(store, server=f"{socket.gethostname()}, process {os.getpid()}", home=home)
+
+
+def _retention(settings: Settings, store: JobStore, clock: Clock, story: Story) -> Retention:
+    return Retention(
+        store=store,
+        clock=clock,
+        job_days=settings.job_retention_days,
+        log_events=settings.log_retention_events,
+        log_hours=settings.log_retention_hours,
+        log_bytes=settings.log_retention_mib * MIB,
+        audit_days=settings.audit_days,
+        audit_entries=settings.audit_entries,
+        story=story,
+    )
+
+
+async def _follow_app_images(store: "PostgresStore", app_images: AppImageService) -> None:
+    """Take in what other servers change of AppImages, for ever."""
+    while True:
+        await store.tail.images_changed.wait()
+        store.tail.images_changed.clear()
+        try:
+            await app_images.renew()
+        except StoreFailed as error:
+            logger.warning("AppImages of other servers are not read, trying again: %s", error)
+            await asyncio.sleep(PROBE_SECONDS)
+            store.tail.images_changed.set()
+
+
+async def _pass_progress(store: "PostgresStore", key: PartyKey, progress: float) -> None:
+    try:
+        await store.pass_progress(key, progress)
+    except StoreFailed as error:
+        logger.debug("a program's progress is lost, its next report follows: %s", error)
 
 
 def _slot_limits(settings: Settings) -> SlotLimits:
@@ -348,15 +445,16 @@ def _check_users(settings: Settings, *, is_tls: bool) -> None:
     )
 
 
-async def _tell_health(scheduler: Scheduler, store: JobStore, runtime: Runtime, grpc_server: GrpcServer) -> None:
+async def _tell_health(settled: asyncio.Event, store: JobStore, runtime: RuntimeInUse, grpc_server: GrpcServer) -> None:
     """Serving once what ran is attached to, and while the store can commit and the runtime can start and stop programs.
 
     The store is asked until it can, without waiting for a client's try.
     """
-    await scheduler.recovered.wait()
+    await settled.wait()
     while True:
         await grpc_server.set_serving(is_serving=True)
-        await _any_set(store.failing, runtime.failing)
+        while not (store.failing.is_set() or runtime.failing.is_set()):
+            await _any_set(store.failing, runtime.failing)  # it may be another runtime meanwhile
         await grpc_server.set_serving(is_serving=False)
         cause = "the store cannot commit" if store.failing.is_set() else "the runtime can start and stop nothing"
         logger.warning("not serving: %s", cause)
@@ -369,9 +467,10 @@ async def _tell_health(scheduler: Scheduler, store: JobStore, runtime: Runtime, 
 
 
 async def _any_set(*events: asyncio.Event) -> None:
+    """Return once one of them is set, or after a while."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for one in waiting:
             one.cancel()

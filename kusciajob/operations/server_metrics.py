@@ -29,8 +29,13 @@ class ServerMetrics:
         *,
         store: JobStore,
         hub: Hub,
-        scheduler: Scheduler,
+        scheduler: Callable[[], Scheduler | None],
     ) -> None:
+        """`scheduler`: the one at work; None while another server schedules."""
+
+        def of_scheduler(value: Callable[[Scheduler], int]) -> Callable[[], float]:
+            return lambda: value(present) if (present := scheduler()) is not None else 0
+
         self._metrics = metrics
         self._directory = directory
         self._store = store
@@ -40,7 +45,7 @@ class ServerMetrics:
         shown: dict[str, tuple[str, Callable[[], float]]] = {
             "parties_running": (
                 "Parties that have a slot: placed, started or being stopped.",
-                lambda: scheduler.parties,
+                of_scheduler(lambda scheduler: scheduler.parties),
             ),
             "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(hub.lags)),
             "watch_lag_events_max": (
@@ -49,10 +54,14 @@ class ServerMetrics:
             ),
             "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(hub.lags)),
             "store_queue_length": ("Changes that wait for a commit.", lambda: store.health.queue_length),
-            "scheduler_jobs": ("Jobs that the scheduler works on: Pending or Running ones.", lambda: scheduler.jobs),
+            "leader": ("Whether this server schedules.", lambda: scheduler() is not None),
+            "scheduler_jobs": (
+                "Jobs that the scheduler works on: Pending or Running ones.",
+                of_scheduler(lambda scheduler: scheduler.jobs),
+            ),
             "scheduler_waiting_for_room": (
                 "Jobs of which a task waits for a free slot or port.",
-                lambda: scheduler.waiting_for_room,
+                of_scheduler(lambda scheduler: scheduler.waiting_for_room),
             ),
             "revision": ("The newest revision that was published.", lambda: hub.head),
             "damaged_rows": ("Damaged rows met in the store since the start.", lambda: store.health.damaged_rows),

@@ -6,7 +6,7 @@ from contextlib import aclosing
 
 from msgspec import Struct
 
-from kusciajob.contracts import ImageSource, JobStore, Node, OutputSource, OutputStream, PartyKey, Runtime
+from kusciajob.contracts import ImageSource, JobStore, Node, NodeSource, OutputSource, OutputStream, PartyKey
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
 from kusciajob.model.damage import JobDamaged
@@ -44,7 +44,7 @@ class LogQuery(Struct, frozen=True):
 class TaskOutput:
     """Reads what a task's programs write: while they run, after they ended, after a restart."""
 
-    def __init__(self, *, store: JobStore, runtime: Runtime, source: OutputSource, images: ImageSource) -> None:
+    def __init__(self, *, store: JobStore, runtime: NodeSource, source: OutputSource, images: ImageSource) -> None:
         self._store = store
         self._runtime = runtime
         self._source = source

@@ -124,7 +124,7 @@ async def test_programs_on_one_machine_are_led_from_there_until_that_is_given_up
     assert await of(stores[1], "other", home="there").take() is None
     assert "this one serves calls and can never take over" in caplog.text
     lease = await taken(of(stores[1], "one again", home="here"))
-    assert not await leases.forget_home(stores[0].url)
+    assert not await leases.forget_home(stores[0].database)
     await lease.release()
-    assert await leases.forget_home(stores[0].url)
+    assert await leases.forget_home(stores[0].database)
     await (await taken(of(stores[1], "other", home="there"))).release()

@@ -12,7 +12,7 @@ import asyncpg
 from kusciajob.model.errors import StoreFailed
 from kusciajob.store.postgres import changes
 from kusciajob.store.postgres.changes import Change, Outcome
-from kusciajob.store.postgres.connections import FAILURES, Writer, failed
+from kusciajob.store.postgres.connections import FAILURES, Database, Writer, failed
 from kusciajob.store.postgres.tail import Tail
 
 logger = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ class Committer:
     lease, which must know what it did and gives up by itself once it has lost the lease.
     """
 
-    def __init__(self, url: str, channel: str, tail: Tail, on_commit: CommitReport) -> None:
+    def __init__(self, database: Database, channel: str, tail: Tail, on_commit: CommitReport) -> None:
         self.failing = asyncio.Event()
         self._channel = channel
         self._tail = tail
         self._on_commit = on_commit
-        self._writer = Writer(url)
+        self._writer = Writer(database)
         self._id = ""
         self._group_number = 0
         self._gathered: list[_Call] = []

@@ -4,7 +4,8 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import asyncpg
 
@@ -50,11 +51,24 @@ def failed(what: str, error: BaseException) -> StoreFailed:
     return StoreFailed(f"{what}: {cause.splitlines()[0]} ({type(error).__name__})")
 
 
-async def open_pool(url: str) -> asyncpg.Pool:
+class Database(NamedTuple):
+    """Where it is, and the file that holds the password, if not the one of PGPASSFILE."""
+
+    url: str
+    password_file: Path | None = None
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """For the driver. It reads the file at each connection, so that the password can be changed meanwhile."""
+        file = self.password_file
+        return {"dsn": self.url, **({"password": lambda: file.read_text().rstrip("\r\n")} if file else {})}
+
+
+async def open_pool(database: Database) -> asyncpg.Pool:
     """For reads and what is cleaned up. StoreFailed."""
     try:
         return await asyncpg.create_pool(
-            url,
+            **database.options,
             min_size=1,
             max_size=MOST_CONNECTIONS,
             timeout=CONNECT_SECONDS,
@@ -77,8 +91,8 @@ async def close(opened: asyncpg.Connection | asyncpg.Pool) -> None:
 class Writer:
     """The connection that commits; it is opened anew after a failure. For one caller at a time."""
 
-    def __init__(self, url: str) -> None:
-        self._url = url
+    def __init__(self, database: Database) -> None:
+        self._database = database
         self._connection: asyncpg.Connection | None = None
 
     @asynccontextmanager
@@ -86,7 +100,7 @@ class Writer:
         """The connection. It is given up if the block fails, so that nothing of it can linger."""
         try:
             if self._connection is None or self._connection.is_closed():
-                self._connection = await _connect(self._url, _WRITER_SETTINGS)
+                self._connection = await _connect(self._database, _WRITER_SETTINGS)
             yield self._connection
         except BaseException:
             if self._connection is not None:
@@ -100,11 +114,13 @@ class Writer:
             await close(self._connection)
 
 
-async def listen(url: str, channel: str, on_told: Callable[[str], None], on_listening: Callable[[], Any]) -> None:
+async def listen(
+    database: Database, channel: str, on_told: Callable[[str], None], on_listening: Callable[[], Any]
+) -> None:
     """Pass on what is told on the channel, for ever. What was missed before `on_listening` must be asked for."""
     while True:
         try:
-            connection = await _connect(url, _SETTINGS)
+            connection = await _connect(database, _SETTINGS)
             try:
                 lost = asyncio.Event()
                 connection.add_termination_listener(lambda _, lost=lost: lost.set())
@@ -123,7 +139,7 @@ async def listen(url: str, channel: str, on_told: Callable[[str], None], on_list
         await asyncio.sleep(RECONNECT_SECONDS)
 
 
-async def _connect(url: str, settings: Mapping[str, str]) -> asyncpg.Connection:
+async def _connect(database: Database, settings: Mapping[str, str]) -> asyncpg.Connection:
     return await asyncpg.connect(
-        url, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=dict(settings)
+        **database.options, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=dict(settings)
     )

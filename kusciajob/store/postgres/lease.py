@@ -6,7 +6,7 @@ import logging
 import time
 
 from kusciajob.contracts import JobStore, LeaseLost
-from kusciajob.store.postgres.connections import FAILURES, Writer, failed
+from kusciajob.store.postgres.connections import FAILURES, Database, Writer, failed
 from kusciajob.store.postgres.store import PostgresStore
 
 logger = logging.getLogger(__name__)
@@ -45,7 +45,7 @@ class PostgresLeases:
 
     async def take(self) -> "PostgresLease | None":
         """See Leases."""
-        connection = Writer(self._store.url)
+        connection = Writer(self._store.database)
         asked_at = _uptime()
         try:
             async with connection.connected() as one:
@@ -130,9 +130,9 @@ class PostgresLease:
         await self._connection.close()
 
 
-async def forget_home(url: str) -> bool:
+async def forget_home(database: Database) -> bool:
     """Let servers with another home lead. False: a server leads now."""
-    connection = Writer(url)
+    connection = Writer(database)
     try:
         async with connection.connected() as one:
             return await one.fetchval(_FORGET_HOME, timeout=ANSWER_SECONDS) is not None

@@ -293,3 +293,9 @@ def _event(row: tuple[Any, ...], note: rows.Note) -> JobEvent:
 async def notify(connection: Connection, channel: str, told: str) -> None:
     """Tell all servers something."""
     await connection.execute("SELECT pg_notify($1, $2)", channel, told)
+
+
+async def images_version(connection: Connection) -> int:
+    """How many changes of AppImages there were."""
+    version: int = await connection.fetchval("SELECT images FROM store")
+    return version

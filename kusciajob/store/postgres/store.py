@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import copy
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from pathlib import Path
 from typing import Concatenate, ParamSpec, Self, TypeVar
 
 import asyncpg
@@ -17,8 +18,8 @@ from kusciajob.model.status import Job, JobEvent, JobSummary
 from kusciajob.store.damage import DamageLog
 from kusciajob.store.postgres import changes, reads, schema, selection, upkeep
 from kusciajob.store.postgres.changes import Change, Kind, Outcome
-from kusciajob.store.postgres.committer import Committer, CommitReport
-from kusciajob.store.postgres.connections import CUT_OFF, FAILURES, close, failed, open_pool
+from kusciajob.store.postgres.committer import CommitReport, Committer
+from kusciajob.store.postgres.connections import CUT_OFF, FAILURES, Database, close, failed, open_pool
 from kusciajob.store.postgres.tail import Tail
 
 FORGOTTEN_AT_ONCE = 1000
@@ -35,10 +36,17 @@ class PostgresStore:
     """
 
     def __init__(
-        self, url: str, pool: asyncpg.Pool, *, store_id: str, progress_key: bytes, tail: Tail, on_commit: CommitReport
+        self,
+        database: Database,
+        pool: asyncpg.Pool,
+        *,
+        store_id: str,
+        progress_key: bytes,
+        tail: Tail,
+        on_commit: CommitReport,
     ) -> None:
         self.id = store_id
-        self.url = url
+        self.database = database
         self.channel = f"kusciajob_{store_id}"
         self.progress_key = progress_key
         """The secret from which all servers make those of their programs (see security/progress.py)."""
@@ -46,12 +54,12 @@ class PostgresStore:
         self.phases_told_after = 0
         self._pool = pool
         self._damage = DamageLog()
-        self._committer = Committer(url, self.channel, tail, on_commit)
+        self._committer = Committer(database, self.channel, tail, on_commit)
         self._fence = 0
         self._is_closed = asyncio.Event()
         self._writing = asyncio.create_task(self._committer.run(), name="store writer")
         self._tailing = [
-            asyncio.create_task(tail.follow(url, self.channel), name="store listener"),
+            asyncio.create_task(tail.follow(database, self.channel), name="store listener"),
             asyncio.create_task(tail.poll(pool), name="store poll"),
         ]
 
@@ -60,11 +68,13 @@ class PostgresStore:
         cls,
         url: str,
         *,
+        password_file: Path | None = None,
         on_commit: CommitReport = lambda _seconds, _changes: None,
         may_migrate: bool = True,
     ) -> Self:
         """Connect to the database, and bring it to the newest schema where that is allowed. StoreFailed."""
-        pool = await open_pool(url)
+        database = Database(url, password_file)
+        pool = await open_pool(database)
         try:
             async with pool.acquire() as connection:
                 await schema.prepare(connection, may_migrate=may_migrate)
@@ -76,7 +86,7 @@ class PostgresStore:
             pool.terminate()
             raise
         return cls(
-            url,
+            database,
             pool,
             store_id=found["id"],
             progress_key=found["progress_key"],
@@ -89,6 +99,10 @@ class PostgresStore:
         leased = copy.copy(self)
         leased._fence = fence
         return leased
+
+    async def images_version(self) -> int:
+        """Counts the changes of AppImages. StoreFailed."""
+        return await self._read(reads.images_version)
 
     async def pass_progress(self, key: PartyKey, progress: float) -> None:
         """Tell the server that schedules what a program reported to this one. StoreFailed."""

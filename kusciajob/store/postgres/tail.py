@@ -8,7 +8,7 @@ from collections.abc import Callable
 import asyncpg
 
 from kusciajob.contracts import PartyKey
-from kusciajob.store.postgres.connections import FAILURES, listen
+from kusciajob.store.postgres.connections import FAILURES, Database, listen
 
 logger = logging.getLogger(__name__)
 
@@ -20,7 +20,7 @@ _NEWS = "SELECT revision, images FROM store"
 
 
 class Tail:
-    """The newest revision known, and the newest change of AppImages: the database may be ahead of them, never behind."""
+    """The newest revision known, and the newest change of AppImages. The database may be ahead of them, not behind."""
 
     def __init__(self, revision: int, images: int) -> None:
         self.revision = revision
@@ -51,9 +51,9 @@ class Tail:
         if after >= self.revision:
             await self._news.wait()
 
-    async def follow(self, url: str, channel: str) -> None:
+    async def follow(self, database: Database, channel: str) -> None:
         """Listen, for ever."""
-        await listen(url, channel, self._hear, self._asked.set)
+        await listen(database, channel, self._hear, self._asked.set)
 
     async def poll(self, pool: asyncpg.Pool) -> None:
         """Ask for what no notification told, for ever. It goes on while the database is away."""

@@ -1,6 +1,6 @@
 """What is dropped in time: old events, old audit entries, and the surplus of long histories.
 
-`fence` is that of the lease under which it is dropped, 0 for none. Once another server has taken over it raises LeaseLost.
+`fence` is that of the lease under which it is dropped, 0 for none. LeaseLost: another server has taken over.
 """
 
 from asyncpg import Connection
