@@ -21,7 +21,7 @@ from tests.support.builders import job_spec, new_job
 from tests.support.filtered import FilteredRecording, fold, is_increasing, record_filtered
 from tests.support.polling import eventually, give_way
 from tests.support.steps import fail, start
-from tests.support.stores import LOCAL_STORES, GuardedStore, SlowStore, open_store
+from tests.support.stores import STORES, GuardedStore, SlowStore, open_store
 from tests.support.streams import change, opened_hub, state_at
 
 AT_MOST_SECONDS = 60.0
@@ -46,7 +46,7 @@ def run_with_store(name: str, directory: Path, use: Callable[[JobStore], Awaitab
     return asyncio.run(run())
 
 
-@pytest.fixture(scope="module", params=[(name, seed) for name in LOCAL_STORES for seed in (1, 2, 3)], ids=str)
+@pytest.fixture(scope="module", params=[(name, seed) for name in STORES for seed in (1, 2, 3)], ids=str)
 def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> FilteredRecording:
     """Made once for all the tests that look at it."""
     name, seed = request.param
@@ -143,7 +143,7 @@ def test_the_recordings_hold_what_is_hard(recording: FilteredRecording) -> None:
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("store_name", LOCAL_STORES)
+@pytest.mark.parametrize("store_name", STORES)
 def test_bounded(store_name: str, tmp_path: Path) -> None:
     """10,000 events pass streams that do not read: next to nothing is kept for them, and they miss nothing."""
     run_with_store(store_name, tmp_path, let_ten_thousand_events_pass)
@@ -382,7 +382,7 @@ async def test_what_a_stream_does_not_want_is_not_what_it_lags_behind(store: Job
 
 
 @pytest.mark.hostile
-@pytest.mark.parametrize("store_name", LOCAL_STORES)
+@pytest.mark.parametrize("store_name", STORES)
 def test_ten_thousand_streams_are_told_what_they_want(store_name: str, tmp_path: Path) -> None:
     async def tell(store: JobStore) -> None:
         async with opened_hub(store) as hub, AsyncExitStack() as stack:

@@ -7,10 +7,16 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import grpc
 import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi.appimage_pb2 import QueryAppImageRequest
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi.appimage_pb2_grpc import AppImageServiceStub
+from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
+from kusciajob._gen.kusciajob.v1 import jobs_pb2_grpc
 from kusciajob.store.postgres.lease import LEASE_SECONDS
+from tests.support.app_images import shell_request
 from tests.support.polling import eventually, eventually_true, passed
 from tests.support.postgres import postgres_server
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
@@ -31,11 +37,12 @@ async def url() -> str:
 async def servers(tmp_path: Path, url: str) -> AsyncIterator[Sequence[RunningServer]]:
     """The first one schedules."""
     async with AsyncExitStack() as stack:
-        started = []
-        for name in ("one", "other", "third"):
+        names = ("one", "other", "third")
+        for name in names:
             (tmp_path / name).mkdir()
-            server = running_server(tmp_path / name, runtime="simulated", store=url)
-            started.append(await stack.enter_async_context(server))
+        opened = [running_server(tmp_path / name, runtime="simulated", store=url) for name in names]
+        first = await stack.enter_async_context(opened[0])
+        started = [first, *await asyncio.gather(*map(stack.enter_async_context, opened[1:]))]
         for server in started[1:]:
             await server.logged(STANDS_BY)
         yield started
@@ -135,43 +142,44 @@ async def test_a_server_with_programs_of_its_own_is_the_only_one_that_schedules(
         await passed(1.5)
         assert SCHEDULES not in other.log.read_text()
         await one.start()
-        await asyncio.sleep(0)
 
 
 async def test_an_app_image_of_one_server_can_be_used_at_once_on_another(tmp_path: Path, url: str) -> None:
-    from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, appimage_pb2_grpc
-
     for name in ("one", "other"):
         (tmp_path / name).mkdir()
     async with (
         running_server(tmp_path / "one", runtime="process", store=url, max_running_parties=1) as one,
         running_server(tmp_path / "other", runtime="process", store=url, max_running_parties=1) as other,
     ):
-        images = appimage_pb2_grpc.AppImageServiceStub(other.channel)
-        template = appimage_pb2.DeployTemplate(
-            name="t",
-            replicas=1,
-            spec=appimage_pb2.PodSpec(
-                restart_policy="Never",
-                containers=[appimage_pb2.Container(name="c", command=["true"])],
-            ),
-        )
-        made = await images.CreateAppImage(
-            appimage_pb2.CreateAppImageRequest(
-                name="quick",
-                image=appimage_pb2.AppImageInfo(name="quick", tag="1"),
-                deploy_templates=[template],
-            )
-        )
+        made = await AppImageServiceStub(other.channel).CreateAppImage(shell_request("quick", "true"))
         assert made.status.code == 0, made.status.message
         for number, server in enumerate((one, other)):
             await create(server.stub, job_request(f"job-{number}", task_request("a", "quick", ["alice"])))
             assert (await ended(other.stub, f"job-{number}")).state == "Succeeded"
 
         async def is_known() -> bool:
-            answer = await appimage_pb2_grpc.AppImageServiceStub(one.channel).QueryAppImage(
-                appimage_pb2.QueryAppImageRequest(name="quick")
-            )
+            answer = await AppImageServiceStub(one.channel).QueryAppImage(QueryAppImageRequest(name="quick"))
             return bool(answer.status.code == 0)
 
         assert await eventually_true(is_known)
+
+
+async def test_what_one_server_told_another_one_tells_too(servers: Sequence[RunningServer]) -> None:
+    one, other, third = [jobs_pb2_grpc.JobsServiceStub(server.channel) for server in servers]
+    for number in range(20):
+        submitted = await one.SubmitJob(v1.SubmitJobRequest(job=running_for(0, f"job-{number}")))
+        revision = submitted.job.revision
+        job = (await other.GetJob(v1.GetJobRequest(job_id=f"job-{number}", min_revision=revision))).job
+        assert job.summary.revision >= revision
+        jobs = await third.ListJobs(v1.ListJobsRequest(min_revision=revision, page_size=1))
+        assert jobs.jobs[0].job_id == f"job-{number}"
+        assert jobs.revision >= revision
+        watch = third.WatchJobs(v1.WatchJobsRequest(min_revision=revision, include_existing=True))
+        told = []
+        async for event in watch:
+            if event.type == v1.WatchJobsResponse.TYPE_BOOKMARK:
+                break
+            told.append(event.job.job_id)
+        assert f"job-{number}" in told
+    with pytest.raises(grpc.aio.AioRpcError, match="min_revision -1 is below 0"):
+        await other.GetJob(v1.GetJobRequest(job_id="job-1", min_revision=-1))

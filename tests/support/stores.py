@@ -18,8 +18,6 @@ from tests.support.postgres import postgres_server
 
 STORES = ("memory", "sqlite", "postgres")
 """Every kind there is."""
-LOCAL_STORES = ("memory", "sqlite")
-"""Those that belong to one server: the suites of the hub run over these."""
 
 
 async def open_store(kind: str, directory: Path) -> JobStore:
