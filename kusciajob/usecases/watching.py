@@ -31,7 +31,9 @@ class JobWatch:
     ) -> AsyncIterator[WatchStream]:
         """What follows a revision, or the present one, or, with `include_existing`, first what exists.
 
-        `min_revision`: see revisions.reached. Raises InvalidJob if `after` does not exist yet; LogTruncated, also later, if it can no longer be used.
+        `min_revision`: see revisions.reached.
+
+        Raises InvalidJob if `after` does not exist yet; LogTruncated, also later, if it can no longer be used.
         """
         await reached(self._store, min_revision)
         start: int | None = await self._store.head()
