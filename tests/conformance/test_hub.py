@@ -20,7 +20,7 @@ from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
 from tests.support.builders import new_job
 from tests.support.polling import eventually, give_way
-from tests.support.stores import STORES, FaultyStore, GuardedStore, JitteryStore, SlowStore, open_store
+from tests.support.stores import RECORDINGS, STORES, FaultyStore, GuardedStore, JitteryStore, SlowStore, open_store
 from tests.support.streams import Recording, change, fold, is_increasing, opened_hub, record, state_at
 
 AT_MOST_SECONDS = 60.0
@@ -42,7 +42,7 @@ def run_with_store(name: str, directory: Path, use: Callable[[JobStore], Awaitab
     return asyncio.run(run())
 
 
-@pytest.fixture(scope="module", params=[(name, seed) for name in STORES for seed in (1, 2, 3)], ids=str)
+@pytest.fixture(scope="module", params=RECORDINGS, ids=str)
 def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Recording:
     """Made once for all the tests that look at it."""
     name, seed = request.param

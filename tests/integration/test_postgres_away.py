@@ -81,7 +81,9 @@ async def test_changes_are_refused_with_the_reason_and_all_goes_on_afterwards(
     assert (await ended(server.stub, "before")).state == "Succeeded"
     # The same stream goes on.
     await eventually(
-        lambda: {job_id: status.state for job_id, status in watcher.jobs.items()}
-        == {"before": "Succeeded", "after": "Succeeded"}
+        lambda: (
+            {job_id: status.state for job_id, status in watcher.jobs.items()}
+            == {"before": "Succeeded", "after": "Succeeded"}
+        )
     )
     await watcher.close()

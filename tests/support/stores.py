@@ -18,6 +18,8 @@ from tests.support.postgres import postgres_server
 
 STORES = ("memory", "sqlite", "postgres")
 """Every kind there is."""
+RECORDINGS = [(kind, seed) for kind in STORES for seed in ((1,) if kind == "postgres" else (1, 2, 3))]
+"""The runs that suites of the hub record, by store and seed. They take long where each read is a round trip."""
 
 
 async def open_store(kind: str, directory: Path) -> JobStore:

@@ -79,6 +79,11 @@ async def open_pool(database: Database) -> asyncpg.Pool:
         raise failed("cannot open the job store in PostgreSQL", error) from error
 
 
+async def open_connection(database: Database) -> asyncpg.Connection:
+    """One for whoever needs no more. Raises FAILURES."""
+    return await _connect(database, _SETTINGS)
+
+
 async def close(opened: asyncpg.Connection | asyncpg.Pool) -> None:
     """Close a connection or a pool, once nobody uses it; but at once if that takes long."""
     try:
