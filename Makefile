@@ -8,9 +8,11 @@ DEMO   := .demo
 PSI_IMAGE := localhost/psi-example:1.0.0
 # The versions that are tested; empty for the newest that setup.cfg allows.
 CONSTRAINTS ?= scripts/constraints.txt
+# How long soak-servers goes on.
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak fuzz check coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak soak-servers fuzz check coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -78,6 +80,9 @@ test-pythons: ## run the tests that need no server on every newer Python that is
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
 
+soak-servers: $(VENV)/.ready ## kill two of three servers on one PostgreSQL and freeze one, in turn, for SECONDS (ten minutes)
+	$(BIN)/python -m tests.faults.soak_servers --seconds $(SECONDS)
+
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
 	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 5 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
@@ -116,6 +121,9 @@ bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minute
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
 	$(BIN)/python -m benchmarks --full
+
+bench-servers: $(VENV)/.ready ## measure one to three servers on one PostgreSQL beside one on SQLite; writes benchmarks/several.json
+	$(BIN)/python -m benchmarks.several
 
 bench-kubernetes: $(VENV)/.ready ## measure the Kubernetes runtime on a cluster that is started here; writes benchmarks/kubernetes.json
 	$(BIN)/python -m benchmarks.kubernetes

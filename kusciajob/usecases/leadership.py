@@ -63,7 +63,6 @@ class Leadership:
             await self._leases.wait()
             try:
                 if (lease := await self._leases.take()) is not None:
-                    logger.info("this server schedules from now on")
                     return lease, await self._open_office(lease)
             except StoreFailed as error:
                 logger.debug("the lease is asked for again: %s", error)

@@ -32,7 +32,8 @@ def programs() -> Path | None:
 class PostgresServer:
     """A running server. It ends with this process, however that ends."""
 
-    def __init__(self, binaries: Path) -> None:
+    def __init__(self, binaries: Path, *, is_durable: bool = False) -> None:
+        """Durable: what is committed outlives the machine, not only the process. Tests do without."""
         (self.port,) = free_range(1)
         self._directory = Path(tempfile.mkdtemp(prefix="kusciajob-postgres-"))
         self._user = SYSTEM_USER if os.geteuid() == 0 else None
@@ -44,8 +45,12 @@ class PostgresServer:
             *(str(binaries / "initdb"), "--pgdata", str(data), "--username", "kusciajob", "--auth", "trust"),
             *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
         )
-        # Nothing here outlives the machine: only what a crash of the process leaves counts.
-        settings = {"listen_addresses": "127.0.0.1", "unix_socket_directories": "", "fsync": "off"}
+        settings = {
+            "listen_addresses": "127.0.0.1",
+            "unix_socket_directories": "",
+            "fsync": "on" if is_durable else "off",
+            "max_connections": "300",
+        }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._log = (self._directory / "log").open("wb")
         self.process = subprocess.Popen(

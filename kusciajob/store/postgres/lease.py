@@ -58,6 +58,7 @@ class PostgresLeases:
             self._tell(leader, home)
             return None
         self._told = ""
+        logger.info("this server schedules from now on")
         return PostgresLease(self._store, connection, fence=fence, asked_at=asked_at)
 
     async def wait(self) -> None:
