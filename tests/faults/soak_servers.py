@@ -285,7 +285,7 @@ async def soak(directory: Path, *, seconds: float, seed: int) -> str:
         servers = []
         for name in SERVERS:
             (directory / name).mkdir()
-            server = running_server(
+            opening = running_server(
                 directory / name,
                 runtime="kubernetes",
                 kube_config=kubeconfig,
@@ -295,7 +295,7 @@ async def soak(directory: Path, *, seconds: float, seed: int) -> str:
                 max_running_parties=0,
                 stop_grace_seconds=0.5,
             )
-            servers.append(await stack.enter_async_context(server))
+            servers.append(await stack.enter_async_context(opening))
         door = FrontDoor([(server.http_address, server.address) for server in servers])
         await door.open()
         stack.push_async_callback(door.close)

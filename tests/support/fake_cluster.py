@@ -5,7 +5,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from random import Random
 from typing import Any
 
@@ -124,15 +124,17 @@ class FakeCluster:
         answer = web.StreamResponse()
         await answer.prepare(request)
         seen, at = int(request.query["resourceVersion"]), 0
-        while True:
-            for version, path, kind, thing in self._changes[at:]:
-                at += 1
-                if version <= seen or not _is_in(path, collection, namespace):
-                    continue
-                if _matches(thing, request.query.get("labelSelector", "")):
-                    await answer.write(json.dumps({"type": kind, "object": thing}).encode() + b"\n")
-            if at == len(self._changes):
-                await self._news.wait()
+        with suppress(ConnectionError):
+            while True:
+                for version, path, kind, thing in self._changes[at:]:
+                    at += 1
+                    if version <= seen or not _is_in(path, collection, namespace):
+                        continue
+                    if _matches(thing, request.query.get("labelSelector", "")):
+                        await answer.write(json.dumps({"type": kind, "object": thing}).encode() + b"\n")
+                if at == len(self._changes):
+                    await self._news.wait()
+        return answer
 
     def _do(self, work: Any) -> None:
         task = asyncio.create_task(work)
