@@ -158,7 +158,10 @@ def _name(event: JobEvent, *, before: bool, inside: bool) -> str:
 class Watcher:
     """Reads streams, one after the other, with pauses, until it has passed the end of the recording."""
 
-    def __init__(self, hub: Hub, pace: Pace, chosen: JobFilter, end: "asyncio.Future[int]") -> None:
+    def __init__(
+        self, hub: Hub, pace: Pace, chosen: JobFilter, end: "asyncio.Future[int]", *, read_seconds: float
+    ) -> None:
+        self._read_seconds = read_seconds
         self._hub = hub
         self._pace = pace
         self._chosen = chosen
@@ -191,7 +194,7 @@ class Watcher:
         return self._end.done() and bool(self._positions) and self._positions[-1][0] >= self._end.result()
 
     async def _read(self, stream: WatchStream, start: int, *, is_replay: bool) -> None:
-        for published in await stream.read(timeout=0.01):
+        for published in await stream.read(timeout=self._read_seconds):
             event = published.event
             is_created_before = event.type is EventType.ADDED and event.job.number <= start
             if is_replay and is_created_before:
@@ -208,9 +211,12 @@ class Watcher:
 
 
 async def record_filtered(
-    store: JobStore, *, seed: int, watchers: int, writers: int, changes: int
+    store: JobStore, *, seed: int, watchers: int, writers: int, changes: int, read_seconds: float = 0.01
 ) -> FilteredRecording:
-    """Watchers of every kind on a hub that keeps one event, while writers work; all of them come at random moments."""
+    """Watchers of every kind on a hub that keeps one event, while writers work; all of them come at random moments.
+
+    `read_seconds`: how long a read may take; a store must be able to answer in that time.
+    """
     random = Random(seed)
     pace = Pace(random)
     jittery = JitteryStore(store, random)
@@ -221,7 +227,7 @@ async def record_filtered(
         end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         def watcher() -> Watcher:
-            return Watcher(hub, pace, random_filter(random, job_ids), end)
+            return Watcher(hub, pace, random_filter(random, job_ids), end, read_seconds=read_seconds)
 
         async def replay() -> FilteredHistory:
             await pace.pause(changes * writers // 2)

@@ -1,4 +1,4 @@
-"""What deploy/ has for several servers fits the server: variables are settings, ports and names are those of the rest."""
+"""What deploy/ has for several servers fits the server: variables are settings, ports and names those of the rest."""
 
 import re
 import shutil
