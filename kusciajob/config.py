@@ -473,7 +473,8 @@ def _check_store(url: str) -> None:
     try:
         parts = urlsplit(url)
         has_password = bool(parts.password) or "password" in parse_qs(parts.query)
-        _ = parts.port
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's own form for several ones
+            _ = urlsplit(f"//{host}").port
     except ValueError as error:
         raise ValueError(f"setting store is no URL: {error}") from None
     if parts.scheme not in ("postgresql", "postgres"):

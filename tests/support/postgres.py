@@ -5,6 +5,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import subprocess
 import tempfile
 import uuid
@@ -21,6 +22,9 @@ SYSTEM_USER = "postgres"
 """Who runs it where the tests run as root, which PostgreSQL refuses. The package makes that user."""
 
 
+USER = "kusciajob"
+
+
 def programs() -> Path | None:
     """Where its programs are, the newest; None: it is not installed."""
     found = [Path(each).parent for each in glob.glob("/usr/lib/postgresql/*/bin/postgres")]
@@ -32,30 +36,41 @@ def programs() -> Path | None:
 class PostgresServer:
     """A running server. It ends with this process, however that ends."""
 
-    def __init__(self, binaries: Path, *, is_durable: bool = False) -> None:
+    def __init__(
+        self, binaries: Path, *, is_durable: bool = False, standby_of: "PostgresServer | None" = None, **settings: str
+    ) -> None:
         """Durable: what is committed outlives the machine, not only the process. Tests do without."""
         (self.port,) = free_range(1)
+        self._binaries = binaries
         self._directory = Path(tempfile.mkdtemp(prefix="kusciajob-postgres-"))
+        self._data = self._directory / "data"
         self._user = SYSTEM_USER if os.geteuid() == 0 else None
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self._directory, account.pw_uid, account.pw_gid)
-        data = self._directory / "data"
-        self._run(
-            *(str(binaries / "initdb"), "--pgdata", str(data), "--username", "kusciajob", "--auth", "trust"),
-            *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
-        )
-        settings = {
+        if standby_of is None:
+            self._run(
+                *(str(binaries / "initdb"), "--pgdata", str(self._data), "--username", USER, "--auth", "trust"),
+                *("--encoding", "UTF8", "--locale", "C", "--no-sync"),
+            )
+        else:
+            self._run(
+                *(str(binaries / "pg_basebackup"), "--pgdata", str(self._data), "--username", USER, "--host"),
+                *("127.0.0.1", "--port", str(standby_of.port), "--write-recovery-conf", "--no-sync"),
+                *("--checkpoint", "fast"),
+            )
+        own = {
             "listen_addresses": "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "on" if is_durable else "off",
             "max_connections": "300",
+            **settings,
         }
-        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        options = [part for name, value in own.items() for part in ("-c", f"{name}={value}")]
         self._log = (self._directory / "log").open("wb")
         self.process = subprocess.Popen(
             # setpriv: the signal comes when this process is gone.
-            ["setpriv", "--pdeathsig", "QUIT", binaries / "postgres", "-D", data, "-p", str(self.port), *options],
+            ["setpriv", "--pdeathsig", "QUIT", binaries / "postgres", "-D", self._data, "-p", str(self.port), *options],
             stdout=self._log,
             stderr=self._log,
             cwd="/",
@@ -65,16 +80,29 @@ class PostgresServer:
         )
         atexit.register(self.stop)
 
+    def promote(self) -> None:
+        """A standby takes changes from now on."""
+        self._run(str(self._binaries / "pg_ctl"), "promote", "--pgdata", str(self._data), "--wait")
+
+    def kill(self) -> None:
+        """End it at once, and all that it has started."""
+        self.process.send_signal(signal.SIGQUIT)  # its children would outlive a SIGKILL for a moment
+        self.process.wait()
+
     async def new_database(self) -> str:
         """The URL of an empty database."""
         name = f"test_{uuid.uuid4().hex}"
-        await eventually_true(self._answers)
+        await self.ready()
         connection = await asyncpg.connect(self._url("postgres"))
         try:
             await connection.execute(f"CREATE DATABASE {name}")
         finally:
             await connection.close()
         return self._url(name)
+
+    async def ready(self) -> None:
+        """Return once it answers."""
+        await eventually_true(self._answers)
 
     def stop(self) -> None:
         """Stop it at once, and remove its directory."""
@@ -92,7 +120,7 @@ class PostgresServer:
         return True
 
     def _url(self, database: str) -> str:
-        return f"postgresql://kusciajob@127.0.0.1:{self.port}/{database}"
+        return f"postgresql://{USER}@127.0.0.1:{self.port}/{database}"
 
     def _run(self, *command: str) -> None:
         subprocess.run(
