@@ -55,13 +55,24 @@ class AppImageService:
         self._clock = clock
         self._version = version
         self._known = -1
+        self._asked = self._answered = 0
+        """How often somebody wanted to know of changes, and up to which of these that was looked up."""
         self._changing = asyncio.Lock()
 
     async def renew(self) -> None:
-        """Take in what other servers have changed. Raises StoreFailed."""
-        if self._version is not None:
-            async with self._changing:
+        """Take in what other servers have changed. Raises StoreFailed.
+
+        One look at the store serves all who came before it: thousands of tasks may want one at a time.
+        """
+        if self._version is None:
+            return
+        self._asked += 1
+        mine = self._asked
+        async with self._changing:
+            if self._answered < mine:
+                asked = self._asked
                 await self._take_in(self._version)
+                self._answered = asked
 
     async def _take_in(self, version: Callable[[], Awaitable[int]]) -> None:
         if (newest := await version()) != self._known:
