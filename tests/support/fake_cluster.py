@@ -17,13 +17,13 @@ Thing = dict[str, Any]
 
 
 class FakeCluster:
-    """Objects by their paths. A released pod runs for up to `most_seconds`."""
+    """Objects by their paths. A released pod runs for so many seconds."""
 
-    def __init__(self, *, most_seconds: float = 2.0, seed: int = 1) -> None:
+    def __init__(self, *, least_seconds: float = 0.0, most_seconds: float = 2.0, seed: int = 1) -> None:
         self.runs: Counter[str] = Counter()
         """How often a pod of that name began to run."""
         self.url = ""
-        self._most_seconds = most_seconds
+        self._seconds = least_seconds, most_seconds
         self._random = Random(seed)
         self._things: dict[str, Thing] = {}
         self._version = 1
@@ -94,7 +94,7 @@ class FakeCluster:
         thing["spec"]["nodeName"] = "node-1"
         running = [{"name": each["name"], "state": {"running": {}}} for each in thing["spec"]["containers"]]
         self._change(path, thing, {"phase": "Running", "hostIP": "10.0.0.1", "containerStatuses": running})
-        await asyncio.sleep(self._random.uniform(0, self._most_seconds))
+        await asyncio.sleep(self._random.uniform(*self._seconds))
         thing = self._things.get(path, {})
         if thing and thing["metadata"]["uid"] == uid and thing["status"]["phase"] == "Running":
             self._end(path, thing, "Succeeded", 0)
