@@ -57,7 +57,7 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     )
 
     async def make(store: JobStore) -> FilteredRecording:
-        return await record_filtered(store, seed=seed, writers=4, **effort)  # type: ignore[arg-type]
+        return await record_filtered(store, seed=seed, writers=4, **effort)
 
     return run_with_store(name, tmp_path_factory.mktemp("recording"), make)
 

@@ -7,6 +7,7 @@ import asyncpg
 import pytest
 from msgspec.structs import replace
 
+from kusciajob.contracts import PartyKey
 from kusciajob.model import transitions
 from kusciajob.model.errors import JobExists, JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.history import AuditEntry, HistoryEntry, HistoryEvent, Notes
@@ -82,6 +83,20 @@ async def test_of_creates_of_one_job_or_task_on_several_servers_one_is_kept(stor
     assert sum(isinstance(result, Job) for result in results) == 2
     assert sum(isinstance(result, JobExists) for result in results) == len(results) - 2
     assert await stores[0].head() == await stores[1].size() == 2
+
+
+async def test_what_a_program_reports_to_one_server_is_told_to_all(stores: list[PostgresStore]) -> None:
+    key, heard = PartyKey(3, 0, 1, 2), []
+    stores[0].tail.on_progress = lambda of, progress: heard.append((of, progress))
+
+    async def told() -> bool:
+        await stores[1].pass_progress(key, 0.25)
+        return bool(heard)
+
+    assert await eventually_true(told)  # once it listens
+    assert heard[0] == (key, 0.25)
+    assert len({store.progress_key for store in stores}) == 1
+    assert len(stores[0].progress_key) == 32
 
 
 async def test_a_waiter_on_another_server_wakes_without_being_polled(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

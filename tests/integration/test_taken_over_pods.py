@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob._gen.kusciajob.v1 import jobs_pb2_grpc
 from tests.support.fake_cluster import FakeCluster, fake_cluster
@@ -48,10 +49,22 @@ async def test_pods_go_on_under_the_next_leader_and_run_once(
 ) -> None:
     leader, other = servers
     await create(other.stub, job_request("job-1", task_request("a", "long")))
-    await in_state(other.stub, "job-1", "Running")
+    task_id = (await in_state(other.stub, "job-1", "Running")).tasks[0].task_id
+    answers = log_pb2_grpc.LogServiceStub(other.channel).QueryLog(log_pb2.QueryLogRequest(task_id=task_id, follow=True))
+    async for answer in answers:  # the output of what another server looks after
+        assert answer.log == "hello\n"
+        break
+    answers.cancel()
     await leader.kill()
     await other.logged("job taken up: 2 parties of 1 tasks are looked after again")
     assert (await ended(other.stub, "job-1", timeout_seconds=90)).state == "Succeeded"
+    output = [
+        answer.log
+        async for answer in log_pb2_grpc.LogServiceStub(other.channel).QueryLog(
+            log_pb2.QueryLogRequest(task_id=task_id)
+        )
+    ]
+    assert output == ["hello\n"]
     assert sorted(cluster.runs.values()) == [1, 1]
     history = await jobs_pb2_grpc.JobsServiceStub(other.channel).GetJob(v1.GetJobRequest(job_id="job-1"))
     assert [task.attempt for task in history.job.tasks] == [1]

@@ -36,7 +36,8 @@ class FakeCluster:
         _, _, rest = request.path.partition("/namespaces/")
         parts = rest.split("/") if rest else []
         if parts and parts[-1] == "log":
-            return web.Response(text="")
+            text = "" if request.query.get("stream") == "Stderr" else "2026-01-01T00:00:00.000000001Z hello\n"
+            return web.Response(text=text)
         if (request.method == "GET" and not parts) or len(parts) == 2:
             collection = parts[1] if parts else request.path.rpartition("/")[2]
             namespace = parts[0] if parts else ""

@@ -51,15 +51,14 @@ class FrontDoor:
         assert task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-        alive = [place for place, answers in enumerate(self._answers) if answers]
-        if not alive:
-            writer.transport.abort()
-            return
-        place = alive[next(self._turn) % len(alive)]
-        host, _, port = self._servers[place][1].rpartition(":")
-        try:
-            far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        except OSError:
+        for _ in self._servers:
+            place = next(self._turn) % len(self._servers)
+            host, _, port = self._servers[place][1].rpartition(":")
+            if self._answers[place]:
+                with suppress(OSError):
+                    far_reader, far_writer = await asyncio.open_connection(host, int(port))
+                    break
+        else:
             writer.transport.abort()
             return
         self._open[place] |= {writer, far_writer}

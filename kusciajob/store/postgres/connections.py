@@ -24,7 +24,8 @@ RECONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 """A connection that listens is asked so often whether it still does."""
 
-FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# The last but one: of several hosts none takes changes now.
+FAILURES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, TimeoutError)
 """What the driver raises; `failed` says it in our words."""
 CUT_OFF = (asyncpg.PostgresConnectionError, asyncpg.AdminShutdownError, asyncpg.InterfaceError, ConnectionError)
 """Those of them after which another connection can have more luck."""

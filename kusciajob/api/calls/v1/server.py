@@ -8,7 +8,7 @@ from kusciajob.config import Settings
 from kusciajob.contracts import Clock
 from kusciajob.usecases.jobs import Caller
 
-CAPABILITIES: tuple[str, ...] = ()
+CAPABILITIES: tuple[str, ...] = ("min_revision",)
 """What was added to the package since its first version."""
 _LIMITS = (
     *(name for name in Settings.__struct_fields__ if name.startswith("max_") and name != "max_token_delay_seconds"),
