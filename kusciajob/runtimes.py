@@ -2,7 +2,7 @@
 
 import asyncio
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from msgspec.structs import replace
@@ -54,6 +54,8 @@ class Links(NamedTuple):
     progress_url: Callable[[PartySpec], str]
     on_progress: ProgressReport
     on_waiting: WaitReport
+    held: Callable[[], Awaitable[None]]
+    """Returns once no other server can look after the programs."""
 
 
 def ports_of(settings: Settings) -> range:
@@ -106,6 +108,7 @@ def build_runtime(settings: Settings, guard: Guard | None, store: JobStore, link
                 restart_pause_seconds=settings.restart_pause_seconds,
                 otlp_endpoint=settings.otlp_endpoint,
             ),
+            held=links.held,
         )
     return ProcessRuntime(
         directory=settings.data_dir,

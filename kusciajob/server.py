@@ -94,6 +94,8 @@ class Server:
         """The names of those found at the start; None where any name will do."""
         self._guard: Guard | None = None
         self._shared: PostgresStore | None = None
+        self._lease: Lease | None = None
+        """The present one, or the last."""
         self._passing: set[asyncio.Task[None]] = set()
         self._stack = AsyncExitStack()
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -133,6 +135,7 @@ class Server:
         hub = Hub(store)
 
         def appoint(lease: Lease) -> Office:
+            self._lease = lease
             scheduler = Scheduler(
                 store=lease.store,
                 hub=hub,
@@ -297,6 +300,7 @@ class Server:
             progress_url=self._progress_url,
             on_progress=self._note_progress,
             on_waiting=self._report_waiting,
+            held=self._held,
         )
         return build_runtime(self.settings, guard, store, links)
 
@@ -318,6 +322,10 @@ class Server:
     def _note_progress(self, key: PartyKey, progress: float) -> None:
         if self._leadership.scheduler is not None:
             self._leadership.scheduler.report_progress(key, progress)
+
+    async def _held(self) -> None:
+        if self._lease is not None:
+            await self._lease.held()
 
     def _report_waiting(self, key: PartyKey, text: str) -> None:
         if self._leadership.scheduler is not None:
