@@ -2,9 +2,11 @@
 
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from time import perf_counter, process_time
+
+from msgspec import Struct
 
 from benchmarks import jobs
 from benchmarks.h2 import Watchers, call_all
@@ -22,16 +24,21 @@ UNINTERESTED_STREAMS = 10_000
 EVENTS = 500
 
 
+class _Fan(Struct):
+    """A server with FAN_OUT_STREAMS streams that are told of every job, by so many bytes together."""
+
+    server: ServerProcess
+    messages: JobMessages
+    watchers: Watchers
+    event_bytes: int
+    reply_bytes: int
+
+
 def filtered_fan_out(effort: Effort, directory: Path) -> Iterator[Result]:
     """Deliveries to 1,000 streams with a filter that every event passes, against as many of WatchJob."""
-    with _server(directory) as server:
-        messages = JobMessages(jobs.make_job())
-        every = pb.WatchJobsRequest(initiator=jobs.DOMAINS[0], states=["AwaitingApproval"]).SerializeToString()
-        pairs = alternate(
-            effort.rounds,
-            lambda: _deliveries(server, messages, WATCH, b""),
-            lambda: _deliveries(server, messages, WATCH_JOBS, every),
-        )
+    every = pb.WatchJobsRequest(initiator=jobs.DOMAINS[0], states=["AwaitingApproval"]).SerializeToString()
+    with _fan(directory / "plain", WATCH, b"") as plain, _fan(directory / "filtered", WATCH_JOBS, every) as filtered:
+        pairs = alternate(effort.rounds, lambda: _deliveries(plain), lambda: _deliveries(filtered))
     name = f"WatchJobs fan-out to {FAN_OUT_STREAMS:,} filtered streams, against WatchJob"
     yield compare(name, "deliveries/s", ratio_at_least(0.5), pairs)
 
@@ -83,24 +90,33 @@ def _open(server: ServerProcess, path: str, requests: list[bytes]) -> Watchers:
     return watchers
 
 
-def _deliveries(server: ServerProcess, messages: JobMessages, path: str, request: bytes) -> Rate:
-    """Create jobs while every stream is read; the time from the first call to the last byte."""
-    watchers = _open(server, path, [request] * FAN_OUT_STREAMS)
-    reply = len(jobs.create_one(server.address, messages.take(1)[0]))
-    each = watchers.drain(QUIET_SECONDS)
-    for connection in watchers.connections:
+@contextmanager
+def _fan(directory: Path, path: str, request: bytes) -> Iterator[_Fan]:
+    directory.mkdir()
+    with _server(directory) as server:
+        messages = JobMessages(jobs.make_job())
+        watchers = _open(server, path, [request] * FAN_OUT_STREAMS)
+        reply = len(jobs.create_one(server.address, messages.take(1)[0]))
+        yield _Fan(server, messages, watchers, watchers.drain(QUIET_SECONDS), reply)
+        watchers.close()
+
+
+def _deliveries(fan: _Fan) -> Rate:
+    """Create jobs while no stream is read, then read them all; the time from the first read to the last byte."""
+    for connection in fan.watchers.connections:
         connection.close_window()
-    watchers.drain(QUIET_SECONDS)
-    call_all(server.address, CREATE, messages.take(FAN_OUT_EVENTS), in_flight=64, reply_bytes=reply)
+    fan.watchers.drain(QUIET_SECONDS)
+    todo = fan.messages.take(FAN_OUT_EVENTS)
+    call_all(fan.server.address, CREATE, todo, in_flight=64, reply_bytes=fan.reply_bytes)
     time.sleep(QUIET_SECONDS)
     start, start_cpu, received = perf_counter(), process_time(), 0
-    for connection in watchers.connections:
+    for connection in fan.watchers.connections:
         connection.open_window()
     # What a revision takes can grow by a byte meanwhile, and bookmarks come beside.
-    while received < each * FAN_OUT_EVENTS:
-        received += sum(len(piece.data) for _, pieces in watchers.receive() for piece in pieces)
+    while received < fan.event_bytes * FAN_OUT_EVENTS:
+        received += sum(len(piece.data) for _, pieces in fan.watchers.receive() for piece in pieces)
     seconds, busy = perf_counter() - start, process_time() - start_cpu
-    watchers.close()
+    fan.watchers.drain(QUIET_SECONDS)
     return Rate(FAN_OUT_EVENTS * FAN_OUT_STREAMS / seconds, busy / seconds)
 
 

@@ -15,7 +15,6 @@ from kusciajob.cli.texts import STATES
 from kusciajob.client.connection import Connection
 
 MAX_PAGE = 1000
-DEFAULT_LIMIT = 100
 _COLUMNS = ("JOB", "STATE", "TASKS", "INITIATOR", "CREATED", "TIME", "MESSAGE")
 _WIDE = ("PARTIES", "IMAGES", "FIELDS", "LABELS", "REVISION")
 _FINAL_TASKS = ("Succeeded", "Failed")
@@ -35,14 +34,7 @@ _FINAL_TASKS = ("Succeeded", "Failed")
 @click.option("--until", type=Moment(), help="Created before then.")
 @click.option("--ended-since", type=Moment(), help="Ended since then.")
 @click.option("--oldest-first", is_flag=True, help="In the order of creation, not newest first.")
-@click.option(
-    "--limit",
-    metavar="N",
-    type=click.IntRange(0),
-    default=DEFAULT_LIMIT,
-    show_default=True,
-    help="At most so many; 0 means all.",
-)
+@options.limit
 @click.option("-w", "--watch", "watches", is_flag=True, help="Go on with what becomes of them, until Ctrl-C.")
 @options.server
 @click.option(
@@ -105,7 +97,7 @@ async def _list(
         if output in ("table", "wide"):
             tables.print_table(_COLUMNS + (_WIDE if output == "wide" else ()), rows)
             if is_more:
-                terminal.say_line(f"kusciajob: there are more; --limit 0 lists all, not {limit}", err=True)
+                tables.say_cut(limit)
         if watches:
             await _follow(connection, filters, revision or 0, output)
 

@@ -26,6 +26,8 @@ _COMMANDS = {
     "history": ("details", "Show what happened to a job, who asked for it, and why."),
     "wait": ("waiting", "Return when a job is in a state."),
     "images": ("details", "List the AppImages that tasks can name."),
+    "audit": ("overseeing", "Show which calls changed something or were refused."),
+    "info": ("overseeing", "Show what the server is, what it limits, what it grants."),
     "get": ("jobs", "Show a job: tasks, parties, endpoints."),
     "status": ("jobs", "Show where jobs stand."),
     "watch": ("watch", "Follow one job, or all of them."),

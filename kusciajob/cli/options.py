@@ -34,6 +34,14 @@ table_output = _output("table", "table for people, json for programs: one object
 text_output = _output("text", "text for people, json for programs: one object.")
 line_output = _output("text", "text for people, json for programs: an object for each line.")
 
+limit = click.option(
+    "--limit",
+    metavar="N",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="At most so many; 0 means all.",
+)
 reason = click.option("--reason", metavar="TEXT", default="", help="Kept with the job for others to read.")
 
 

@@ -35,6 +35,11 @@ def print_json(message: Message, *, indent: int | None = 2) -> None:
     terminal.say_json((msgspec.json.format(encoded, indent=indent) if indent else encoded).decode())
 
 
+def say_cut(limit: int) -> None:
+    """That a list has more entries than --limit, on stderr."""
+    terminal.say_line(f"kusciajob: there are more; --limit 0 lists all, not {limit}", err=True)
+
+
 def print_job(job: pb.QueryJobResponseData) -> None:
     """All there is to know about a job."""
     out, status = console(), job.status

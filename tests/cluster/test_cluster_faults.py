@@ -26,6 +26,9 @@ OF_ALICE = NAMESPACE.format(domain="alice")
 NODE_SECONDS = 150.0
 """How long it may take until a lost node is told: 20 for the cluster, then what is tolerated, grace, and its delay."""
 
+CONTROLLERS_SECONDS = 180.0
+"""How long the cluster's controllers may take to do their work again after the API server was away."""
+
 
 class OnNode(ClusterLab):
     """All pods are to be on one node."""
@@ -48,6 +51,7 @@ async def on_node(tmp_path: Any, cluster: Cluster) -> AsyncIterator[OnNode]:
 
 @asynccontextmanager
 async def quota(lab: ClusterLab, **hard: str) -> AsyncIterator[None]:
+    """A quota of alice's namespace that is in force."""
     path = f"/api/v1/namespaces/{OF_ALICE}/resourcequotas"
     manifest = {
         "apiVersion": "v1",
@@ -57,6 +61,12 @@ async def quota(lab: ClusterLab, **hard: str) -> AsyncIterator[None]:
     }
     await lab.api.create(path, manifest, Found)
     try:
+
+        async def is_in_force() -> bool:
+            found = await lab.api.get(f"{path}/small", dict[str, Any])
+            return bool(found.get("status", {}).get("hard"))
+
+        await eventually_true(is_in_force, timeout_seconds=CONTROLLERS_SECONDS)
         yield
     finally:
         await lab.api.delete(f"{path}/small")
@@ -118,12 +128,6 @@ async def test_a_quota_is_told_while_the_task_waits_for_it(lab: ClusterLab) -> N
     runtime = await lab.open()
     parties = await placed(runtime, task_of(lab, ["echo begun"]))
     async with quota(lab, pods="0"):
-
-        async def is_in_force() -> bool:
-            found = await lab.api.get(f"/api/v1/namespaces/{OF_ALICE}/resourcequotas/small", dict[str, Any])
-            return bool(found.get("status", {}).get("hard"))
-
-        await eventually_true(is_in_force)
         starting = asyncio.create_task(runtime.start(parties[0]))
         await lab.told(KEY, f"namespace {OF_ALICE}: exceeded quota: small")
     await starting

@@ -10,7 +10,7 @@ from tests.support.runtime_lab import CONFIG, HostedLab, placed, task_of
 MAIN = Port("main", protocol="TCP", scope="Cluster")
 CALL_ALICE = r"""
 alice=$(echo "$TASK_CLUSTER_DEFINE" | sed 's/.*"name":"alice"[^]]*"endpoints":\["\([^"]*\)".*/\1/')
-until answer=$(nc -w 2 ${alice%:*} ${alice##*:} </dev/null) && [ -n "$answer" ]; do sleep 0.2; done
+until answer=$(nc -w 2 ${alice%:*} ${alice##*:} </dev/null 2>/dev/null) && [ -n "$answer" ]; do sleep 0.2; done
 echo $answer
 """
 ANSWER = "while :; do echo hello-from-alice | nc -l -p $KUSCIA_PORT_MAIN_NUMBER; done"

@@ -95,6 +95,28 @@ async def test_history_tells_who_asked_and_why(server: RunningServer, tmp_path: 
     assert {"stopped", "ended"} <= set(events)
 
 
+async def test_audit_tells_who_wanted_what_and_what_was_refused(server: RunningServer, tmp_path: Path) -> None:
+    submit(server, job_file(tmp_path, "audited", task()))
+    kusciajob("cancel", "gone", "--reason", "a trial", server=server)
+    told = json.loads(kusciajob("audit", "--job", "gone", "-o", "json", server=server).stdout)
+    assert (told["method"], told["caller"], told["code"]) == ("CancelJob", "master", 11209)
+    done = kusciajob("audit", "--since", "1h", "--limit", "1", server=server)
+    assert "CancelJob" in done.stdout
+    assert "SubmitJob" not in done.stdout
+    assert "--limit 0 lists all" in done.stderr
+    assert "SubmitJob" in kusciajob("audit", "--caller", "master", "--limit", "0", server=server).stdout
+    assert kusciajob("audit", "--until", "1h", server=server).stdout.splitlines()[1:] == []
+
+
+async def test_info_tells_what_the_server_is_and_grants(server: RunningServer) -> None:
+    text = kusciajob("info", server=server).stdout
+    assert "simulated" in text
+    assert "the master" in text
+    told = json.loads(kusciajob("info", "-o", "json", server=server).stdout)
+    assert told["limits"]
+    assert all(name in text for name in told["limits"])
+
+
 async def test_wait_tells_what_the_job_waits_for_when_the_time_is_over(server: RunningServer, tmp_path: Path) -> None:
     waiting = {"start_seconds": 1000, "waiting": "pulling the image"}
     submit(server, job_file(tmp_path, "slow", task(script=waiting)))
