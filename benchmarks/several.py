@@ -25,12 +25,12 @@ from benchmarks.harness import percentile
 from benchmarks.jobs import CREATE, WATCH, JobMessages
 from benchmarks.report import DIRECTORY
 from benchmarks.servers import ServerProcess, kusciajob
-from tests.support.http2 import MESSAGE_PREFIX_BYTES
 from tests.support.postgres import PostgresServer, programs
 
 JSON_FILE = DIRECTORY / "several.json"
 IN_FLIGHT = 64
 QUIET_SECONDS = 0.5
+OPENED_SECONDS = 3.0
 LATENCY_CREATES = 300
 LATENCY_PAUSE_SECONDS = 0.02
 WATCHERS = 10_000
@@ -114,31 +114,44 @@ def latencies(found: Sequence[ServerProcess], messages: JobMessages) -> list[flo
 
 def many_watchers(found: Sequence[ServerProcess], messages: JobMessages) -> dict[str, float]:
     """All of 10,000 streams over three servers receive some events: deliveries a second, and memory a stream."""
+    one = Watchers(found[0].address, WATCH, streams=1, connections=1)
+    one.drain(QUIET_SECONDS)
     jobs.create_one(found[0].address, messages.take(1)[0])
+    event_bytes = one.drain(QUIET_SECONDS)
+    one.close()
     before = sum(server.rss_bytes() for server in found)
     share = WATCHERS // len(found)
     groups = [
         Watchers(server.address, WATCH, streams=share, connections=-(-share // STREAMS_PER_CONNECTION))
         for server in found
     ]
-    event_bytes = sum(group.drain(QUIET_SECONDS * 4) for group in groups) // (share * len(found))
-    after = sum(server.rss_bytes() for server in found)
-    began = time.perf_counter()
-    for message in messages.take(WATCHED_CREATES):
-        jobs.create_one(found[0].address, message)
     with ThreadPoolExecutor(len(groups)) as pool:
-        taken = sum(pool.map(lambda group: group.drain(QUIET_SECONDS * 4), groups))
-    seconds = time.perf_counter() - began - QUIET_SECONDS * 4
+        list(pool.map(lambda group: group.drain(OPENED_SECONDS), groups))  # the job that exists
+        after = sum(server.rss_bytes() for server in found)
+        began = time.perf_counter()
+        ends = [pool.submit(_drain, group, event_bytes * share * WATCHED_CREATES) for group in groups]
+        for message in messages.take(WATCHED_CREATES):
+            jobs.create_one(found[0].address, message)
+        seconds = max(end.result() for end in ends) - began
     for group in groups:
         group.close()
-    delivered = taken // max(event_bytes, MESSAGE_PREFIX_BYTES)
+    streams = share * len(found)
     return {
-        "streams": share * len(found),
-        "events delivered": delivered,
-        "of": WATCHED_CREATES * share * len(found),
-        "deliveries/s": delivered / seconds,
-        "kB a stream": (after - before) / 1024 / (share * len(found)),
+        "streams": streams,
+        "deliveries/s": streams * WATCHED_CREATES / seconds,
+        "kB a stream": (after - before) / 1024 / streams,
     }
+
+
+def _drain(watchers: Watchers, wanted: int) -> float:
+    """When so many bytes of messages have come. TimeoutError."""
+    taken = 0
+    while taken < wanted:
+        found = watchers.receive()
+        if not found:
+            raise TimeoutError(f"{taken} of {wanted} bytes have come")
+        taken += sum(len(piece.data) for _, pieces in found for piece in pieces)
+    return time.perf_counter()
 
 
 def measured(rounds: int, measure: Callable[[], T]) -> list[T]:

@@ -44,7 +44,7 @@ async def test_every_call_is_answered_at_the_second_try_while_servers_are_replac
                     lambda stub, r=request: stub.CreateJob(r, timeout=CALL_SECONDS),
                     lambda stub, q=question: stub.QueryJob(q, timeout=CALL_SECONDS),
                 ):
-                    answer = await client.ask("call", ask) or await client.ask("second try", ask)  # type: ignore[arg-type]
+                    answer = await client.ask("call", ask) or await client.ask("second try", ask)
                     assert answer is not None, calls
                     assert answer.status.code == 0, answer.status.message
                 created.append(job_id)
