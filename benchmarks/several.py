@@ -34,6 +34,14 @@ OPENED_SECONDS = 3.0
 LATENCY_CREATES = 300
 LATENCY_PAUSE_SECONDS = 0.02
 WATCHERS = 10_000
+NO_LIMITS = (
+    "max_watch_streams",
+    "max_streams_per_peer",
+    "max_streams_per_domain",
+    "max_connections_per_peer",
+    "max_calls_per_peer",
+)
+"""All streams come from one address."""
 WATCHED_CREATES = 10
 STREAMS_PER_CONNECTION = 100
 
@@ -185,7 +193,7 @@ def main() -> None:
             print(f"{count} on {name}: {results[f'{count} on {name}']}", flush=True)
         if not arguments.no_watchers:
             url = asyncio.run(postgres.new_database())
-            no_limits = dict.fromkeys(("max_watch_streams", "max_streams_per_peer", "max_connections_per_peer"), 0)
+            no_limits = dict.fromkeys(NO_LIMITS, 0)
             with servers(Path(place) / "watchers", url, 3, **no_limits) as found:
                 results["10,000 watchers over 3"] = {
                     name: round(value, 1) for name, value in many_watchers(found, messages).items()
