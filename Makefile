@@ -12,7 +12,7 @@ CONSTRAINTS ?= scripts/constraints.txt
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-pythons soak soak-servers fuzz check coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-pythons soak soak-servers fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -31,11 +31,13 @@ $(ENGINE)/.ready: examples/psi/setup_engine.sh $(shell find examples/psi/engine 
 	PYTHON=$(PYTHON) examples/psi/setup_engine.sh $(ENGINE)
 	@touch $@
 
-demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection) and verify its result
+EXAMPLE := --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+
+demo: $(VENV)/.ready $(ENGINE)/.ready ## run a real two-party job (private set intersection), verify its result, and show it on the page
 	@rm -rf $(DEMO)/data $(DEMO)/domains && mkdir -p $(DEMO) && cp -r examples/psi/data $(DEMO)/domains
-	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains \
-	    --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+	$(BIN)/kusciajob run examples/psi/job.json --data-dir $(DEMO)/data --domains-dir $(DEMO)/domains $(EXAMPLE)
 	@$(BIN)/python examples/psi/verify.py $(DEMO)/domains
+	@VENV=$(VENV) scripts/show_job.sh psi-demo $(DEMO)/data --domains-dir $(DEMO)/domains $(EXAMPLE)
 
 demo-containers: $(VENV)/.ready ## run the same job with each party in a container of its own (Docker or Podman; 80 MB to download)
 	VENV=$(VENV) scripts/demo_containers.sh $(DEMO)/containers $(PSI_IMAGE)
@@ -47,7 +49,7 @@ image: ## build the image of the server, localhost/kusciajob:dev
 	scripts/build_image.sh localhost/kusciajob:dev .
 
 run: $(VENV)/.ready ## start a server with the example's AppImages
-	$(BIN)/kusciajob serve --app-image-dir examples/psi/appimages --path $(CURDIR)/$(ENGINE)/bin
+	$(BIN)/kusciajob serve $(EXAMPLE)
 
 # Servers are started by the hundred: compiling their modules each time is a quarter of what that costs.
 test test-hostile: export PYTHONDONTWRITEBYTECODE =
@@ -56,19 +58,25 @@ test test-hostile: export SSL_CERT_FILE = /dev/null
 # A worker has a file to itself, and with it the server of the file. The short ones of tests/unit come last.
 PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope-reorder
 
-# What needs an engine or a cluster.
-ELSEWHERE := --ignore tests/containers --ignore tests/cluster
+# What needs an engine, a cluster or a browser.
+ELSEWHERE := --ignore tests/containers --ignore tests/cluster --ignore tests/page
 
-test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers and test-kubernetes run
-	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes)"
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes and test-page run
+	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page)"
 	$(PYTEST) -m "not hostile" $(ELSEWHERE)
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
-	$(BIN)/python -m pytest tests/containers
+	$(BIN)/python -m pytest tests/containers --timeout 900
+
+test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (3 minutes)
+	scripts/browser.sh > /dev/null
+	@$(BIN)/python -c 'import playwright' 2>/dev/null || \
+	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
+	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
-	$(BIN)/python -m pytest tests/cluster
+	$(BIN)/python -m pytest tests/cluster --timeout 2400
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
 	$(PYTEST) -m hostile $(ELSEWHERE)
@@ -100,9 +108,17 @@ check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts,
 	$(BIN)/lint-imports
 	PYTHON=$(BIN)/python scripts/gen_proto.sh --check
 	PYTHON=$(BIN)/python scripts/check_proto.sh
+	$(MAKE) --no-print-directory check-page
 	$(BIN)/python scripts/gen_docs.py --check
 	$(BIN)/python scripts/audit.py
 	$(MAKE) --no-print-directory coverage
+
+scripts/page/node_modules/.ready: scripts/page/package-lock.json | $(VENV)/.ready
+	VENV=$(VENV) scripts/npm.sh ci --silent --ignore-scripts --no-audit --no-fund --prefix scripts/page
+	@touch $@
+
+check-page: scripts/page/node_modules/.ready ## lint the page's modules and check their types, with Node.js
+	VENV=$(VENV) scripts/npm.sh run --silent --prefix scripts/page check
 
 release-check: ## build sdist and wheel, install the wheel into an empty environment and run a job there
 	PYTHON=$(PYTHON) scripts/release_check.sh
@@ -116,7 +132,7 @@ mutants: $(VENV)/.ready ## change the code in one place after the other and prin
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[mutants]'
 	$(BIN)/python scripts/mutants.py --minutes $(MINUTES) $(MUTATED)
 
-bench: $(VENV)/.ready ## measure against the floor of the stack, within 5 minutes; writes benchmarks/results.*
+bench: $(VENV)/.ready ## measure against the floor of the stack, within 10 minutes; writes benchmarks/results.*
 	$(BIN)/python -m benchmarks
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
@@ -134,6 +150,9 @@ fmt: $(VENV)/.ready ## format and mend what lint can mend
 
 proto: $(VENV)/.ready ## compile proto/ into kusciajob/_gen
 	PYTHON=$(BIN)/python scripts/gen_proto.sh
+
+vendor: $(VENV)/.ready ## fetch the page's libraries from npm again, in the versions of kusciajob/web/vendor/vendor.json
+	$(BIN)/python scripts/vendor.py
 
 docs: $(VENV)/.ready ## write the documents' parts that come from the code
 	$(BIN)/python scripts/gen_docs.py

@@ -13,7 +13,7 @@ from benchmarks.harness import FULL, QUICK, Result
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for module in (unary, watch, filtered, processes, scale, lists, startup)
+    for module in (unary, watch, processes, scale, startup, filtered, lists)
     for benchmark in module.BENCHMARKS
 }
 

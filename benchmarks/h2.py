@@ -90,6 +90,7 @@ def call_once(address: str, path: str, message: bytes) -> bytes:
 OPENED_AT_ONCE = 500
 """gRPC turns calls away by chance while more than about 1,000 wait to be taken up."""
 OPENING_SECONDS = 0.3
+MOST_OPENING_SECONDS = 3.0
 
 
 class Watchers:
@@ -109,7 +110,7 @@ class Watchers:
             connection.call(calls)
             waiting += len(calls)
             if waiting >= OPENED_AT_ONCE:
-                self.drain(OPENING_SECONDS)
+                self.drain(OPENING_SECONDS, MOST_OPENING_SECONDS)
                 waiting = 0
 
     def receive(self, timeout_seconds: float = PATIENCE_SECONDS) -> list[tuple[Connection, list[Piece]]]:
@@ -122,10 +123,14 @@ class Watchers:
             found.append((self._by_fd[fd], pieces))
         return found
 
-    def drain(self, quiet_seconds: float) -> int:
-        """Read until nothing has come for so long; how many bytes of messages came."""
-        taken = 0
-        while found := self.receive(quiet_seconds):
+    def drain(self, quiet_seconds: float, most_seconds: float = PATIENCE_SECONDS) -> int:
+        """Read until nothing has come for so long; how many bytes of messages came.
+
+        Of many streams, which are told now and then how far they are, there is always one that is: not longer than
+        `most_seconds`.
+        """
+        taken, end = 0, time.monotonic() + most_seconds
+        while time.monotonic() < end and (found := self.receive(quiet_seconds)):
             taken += sum(len(piece.data) for _, pieces in found for piece in pieces)
         return taken
 

@@ -28,7 +28,7 @@ class Effort(Struct, frozen=True):
     """No benchmark is begun later than this."""
 
 
-QUICK = Effort(rounds=3, calls=2_000, stored_jobs=100_000, seconds=240)
+QUICK = Effort(rounds=3, calls=2_000, stored_jobs=100_000, seconds=480)
 FULL = Effort(rounds=9, calls=6_000, stored_jobs=1_000_000, seconds=7_200)
 
 

@@ -1,10 +1,9 @@
 """A store that is full of finished jobs, against an empty one. It is filled with copies of one real job."""
 
 import random
-import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, closing
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 
 from benchmarks import jobs
@@ -12,6 +11,7 @@ from benchmarks.h2 import Watchers, call_all, call_once
 from benchmarks.harness import Effort, Rate, Result, alternate, at_most, compare, ratio_at_least, single
 from benchmarks.jobs import BATCH_QUERY, CREATE, QUERY, WATCH, JobMessages
 from benchmarks.servers import ServerProcess, kusciajob
+from tests.support import full_store
 
 IN_FLIGHT = 64
 PAGE_JOBS = 100
@@ -89,38 +89,7 @@ def fill(directory: Path, count: int) -> None:
     with kusciajob(directory, runtime="simulated", http_port=-1) as server:
         job_ids = jobs.create(server.address, JobMessages(jobs.make_job()), 1)
         jobs.wait_succeeded(server.address, job_ids)
-    with closing(sqlite3.connect(directory / "data" / "jobs.db", isolation_level=None)) as connection:
-        (head,) = connection.execute("SELECT max(revision) FROM log").fetchone()
-        connection.execute("PRAGMA synchronous = OFF")
-        connection.execute("BEGIN")
-        # One row per copy; its number is also its revision.
-        connection.execute("CREATE TEMP TABLE copy (id INTEGER PRIMARY KEY, job_id TEXT)")
-        rows = ((head + number, stored_id(number)) for number in range(1, count + 1))
-        connection.executemany("INSERT INTO copy VALUES (?, ?)", rows)
-        changed = {"number": "copy.id", "revision": "copy.id", "job_id": "copy.job_id"}
-        spec = f"CAST(replace(CAST(spec AS TEXT), '{job_ids[0]}', copy.job_id) AS BLOB)"
-        task_id = "copy.job_id || '-' || lower(hex(randomblob(6)))"
-        _copy(connection, "job", changed)
-        _copy(connection, "spec", changed | {"spec": spec})
-        _copy(connection, "task", changed | {"task_id": task_id})
-        # The copies are as old as the job.
-        _copy(connection, "listing", changed)
-        _copy(connection, "facet", changed)
-        connection.execute("DELETE FROM log WHERE revision < ?", (head,))
-        connection.execute("DELETE FROM copy WHERE id < ?", (head + count,))
-        _copy(connection, "log", changed)
-        connection.execute("DELETE FROM log WHERE revision = ?", (head,))
-        connection.execute("COMMIT")
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
-
-def _copy(connection: sqlite3.Connection, table: str, changed: dict[str, str]) -> None:
-    """Each row of a table once per copy, with some columns changed, whatever other columns it has."""
-    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
-    values = ", ".join(changed.get(column, f"{table}.{column}") for column in columns)
-    connection.execute(
-        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {values} FROM copy JOIN {table}"  # noqa: S608  # our own names
-    )
+    full_store.fill(directory / "data" / "jobs.db", count, stored_id)
 
 
 def _seconds(do: Callable[[], object]) -> float:

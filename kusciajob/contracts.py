@@ -12,7 +12,7 @@ from kusciajob.model.appimage import AppImage
 from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import JobSpec, Party, Task
 from kusciajob.model.selection import JobFilter
-from kusciajob.model.status import Endpoint, Job, JobEvent, JobSummary, TaskState
+from kusciajob.model.status import Endpoint, Job, JobEvent, JobStatus, JobSummary, TaskState
 
 
 class Clock(Protocol):
@@ -156,9 +156,13 @@ class JobStore(Protocol):
     async def missing(self, numbers: Collection[int]) -> set[int]:
         """The numbers that no stored job has. The number of a job that was lost, not deleted, is not returned."""
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         """Commit a change and return the job with its new revision. A `fault` adds an ERROR event after it.
 
+        `passed` are the statuses on the way to it, oldest first: each is told by a MODIFIED of its own, all of which
+        are committed together.
         Raises StaleJob if the stored revision is not `job.revision`, and JobNotFound.
         """
 
@@ -485,14 +489,25 @@ class PartyPreview(Struct, frozen=True):
     programs: tuple[ProgramPreview, ...] = ()
 
 
+class ConfigFile(Struct, frozen=True):
+    """A config file of a party's program, by its path in the AppImage, without secrets."""
+
+    container: str
+    path: str
+    text: str
+
+
 class Previewer(Protocol):
-    """A runtime, asked before there is a job."""
+    """A runtime, asked what it would start."""
 
     def preview(self, party: PartySpec) -> PartyPreview:
         """What would be executed for a party, which has no endpoints yet. Nothing is started, reserved or written.
 
         Raises StartFailed where the start would. It reads files and may take long: not for the event loop.
         """
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """The config files of the party's first replica, with likely addresses where it has none yet; see `preview`."""
 
 
 class OutputStream(StrEnum):

@@ -11,6 +11,7 @@ from kusciajob.config import Settings
 from kusciajob.contracts import (
     Arrival,
     Clock,
+    ConfigFile,
     DomainFacts,
     ImageSource,
     JobStore,
@@ -154,6 +155,10 @@ class RuntimeInUse:
     def preview(self, party: PartySpec) -> PartyPreview:
         """See Previewer."""
         return self.runtime.preview(party)
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """See Previewer."""
+        return self.runtime.config_files(party)
 
     async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
         """See Runtime."""

@@ -15,6 +15,7 @@ from kusciajob import users
 from kusciajob.api.calls import Calls, build_calls
 from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.api.calls.v1.server import ServerCalls, limits_in_force
+from kusciajob.api.calls.v1.task_config import TaskConfigCalls
 from kusciajob.api.calls.v1.task_log import TaskLogCalls
 from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Gate, Limits, open_gates
@@ -23,6 +24,7 @@ from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.connections import ConnectionLimits
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
+from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock, JobStore, Lease, Leases, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
@@ -49,6 +51,7 @@ from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
+from kusciajob.usecases.task_config import TaskConfigs
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.users import UserError
 
@@ -197,6 +200,8 @@ class Server:
             metrics, settings.data_dir, store=store, hub=hub, scheduler=lambda: leadership.scheduler
         )
         output = TaskOutput(store=store, runtime=runtime, source=runtime, images=images)
+        gates = open_gates(limits, metrics)
+        usage = Usage(store=store, hub=hub, scheduler=lambda: leadership.scheduler, metrics=metrics, gates=gates)
         calls = build_calls(
             service,
             output,
@@ -207,6 +212,8 @@ class Server:
                 ),
                 clock=clock,
                 head=store.head,
+                usage=usage,
+                http_port=lambda: self.http_port,  # known once HTTP listens
             ),
             TaskLogCalls(output),
             WatchCalls(JobWatch(store=store, hub=hub)),
@@ -215,10 +222,10 @@ class Server:
                 Questions(store=store, jobs=service),
                 DryRun(jobs=service, images=images, previewer=runtime),
             ),
+            TaskConfigCalls(TaskConfigs(jobs=service, images=images, previewer=runtime)),
             app_images=app_images,
             refusals=RefusalLog(store=store, clock=clock),
         )
-        gates = open_gates(limits, metrics)
         health = partial(_tell_health, leadership.settled, store, runtime)
         # Streams end with the hub, before the calls in flight are given their grace.
         await self._open_edges(

@@ -41,8 +41,10 @@ for tree in proto:.proto tests:.py docs:.md examples:.yaml; do
 done
 
 "$python" -m zipfile --list "$wheel" | awk 'NR > 1 {print $1}' >"$work/wheel"
-for name in kusciajob/py.typed kusciajob/store/sqlite/schema/001_jobs.sql "kusciajob-$version.dist-info/licenses/LICENSE" \
-    "kusciajob-$version.dist-info/licenses/NOTICE"; do
+page=$(find kusciajob/web -type f -not -path '*/__pycache__/*')
+[[ $(wc -l <<<"$page") -gt 30 ]] || fail "the tree has hardly any files of the page: $(xargs <<<"$page")"
+for name in kusciajob/py.typed kusciajob/store/sqlite/schema/001_jobs.sql $page \
+    "kusciajob-$version.dist-info/licenses/LICENSE" "kusciajob-$version.dist-info/licenses/NOTICE"; do
     grep -qx "$name" "$work/wheel" || fail "the wheel lacks $name"
 done
 ! grep -vE "^kusciajob(-$version\.dist-info)?/" "$work/wheel" || fail "the wheel has more than the package"
@@ -63,5 +65,38 @@ tasks:
     parties: [{domain_id: bob}]
     dependencies: [first]
 JOB
-"$work/clean/bin/kusciajob" run job.yaml --runtime simulated
+"$work/clean/bin/kusciajob" run job.yaml --runtime simulated --data-dir "$work/data"
+
+# The page is served, with all that its HTML and its modules name.
+"$work/clean/bin/kusciajob" serve --runtime simulated --data-dir "$work/data" --grpc-port 0 --http-port 0 2>"$work/serve.log" &
+server=$!
+trap 'kill $server 2>/dev/null || true; rm -rf "$work"' EXIT
+"$work/clean/bin/python" - "$work/serve.log" <<'PYTHON' || { cat "$work/serve.log"; fail "the page is not served"; }
+import re
+import sys
+import time
+from pathlib import Path
+from urllib.parse import urljoin
+from urllib.request import urlopen
+
+deadline = time.monotonic() + 60
+while not (found := re.search(r"^ *page +(\S+)$", Path(sys.argv[1]).read_text(), re.MULTILINE)):
+    assert time.monotonic() < deadline, "the server does not tell the page's address"
+    time.sleep(0.1)
+todo, seen = [found[1]], set()
+while todo:
+    address = todo.pop()
+    seen.add(address)
+    with urlopen(address, timeout=60) as answer:
+        assert answer.status == 200, f"{address}: {answer.status}"
+        text = answer.read().decode()
+    names = re.findall(r'(?:src|href)="([^"]+)"', text) if address.endswith("/") else []
+    if address.endswith(".js"):
+        names = re.findall(r"^(?:import|export)\b[^'\"]*['\"](\.[^'\"]+\.js)['\"]", text, re.MULTILINE)
+    todo += {urljoin(address, name) for name in names} - seen - set(todo)
+assert len(seen) > 20, f"the page has hardly any files: {sorted(seen)}"
+print(f"release-check: {found[1]} is served, {len(seen)} files")
+PYTHON
+kill "$server"
+wait "$server" || fail "the server did not stop in order"
 echo "release-check: $version can be released, see dist/"

@@ -3,7 +3,7 @@
 import os
 import resource
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from urllib.parse import unquote
 
@@ -46,6 +46,11 @@ class Quota:
             raise LimitReached(self._text.format(holder=holder, limit=self._limit))
         self._held[holder] = held + 1
 
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many places each holder has that has any."""
+        return self._held
+
     def give_back(self, holder: str) -> None:
         """Give one place back."""
         held = self._held[holder] - 1
@@ -72,6 +77,11 @@ class BodyBudget:
         self._in_all = in_all
         self._held: dict[str, int] = {}
         self._total = 0
+
+    @property
+    def held(self) -> Mapping[str, int]:
+        """How many bytes each peer has in reception and decoding."""
+        return self._held
 
     @contextmanager
     def hold(self, peer: str) -> Iterator[Callable[[int], None]]:
@@ -156,6 +166,8 @@ class Gate:
         descriptors: Descriptors,
     ) -> None:
         self.bodies = BodyBudget(per_peer=limits.body_bytes_per_peer, in_all=limits.body_bytes)
+        self.connections: Mapping[str, int] = {}
+        """How many each address has. The server of the transport keeps it."""
         self._descriptors = descriptors
         self._domain_streams = domain_streams
         self._calls = Quota(
@@ -178,6 +190,16 @@ class Gate:
     def leave(self, peer: str) -> None:
         """A call that entered is over."""
         self._calls.give_back(peer)
+
+    @property
+    def held(self) -> dict[str, Mapping[str, int]]:
+        """How much each holder has of limits, by the names of their settings."""
+        return {
+            "max_calls_per_peer": self._calls.held,
+            "max_streams_per_peer": self._streams.held,
+            "max_streams_per_domain": self._domain_streams.held,
+            "max_watch_streams": self._watch_streams.held,
+        }
 
     def meter(self, method: str) -> CallMeter:
         """The meter for the calls of a method."""

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 import click
+from google.protobuf.message import Message
 
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 _PART = re.compile(r"([0-9]+(?:\.[0-9]+)?)(ms|[smhdw])")
@@ -50,3 +51,10 @@ class Moment(click.ParamType[float]):
         except ValueError:
             self.fail(f"{value!r} is neither {_FORM} ago nor a time such as 2026-04-16T10:42:55", param, ctx)
         return moment.timestamp()
+
+
+def set_moments(message: Message, **moments: float | None) -> None:
+    """Write moments, as Moment reads them, into the message's fields of those names; None leaves a field out."""
+    for field, moment in moments.items():
+        if moment is not None:
+            getattr(message, field).FromMilliseconds(int(moment * 1000))

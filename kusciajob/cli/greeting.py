@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from kusciajob import __version__
 from kusciajob.api.http.gateway import METRICS_PATH
+from kusciajob.api.http.page import PAGE_PATH
 from kusciajob.cli.calling import Calling, calling
 from kusciajob.config import Settings
 
@@ -46,6 +47,7 @@ def greeting(
     grpc = f"{settings.bracketed_host}:{grpc_port}"
     http = None if http_port is None else f"{scheme}://{settings.bracketed_host}:{http_port}"
     metrics = None if http is None else f"{http}{METRICS_PATH}"
+    page = None if http is None else f"{http}{PAGE_PATH}"
     data_dir = str(settings.data_dir.resolve())
     to_try = _to_try(call, grpc_port, http_port, is_simulated=app_images is None)
     details = {
@@ -53,6 +55,7 @@ def greeting(
         "grpc_address": grpc,
         "http_address": http,
         "metrics_address": metrics,
+        "page_address": page,
         "protocol": call.protocol,
         "data_dir": data_dir,
         "runtime": settings.runtime,
@@ -63,6 +66,7 @@ def greeting(
     }
     facts = [
         ("gRPC", grpc),
+        *([("page", page)] if page else []),
         ("HTTP", f"{http} (metrics: {metrics})" if http else "off"),
         ("protocol", f"{call.protocol}: {_PROTOCOLS[call.protocol]}"),
         ("data directory", data_dir),

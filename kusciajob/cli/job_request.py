@@ -6,7 +6,7 @@ from pathlib import Path
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
 from kusciajob.cli.errors import CommandError
-from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
+from kusciajob.wire.jobfile import JobFileError, parse_job, read_job_file
 from kusciajob.wire.json import JsonError, from_value
 
 

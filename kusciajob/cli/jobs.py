@@ -11,6 +11,7 @@ from kusciajob.cli import actions, options, tables
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected
 from kusciajob.client.connection import CallFailed
+from kusciajob.model.job import REASON_HEADER
 
 _ANSWERS = {True: pb.APPROVE_RESULT_ACCEPT, False: pb.APPROVE_RESULT_REJECT}
 
@@ -111,12 +112,16 @@ def approve(job_id: str, is_accepted: bool, reason: str, server: options.Target,
 
 @click.command()
 @click.argument("job_id", metavar="JOB")
+@click.option("--reason", metavar="TEXT", default="", help="Kept in the audit, for others to read.")
 @options.wait("Return when its record is gone: the answer says so in any case.")
 @options.server
 @options.output
-def delete(job_id: str, waits: bool, server: options.Target, output: str) -> None:
+def delete(job_id: str, reason: str, waits: bool, server: options.Target, output: str) -> None:
     """Stop a job, whatever its state, and remove its record."""
-    actions.perform(actions.DELETE, pb.DeleteJobRequest(job_id=job_id), server, output=output, waits=waits)
+    request = pb.DeleteJobRequest(job_id=job_id)
+    if reason:
+        request.header.custom_headers[REASON_HEADER] = reason
+    actions.perform(actions.DELETE, request, server, output=output, waits=waits)
 
 
 def _call(server: options.Target, method: str, request: Any) -> Any:

@@ -8,7 +8,7 @@ import click
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.cli import options, tables, terminal, texts
-from kusciajob.cli.durations import Moment
+from kusciajob.cli.durations import Moment, set_moments
 from kusciajob.cli.pairs import pair_of
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.cli.texts import STATES
@@ -60,9 +60,7 @@ def _filters(
     *, since: float | None, until: float | None, ended_since: float | None, **chosen: Any
 ) -> pb.ListJobsRequest:
     request = pb.ListJobsRequest(**chosen)
-    for field, moment in (("created_after", since), ("created_before", until), ("ended_after", ended_since)):
-        if moment is not None:
-            getattr(request, field).FromMilliseconds(int(moment * 1000))
+    set_moments(request, created_after=since, created_before=until, ended_after=ended_since)
     return request
 
 

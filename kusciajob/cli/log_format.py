@@ -20,7 +20,7 @@ class TextFormatter(logging.Formatter):
     """`2026-01-01T00:00:00Z INFO kusciajob.scheduler message job=… task=… …`; what follows it is indented."""
 
     def format(self, record: logging.LogRecord) -> str:
-        fields = "".join(f" {name}={_quoted(value)}" for name, value in _fields(record).items())
+        fields = "".join([f" {name}={_quoted(value)}" for name, value in _fields(record).items()])
         # A line break out of a message, or of an error's text, could pass for another record.
         line = f"{_time(record)} {record.levelname} {record.name} {_visible(record.getMessage())}{fields}"
         for further in getattr(record, LINES, ()):
@@ -47,8 +47,9 @@ class JsonFormatter(logging.Formatter):
 def configure(*, level: str, form: str, handler: logging.Handler) -> None:
     """Log from that level on ("info"), in that form ("text" or "json"); of other packages only warnings and worse."""
     handler.setFormatter(JsonFormatter() if form == "json" else TextFormatter())
-    # What no line shows, and a line on the way of each CreateJob should not pay for.
+    # What no line shows, and each would pay for: see "Optimization" in Python's logging how-to.
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+    logging._srcfile = None
     logging.basicConfig(handlers=[handler], level=logging.WARNING, force=True)
     logging.getLogger("kusciajob").setLevel(level.upper())
 
@@ -70,7 +71,7 @@ def _quoted(value: Any) -> str:
     """Bare where it reads as one word, else as a JSON string."""
     if not isinstance(value, str):
         return str(value)
-    is_word = value.isprintable() and value and not set(value) & set(' "=')
+    is_word = value and value.isprintable() and not (" " in value or '"' in value or "=" in value)
     return value if is_word else _json(value)
 
 

@@ -11,7 +11,7 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob.cli import options, terminal
-from kusciajob.cli.durations import Moment
+from kusciajob.cli.durations import Moment, set_moments
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.lines import MAX_LINE_CHARACTERS, whole_lines
 from kusciajob.cli.remote import connected, end_promptly
@@ -68,8 +68,7 @@ def logs(
     choice = v1.ReadTaskLogRequest(
         attempt=attempt or 0, replica=replica or 0, stream=stream or "", tail_lines=tail, follow=follow
     )
-    if since is not None:
-        choice.since_time.FromMilliseconds(int(since * 1000))
+    set_moments(choice, since_time=since)
     is_plain = (attempt, replica, stream, tail, since) == (None,) * 5
     wanted = None if is_plain else choice
     asyncio.run(_print_logs(name, alias, domain, server, wanted, follow=follow, is_json=output == "json"))

@@ -38,6 +38,7 @@ _COMMANDS = {
     "cancel": ("jobs", "End a job for good, as Cancelled."),
     "approve": ("jobs", "Accept or reject a job that awaits approval."),
     "delete": ("jobs", "Stop a job and remove its record."),
+    "open": ("page", "Open the page that shows jobs."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
     "health": ("health", "Ask a server whether it serves."),
     "doctor": ("doctor", "Check a data directory, or what servers share."),
@@ -46,7 +47,7 @@ _COMMANDS = {
     "completion": ("completion", "Print what makes a shell complete commands."),
 }
 
-_FUNCTIONS = {"list": "list_jobs"}
+_FUNCTIONS = {"list": "list_jobs", "open": "open_page"}
 """Where it has another name than its command."""
 
 

@@ -7,7 +7,7 @@ import click
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2, server_pb2
 from kusciajob.cli import options, tables, texts
-from kusciajob.cli.durations import Moment
+from kusciajob.cli.durations import Moment, set_moments
 from kusciajob.cli.remote import connected
 
 _PAGE = 1000
@@ -34,9 +34,7 @@ def audit(
 ) -> None:
     """Show the calls that changed something or wanted to, newest first, accepted and refused."""
     request = jobs_pb2.ListAuditEntriesRequest(job_id=job_id, caller=caller, page_size=min(limit or _PAGE, _PAGE))
-    for field, moment in ((request.after, since), (request.before, until)):
-        if moment is not None:
-            field.FromMilliseconds(int(moment * 1000))
+    set_moments(request, after=since, before=until)
     entries, is_more = asyncio.run(_audit(server, request, limit))
     if output == "json":
         for entry in entries:

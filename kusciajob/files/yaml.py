@@ -6,9 +6,9 @@ keys as long as what they expand to stays small. Unlike YAML 1.1, `on`, `no`, `1
 
 import json
 import re
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
@@ -25,11 +25,19 @@ MAX_DEPTH = 64
 MAX_NODES = 200_000
 
 _TAG = "tag:yaml.org,2002:"
+_Loaded = TypeVar("_Loaded")
+_PLACE = re.compile(r"\bline (\d+)(?:, column (\d+))?: ")
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 
 
 class InvalidYaml(JobError):
     """The text or file cannot be read as YAML; the message has the line and column where there is one."""
+
+
+def place_told(text: str) -> tuple[int, int]:
+    """The line and column that the text of an InvalidYaml tells, from 1 on; 0 where it tells none."""
+    found = _PLACE.search(text)
+    return (int(found[1]), int(found[2] or 0)) if found else (0, 0)
 
 
 def read_text(path: Path, *, limit_bytes: int = MAX_YAML_BYTES) -> str:
@@ -58,12 +66,21 @@ def parse_documents(text: str) -> list[Any]:
 
     Raises InvalidYaml on anything else, on duplicate keys, and past the limits of this module.
     """
+    return _load(text, lambda: [document for document in yaml.load_all(text, Loader=_Loader) if document is not None])
+
+
+def compose_documents(text: str) -> list[yaml.Node]:
+    """The nodes of the same documents, which know their lines and columns. Raises InvalidYaml."""
+    return _load(text, lambda: [node for node in yaml.compose_all(text, Loader=_Loader) if node is not None])
+
+
+def _load(text: str, load: Callable[[], _Loaded]) -> _Loaded:
     if len(text) > MAX_YAML_BYTES:
         raise InvalidYaml(f"it is longer than {MAX_YAML_BYTES} characters")
     try:
         # The limits are checked on the flat event stream first: composing nodes recurses and constructing may expand.
         _check_limits(yaml.parse(text, Loader=_Loader))
-        return [document for document in yaml.load_all(text, Loader=_Loader) if document is not None]
+        return load()
     except yaml.MarkedYAMLError as error:
         problem = "; ".join(part for part in (error.context, error.problem) if part)
         if "maximum nesting depth" in problem:  # libyaml has a limit of its own and reads ahead of our count

@@ -35,6 +35,17 @@ def job_text(tasks: Sequence[TaskStatus]) -> str:
     return listed(texts or [f"Task[{task.alias}]: {task.message or task.state}" for task in failed], "; ")
 
 
+def cause_text(status: JobStatus) -> str:
+    """A Failed job's message without the parties that were only stopped; empty where that is the same, or nothing."""
+    failed = [task for task in status.tasks if not task.tolerable and task.state is TaskState.FAILED]
+    if not any(party.was_stopped for task in failed for party in task.parties):
+        return ""
+    if status.message != job_text(status.tasks):
+        return ""  # a command ended it
+    texts = [f"Task[{task.alias}]-{text}" for task in failed for text in _texts(task.parties, with_stopped=False)]
+    return listed(texts, "; ")
+
+
 def fault_text(tasks: Sequence[TaskStatus]) -> str:
     """`Task[<alias>]-Party[<domain>]: <text>; …` of every failed party, also of a tolerable task; empty without one."""
     return listed([f"Task[{task.alias}]-{text}" for task in tasks for text in _texts(task.parties)], "; ")
@@ -101,9 +112,9 @@ def party_names(parties: Sequence[HasRole]) -> list[str]:
     return [f"{party.domain_id}/{party.role}" if counts[party.domain_id] > 1 else party.domain_id for party in parties]
 
 
-def _texts(parties: Sequence[PartyStatus]) -> list[str]:
+def _texts(parties: Sequence[PartyStatus], *, with_stopped: bool = True) -> list[str]:
     return [
         f"Party[{name}]: {party.message}"
         for name, party in zip(party_names(parties), parties, strict=True)
-        if party.state is TaskState.FAILED
+        if party.state is TaskState.FAILED and (with_stopped or not party.was_stopped)
     ]

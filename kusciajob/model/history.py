@@ -67,6 +67,7 @@ class HistoryEntry(Struct, frozen=True, gc=False, omit_defaults=True):
     detail: str = ""
     exit_code: int | None = None
     progress: float = 0.0
+    was_stopped: bool = False
 
 
 class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
@@ -82,6 +83,9 @@ class Attempt(Struct, frozen=True, gc=False, omit_defaults=True):
     ended_at: float
     message: str
     parties: tuple[PartyStatus, ...]
+    waited_from: float | None = None
+    placed_at: float | None = None
+    """See TaskStatus."""
 
 
 class AuditEntry(Struct, frozen=True, gc=False):
@@ -155,6 +159,8 @@ def _attempt(index: int, old: TaskStatus, task: TaskStatus, now: float) -> Attem
         ended_at=ended_at,
         message=task.message,
         parties=task.parties,
+        waited_from=task.waited_from,
+        placed_at=task.placed_at,
     )
 
 
@@ -289,4 +295,5 @@ def _of_parties(
                 reason=party.message,
                 detail=party.detail,
                 exit_code=party.exit_code,
+                was_stopped=party.was_stopped,
             )

@@ -23,6 +23,9 @@ DEFAULT_BACKOFF_FACTOR = 2.0
 SCHEDULE_MODE_HEADER = "schedule_mode"
 """The custom header of a CreateJobRequest that asks for a ScheduleMode: Kuscia's API has no field for it."""
 
+REASON_HEADER = "reason"
+"""The custom header of a DeleteJobRequest that says why: Kuscia's API has no field for it either."""
+
 
 class Resources(Struct, frozen=True, gc=False, omit_defaults=True):
     """What a party asks for, each a Kubernetes quantity such as "500m", "2" or "4Gi"; empty = unlimited."""

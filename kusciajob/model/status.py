@@ -130,13 +130,16 @@ class PartyStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=
     ended_at: float | None = None
     exit_code: int | None = None
     """128 plus the signal's number where a signal ended it; None while it runs or where it is not known."""
+    was_stopped: bool = False
+    """Whether it has failed only because it was stopped, or never started, for what `message` says."""
 
 
 class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=True):
     """The status of one task. `attempt` counts its starts; `progress` runs from 0 to 1.
 
     `tries` counts the starts since the job was created or restarted: retries are limited by it. `retry_at` is when a
-    Pending task that has failed may start again.
+    Pending task that has failed may start again. Its last attempt was waited for from `waited_from` until `placed_at`,
+    when its parties got their addresses; from then on they were being started.
     """
 
     task_id: str
@@ -150,6 +153,8 @@ class TaskStatus(Struct, frozen=True, gc=False, cache_hash=True, omit_defaults=T
     tolerable: bool = False
     tries: int = 0
     retry_at: float | None = None
+    waited_from: float | None = None
+    placed_at: float | None = None
 
     @property
     def state(self) -> TaskState:

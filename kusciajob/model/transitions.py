@@ -6,7 +6,7 @@ changes nothing.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from msgspec.structs import replace
@@ -88,6 +88,11 @@ def request(job: Job, operation: Operation, *, by: str, reason: str, now: float)
     return _end_stage(job, now) if isinstance(status.phase, Ended) else settle(job, now)
 
 
+def possible_operations(status: JobStatus) -> tuple[Operation, ...]:
+    """The operations that would change a job in that state: no others have an effect, or are not refused."""
+    return () if status.is_damaged else _possible(status.state, status.stage.kind)
+
+
 def stop_overdue(job: Job, now: float) -> Job:
     """The job after the server's own Stop where its deadline is over; else, and if it ends anyway, the same object."""
     end = planner.job_deadline(job)
@@ -118,11 +123,11 @@ def admit(job: Job, task: int, *, now: float) -> Job:
     if status.state is not TaskState.PENDING:
         raise InvalidTransition(f'task "{status.alias}" is {status.state}: only a Pending task can be started')
     attempt, tries = status.attempt + 1, status.tries + 1
-    phase = Unstarted(TaskState.STARTING, now)
-    return _with_task(job, task, replace(status, phase=phase, attempt=attempt, tries=tries, retry_at=None, message=""))
+    begun = replace(status, attempt=attempt, tries=tries, retry_at=None, message="", waited_from=status.since)
+    return _with_task(job, task, replace(begun, phase=Unstarted(TaskState.STARTING, now), placed_at=None))
 
 
-def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job:
+def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]], *, now: float) -> Job:
     """Give every party of an admitted task its addresses. Once this is committed, its programs may be started."""
     status = job.status.tasks[task]
     if status.state is not TaskState.STARTING:
@@ -131,7 +136,8 @@ def place(job: Job, task: int, endpoints: Sequence[tuple[Endpoint, ...]]) -> Job
         replace(party, state=_moved(status, party, PartyEvent.PLACED), endpoints=own)
         for party, own in zip(status.parties, endpoints, strict=True)
     )
-    return _with_task(job, task, replace(status, parties=parties, message=planner.starting_text(parties)))
+    message = planner.starting_text(parties)
+    return _with_task(job, task, replace(status, parties=parties, message=message, placed_at=now))
 
 
 class PartyMove(NamedTuple):
@@ -146,6 +152,7 @@ class PartyMove(NamedTuple):
     detail: str = ""
     exit_code: int | None = None
     at: float | None = None
+    was_stopped: bool = False
 
 
 def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float) -> Job:
@@ -168,6 +175,7 @@ def move_parties(job: Job, task: int, moves: Iterable[PartyMove], *, now: float)
             started_at=started_at,
             ended_at=ended_at,
             exit_code=move.exit_code,
+            was_stopped=move.was_stopped,
         )
     return _with_parties(job, task, tuple(parties), now)
 
@@ -240,17 +248,30 @@ def settle(job: Job, now: float) -> Job:
     return _end(job, JobState.SUCCEEDED, now, "")
 
 
+@cache
+def _possible(state: JobState, stage: StageKind) -> tuple[Operation, ...]:
+    return tuple(operation for operation in Operation if _effect(operation, state, stage) is Effect.APPLY)
+
+
+def _effect(operation: Operation, state: JobState, stage: StageKind) -> Effect:
+    """What the operation does. Once a job is about to end, it counts as having the state in which it ends."""
+    if not _is_ending(state, stage):
+        return OPERATION_TABLE[operation][state]
+    # The first command was acknowledged: it holds, however long the programs take to end.
+    return Effect.REFUSE if operation is Operation.RESTART else OPERATION_TABLE[operation][ENDED_STATE[stage]]
+
+
+def _is_ending(state: JobState, stage: StageKind) -> bool:
+    return stage in planner.ENDING_STAGES and state in UNFINISHED
+
+
 def _applies(job: Job, operation: Operation) -> bool:
     """Whether the operation changes the job. Raises InvalidTransition if it is refused."""
-    status, row = job.status, OPERATION_TABLE[operation]
-    state, stage = status.state, status.stage.kind
-    effect, text = row[state], f"is {state}"
-    if stage in planner.ENDING_STAGES and state in UNFINISHED:
-        # The first command was acknowledged: it holds, however long the programs take to end.
-        effect, text = row[ENDED_STATE[stage]], f"is about to be {ENDED_STATE[stage]}"
-        if operation is Operation.RESTART:
-            effect = Effect.REFUSE
+    state, stage = job.status.state, job.status.stage.kind
+    effect = _effect(operation, state, stage)
     if effect is Effect.REFUSE:
+        text = f"is about to be {ENDED_STATE[stage]}" if _is_ending(state, stage) else f"is {state}"
+        row = OPERATION_TABLE[operation]
         possible = " or ".join(state for state in JobState if row[state] is Effect.APPLY)
         raise InvalidTransition(f'job "{job.job_id}" {text}: {operation} is possible only when it is {possible}')
     return effect is Effect.APPLY
@@ -370,7 +391,7 @@ def _derive(task: TaskStatus, stage: StageKind, now: float) -> TaskStatus:
 
 def _failed(task: TaskStatus, message: str) -> tuple[PartyStatus, ...]:
     message, _ = failures.bounded(message, "")
-    return tuple(replace(party, state=TaskState.FAILED, message=message) for party in task.parties)
+    return tuple(replace(party, state=TaskState.FAILED, message=message, was_stopped=True) for party in task.parties)
 
 
 def _fail_unplaced(task: TaskStatus, stage: StageKind, now: float, message: str) -> TaskStatus:

@@ -8,7 +8,15 @@ from pathlib import PurePosixPath
 from msgspec import Struct
 from msgspec.structs import replace
 
-from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, PartySpec, ProgramPreview, StartFailed
+from kusciajob.contracts import (
+    CERTIFICATE_VARIABLES,
+    SECRET_NAMES,
+    ConfigFile,
+    DomainFacts,
+    PartySpec,
+    ProgramPreview,
+    StartFailed,
+)
 from kusciajob.model import cluster, template
 from kusciajob.model.appimage import Container, DeployTemplate, Port
 from kusciajob.model.errors import TemplateError, UnknownRole
@@ -19,6 +27,10 @@ from kusciajob.model.text import first
 
 CERTIFICATE_DIRECTORY = "kuscia/certs"
 """Below the program's working directory, as in Kuscia."""
+UNKNOWN_VARIABLES = dict.fromkeys(("KUSCIAJOB_DOMAIN_DIR", "TASK_PROGRESS_URL"), "")
+"""The server's own variables, for a program that is not started."""
+HIDDEN = "(left out)"
+"""What is shown of a value that can be secret."""
 _LISTED_REFERENCES = 10
 
 
@@ -144,6 +156,34 @@ def preview_of(
         cpu_limit=asked.cpu or container.limits.cpu,
         memory_limit=asked.memory or container.limits.memory,
     )
+
+
+def config_files(
+    party: PartySpec,
+    deploy: DeployTemplate,
+    container: Container,
+    *,
+    facts: DomainFacts,
+    surroundings: Mapping[str, str],
+    variables: Mapping[str, str],
+) -> list[ConfigFile]:
+    """The config files as the program gets them, rendered by the same code from values of which none is secret.
+
+    A path into a hidden value finds nothing. Raises StartFailed.
+    """
+    secret = {name: HIDDEN for name in SECRET_NAMES if facts.names.get(name)}
+    rendering = render(
+        party if party.endpoints else with_likely_endpoints(party),
+        deploy,
+        replace(container, env=tuple(replace(variable, value=HIDDEN) for variable in container.env)),
+        facts=replace(facts, values=dict.fromkeys(facts.values, HIDDEN), names={**facts.names, **secret}),
+        surroundings=dict.fromkeys(surroundings, HIDDEN),
+        variables=variables,
+        place=lambda text: text,
+        is_strict=False,
+        is_preview=True,
+    )
+    return [ConfigFile(container.name, path, text) for path, text in rendering.files.items()]
 
 
 def with_likely_endpoints(party: PartySpec) -> PartySpec:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from kusciajob.contracts import (
     Arrival,
     Clock,
+    ConfigFile,
     ExitResult,
     Node,
     OutputPiece,
@@ -153,6 +154,10 @@ class SimulatedRuntime:
         if script.start_error:
             raise StartFailed(script.start_error)
         return PartyPreview()
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """None: nothing is executed."""
+        return ()
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         return [0] * len(parties)

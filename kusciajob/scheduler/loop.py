@@ -85,6 +85,11 @@ class Scheduler:
         return self._room.taken
 
     @property
+    def parties_by_domain(self) -> dict[str, int]:
+        """How many slots each domain has, where these are limited."""
+        return self._room.taken_by_domains
+
+    @property
     def waiting_for_room(self) -> int:
         """How many jobs wait for a slot or port."""
         return self._room.occupants

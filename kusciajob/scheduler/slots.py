@@ -36,6 +36,10 @@ class Slots:
         """How much of a resource is in use; it can exceed the limit."""
         return self._taken.get(resource, 0)
 
+    def taken_by_domains(self) -> dict[str, int]:
+        """How many slots each domain has, where these are limited; a domain that has none is left out."""
+        return {_domain(resource): count for resource, count in self._taken.items() if resource.startswith(_DOMAIN)}
+
     def need(self, domain: str, ports: int) -> Need:
         """What one party needs of each limited resource, and always a slot."""
         need = {}

@@ -5,7 +5,7 @@ from msgspec import Struct
 from kusciajob.contracts import PartyKey
 from kusciajob.model import failures, history, planner, transitions
 from kusciajob.model.appimage import AppImage
-from kusciajob.model.history import Attempt, Notes
+from kusciajob.model.history import Attempt, HistoryEntry, Notes
 from kusciajob.model.status import Job, JobStatus
 from kusciajob.model.text import listed
 from kusciajob.scheduler.supervisor import PartyReport
@@ -14,20 +14,29 @@ from kusciajob.scheduler.supervisor import PartyReport
 class Step(Struct):
     """A change under construction. No action of it is carried out before its commit."""
 
+    shown: JobStatus
+    """What watchers have been told, or will be before `job`."""
     job: Job
     now: float
     told: JobStatus
     """Up to which the attempts that have ended are noted."""
     faults: list[str]
+    passed: list[JobStatus] = []
+    """What watchers are told on the way to `job`, by the same commit."""
+    entries: list[HistoryEntry] = []
     attempts: list[Attempt] = []
+    _noted: int = 0
+    """So many of the attempts are in the entries."""
     has_failed_parties: bool = False
     """The server or its machine is to blame for one at least: that too is a fault."""
     plan: planner.Plan = planner.Plan()
     placed: dict[int, AppImage | None] = {}
     """Tasks that have got their addresses, with what they run."""
+    tried: set[int] = set()
+    """Tasks that have got them or were refused them, each once: a new text each time must not keep us here."""
     ended: list[PartyKey] = []
     kept: list[PartyReport] = []
-    """Reports left for the next step."""
+    """Reports that are left, because watchers are to be told something first."""
 
     def settle(self) -> None:
         """Derive the job's state, and stop it when its deadline is over; note the attempts that have ended."""
@@ -37,10 +46,15 @@ class Step(Struct):
         self.job = transitions.stop_overdue(self.job, self.now)
         self._note_attempts()
 
-    def notes(self, before: Job, fault: str) -> Notes:
+    def pass_on(self) -> None:
+        """Watchers are to be told of the job as it is now, before it goes on."""
+        self._note_entries()
+        self.passed.append(self.job.status)
+
+    def notes(self, fault: str) -> Notes:
         """What the change means for the job's history and attempts."""
-        entries = history.entries(before.status, self.job.status, self.attempts, now=self.now, fault=fault)
-        return Notes(entries, tuple(self.attempts))
+        self._note_entries(fault)
+        return Notes(tuple(self.entries), tuple(self.attempts))
 
     @property
     def fault(self) -> str:
@@ -53,6 +67,11 @@ class Step(Struct):
             of_parties = [f"Task[{tasks[attempt.task].alias}]-{attempt.message}" for attempt in again]
             of_parties.append(failures.fault_text(tasks))
         return listed(list(dict.fromkeys(filter(None, [*self.faults, *of_parties]))), "; ")
+
+    def _note_entries(self, fault: str = "") -> None:
+        ended = self.attempts[self._noted :]
+        self.entries += history.entries(self.shown, self.job.status, ended, now=self.now, fault=fault)
+        self.shown, self._noted = self.job.status, len(self.attempts)
 
     def _note_attempts(self) -> None:
         if self.told is not self.job.status:

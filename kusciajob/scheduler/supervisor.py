@@ -34,6 +34,7 @@ class PartyReport(Struct, frozen=True, gc=False):
     detail: str = ""
     exit_code: int | None = None
     at: float | None = None
+    was_stopped: bool = False
 
 
 class PartySupervisor:
@@ -130,7 +131,7 @@ class PartySupervisor:
     def _end(self, result: ExitResult) -> PartyReport:
         key, at = self._party.key, result.ended_at or self._clock.now()
         if self._stop_reason is not None:
-            return PartyReport(key, PartyEvent.FAILED, self._stop_reason, at=at)
+            return PartyReport(key, PartyEvent.FAILED, self._stop_reason, at=at, was_stopped=True)
         if result.succeeded:
             return PartyReport(
                 key, PartyEvent.SUCCEEDED, result.message, result.is_fault, exit_code=result.exit_code, at=at

@@ -70,6 +70,11 @@ class WaitingRoom:
         return self._slots.taken(SLOTS)
 
     @property
+    def taken_by_domains(self) -> dict[str, int]:
+        """How many of them each domain has, where these are limited."""
+        return self._slots.taken_by_domains()
+
+    @property
     def occupants(self) -> int:
         """How many jobs have a task that waits."""
         return sum(any(not claim.is_granted for claim in claims.values()) for claims in self._claims.values())

@@ -23,7 +23,7 @@ from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed, UnknownAppImage
 from kusciajob.model.moves import PartyEvent
-from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, TaskState, TaskStatus
+from kusciajob.model.status import ACTIVE, Endpoint, Job, JobEvent, JobStatus, TaskState, TaskStatus
 from kusciajob.model.transitions import PartyMove
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.step import Step
@@ -150,7 +150,9 @@ class JobWorker:
         if step.job.status != before.status:
             try:
                 fault = step.fault
-                committed = await self._tools.store.replace(step.job, fault=fault, notes=step.notes(before, fault))
+                committed = await self._tools.store.replace(
+                    step.job, passed=step.passed, fault=fault, notes=step.notes(fault)
+                )
             except (StaleJob, StoreFailed) as error:
                 await self._give_back(step)
                 self._news = _News({**news.progress, **self._news.progress}, {**news.waiting, **self._news.waiting})
@@ -159,21 +161,24 @@ class JobWorker:
             self._fault = ""
             if committed.revision > self._job.revision:
                 self._job = committed
-            self._tell(before, committed)
+            told = before.status
+            for status in (*step.passed, committed.status):
+                self._tell(told, replace(committed, status=status))
+                told = status
         self._inbox = [*step.kept, *self._inbox[seen:]]
         if self._inbox:
             self._wake.set()
         self._act(step)
 
-    def _tell(self, before: Job, committed: Job) -> None:
-        """Tell what the commit means, and why tasks wait, each reason once."""
-        self._tools.story.changed(before.status, committed)
-        for index, task in enumerate(committed.status.tasks):
-            if task is not before.status.tasks[index] and task.message and planner.is_unplaced(task):
+    def _tell(self, before: JobStatus, job: Job) -> None:
+        """Tell what a change means, and why tasks wait, each reason once."""
+        self._tools.story.changed(before, job)
+        for index, (old, task) in enumerate(zip(before.tasks, job.status.tasks, strict=True)):
+            if task is not old and task.message and planner.is_unplaced(task):
                 reason = index, task.attempt, task.message
-                if reason not in self._told_waits and task.message != before.status.tasks[index].message:
+                if reason not in self._told_waits and task.message != old.message:
                     self._told_waits.add(reason)
-                    self._tools.story.waits(committed, index)
+                    self._tools.story.waits(job, index)
 
     async def _retry(self, before: Job, error: StaleJob | StoreFailed) -> None:
         try:
@@ -193,10 +198,19 @@ class JobWorker:
 
     async def _prepare(self, job: Job, news: _News) -> Step:
         now = self._tools.clock.now()
-        step = Step(job, now, job.status, [self._fault] if self._fault else [])
-        self._fold(step, news, now)
+        step = Step(job.status, job, now, job.status, [self._fault] if self._fault else [])
         self._tools.departures.leave(job.number)
-        tried: set[int] = set()
+        self._fold(step, self._inbox, news)
+        await self._decide(step)
+        if step.kept and not step.fault:
+            step.pass_on()
+            self._fold(step, step.kept, _News())
+            await self._decide(step)
+        return step
+
+    async def _decide(self, step: Step) -> None:
+        """What follows from what has happened, until nothing more does."""
+        now = step.now
         while True:
             step.settle()
             settled = step.job
@@ -207,27 +221,27 @@ class JobWorker:
             for index in step.plan.start:
                 step.job = transitions.admit(step.job, index, now=now)
             for index, task in enumerate(step.job.status.tasks):
-                # Once per step: a refusal with a new text each time must not keep us here.
-                if index not in tried and planner.is_unplaced(task):
-                    tried.add(index)
+                if index not in step.tried and planner.is_unplaced(task):
+                    step.tried.add(index)
                     await self._place(step, index, now)
             if step.job is settled:
-                return step
+                return
 
-    def _fold(self, step: Step, news: _News, now: float) -> None:
-        """Apply all reports. A task that becomes Running stays so for one commit, so that all watchers see it.
+    def _fold(self, step: Step, reports: list[PartyReport], news: _News) -> None:
+        """Apply the reports. What has ended of a task that becomes Running by them is kept: watchers see it run first.
 
         Starts go first: the parties of a task start together, and one that ends at once must not hide that all started.
         """
-        starts = [report for report in self._inbox if report.event is PartyEvent.STARTED]
-        ends = [report for report in self._inbox if report.event is not PartyEvent.STARTED]
+        now = step.now
+        starts = [report for report in reports if report.event is PartyEvent.STARTED]
+        ends = [report for report in reports if report.event is not PartyEvent.STARTED]
         started = self._move(step, starts, now)
         running = {index for index in started if step.job.status.tasks[index].state is TaskState.RUNNING}
         step.kept = [report for report in ends if report.key.task in running]
         ends = [report for report in ends if report.key.task not in running]
         self._move(step, ends, now)
-        step.ended = [report.key for report in ends]
-        step.has_failed_parties = any(report.is_fault for report in (*starts, *ends))
+        step.ended += [report.key for report in ends]
+        step.has_failed_parties |= any(report.is_fault for report in ends)
         for key, value in (*self._early.items(), *news.progress.items()):
             task = step.job.status.tasks[key.task]
             if key.attempt != task.attempt:
@@ -244,7 +258,15 @@ class JobWorker:
         """Apply the reports, task by task. Return the indexes of the tasks."""
         moves: dict[int, list[PartyMove]] = {}
         for report in reports:
-            move = PartyMove(report.key.party, report.event, report.message, report.detail, report.exit_code, report.at)
+            move = PartyMove(
+                report.key.party,
+                report.event,
+                report.message,
+                report.detail,
+                report.exit_code,
+                report.at,
+                report.was_stopped,
+            )
             moves.setdefault(report.key.task, []).append(move)
         for index, of_task in moves.items():
             step.job = transitions.move_parties(step.job, index, of_task, now=now)
@@ -269,7 +291,7 @@ class JobWorker:
             step.job = transitions.fail_waiting(step.job, index, str(error), now=now)
             step.faults.append(str(error))
         else:
-            step.job = transitions.place(step.job, index, endpoints)
+            step.job = transitions.place(step.job, index, endpoints, now=now)
             step.placed[index] = image
 
     async def _reserve(self, job: Job, index: int, image: AppImage | None) -> list[tuple[Endpoint, ...]]:

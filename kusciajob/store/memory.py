@@ -168,10 +168,14 @@ class MemoryStore:
         self._check_open()
         return set(numbers).difference(job.number for job in self._jobs.values())
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         stored = self._stored(job)
         before = stored.status.phase
-        self._append(EventType.MODIFIED, job, job.status, None if before == job.status.phase else before)
+        for status in (*passed, job.status):
+            self._append(EventType.MODIFIED, job, status, None if before == status.phase else before)
+            before = status.phase
         if fault:
             self._append(EventType.ERROR, job, common.with_fault(job.status, fault))
         self._jobs[job.job_id] = replace(stored, status=job.status, revision=self._head)

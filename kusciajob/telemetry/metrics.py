@@ -1,6 +1,7 @@
 """The server's measurements, in Prometheus' text format."""
 
 from bisect import bisect_left
+from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from itertools import accumulate
 
@@ -14,6 +15,7 @@ __all__ = ["CONTENT_TYPE", "CallMeter", "Metrics"]
 
 CALL_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0)
 COMMIT_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.5, 2.0)
+LAST_COMMITS = 1000
 COMMIT_CHANGES = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 
 
@@ -79,6 +81,7 @@ class Metrics:
             buckets=COMMIT_CHANGES,
             registry=self._registry,
         )
+        self._last_commits: deque[float] = deque(maxlen=LAST_COMMITS)
         self._jobs = Gauge("kusciajob_jobs", "Jobs stored, by state.", ("state",), registry=self._registry)
         self._parties = Gauge(
             "kusciajob_parties",
@@ -98,6 +101,12 @@ class Metrics:
         """A commit of that many changes has ended. May be called on any thread."""
         self._commit_seconds.observe(seconds)
         self._commit_changes.observe(changes)
+        self._last_commits.append(seconds)
+
+    @property
+    def last_commits(self) -> list[float]:
+        """What the last commits took, in seconds, shortest first; at most LAST_COMMITS of them."""
+        return sorted(self._last_commits)
 
     def watch(self, name: str, meaning: str, value: Callable[[], float]) -> None:
         """Show a value, which is fetched at each read."""

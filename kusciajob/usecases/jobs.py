@@ -271,7 +271,7 @@ class JobService:
 
         await self._change(self._audit("ApproveJob", job_id, caller, reason), caller, answer, tell)
 
-    async def delete(self, job_id: str, caller: Caller) -> None:
+    async def delete(self, job_id: str, caller: Caller, *, reason: str = "") -> None:
         """Remove the job, also a damaged one. Its programs are stopped by the scheduler; its id is free at once."""
         while True:
             job: Job | JobSummary
@@ -280,7 +280,7 @@ class JobService:
             except JobDamaged as error:
                 (job,) = error.jobs
             try:
-                await self._store.delete(job, notes=Notes(audit=self._audit("DeleteJob", job_id, caller)))
+                await self._store.delete(job, notes=Notes(audit=self._audit("DeleteJob", job_id, caller, reason)))
             except asyncio.CancelledError:
                 self._story.left(job_id, caller.name)
                 raise

@@ -208,6 +208,31 @@ async def test_of_concurrent_changes_to_one_revision_one_is_kept(store: JobStore
     assert await store.head() == 2
 
 
+async def test_what_a_job_has_passed_on_the_way_is_logged_before_the_change(store: JobStore) -> None:
+    created = await store.create(new_job("job-1"))
+    waiting, ended = explained(created, "waiting"), stopped(created)
+
+    changed = await store.replace(ended, passed=[created.status, waiting.status], fault="fork failed")
+
+    assert changed == await store.get("job-1") == replace(ended, revision=5)
+    told = (await whole_log(store))[1:]
+    assert [event.revision for event in told] == [event.job.revision for event in told] == [2, 3, 4, 5]
+    assert [event.type for event in told] == [EventType.MODIFIED] * 3 + [EventType.ERROR]
+    assert [event.job.status for event in told] == [created.status, waiting.status, ended.status, ended.status]
+    assert [event.before for event in told] == [None, None, created.status.phase, None]
+
+
+async def test_nothing_that_a_job_has_passed_is_logged_of_a_change_that_is_refused(store: JobStore) -> None:
+    created = await store.create(new_job("job-1"))
+    await store.replace(explained(created, "first"))
+
+    with pytest.raises(StaleJob):
+        await store.replace(stopped(created), passed=[explained(created, "second").status])
+
+    assert await store.head() == 2
+    assert (await store.create(new_job("job-2"))).revision == 3
+
+
 async def test_a_fault_is_logged_as_an_error_after_the_change(store: JobStore) -> None:
     created = await store.create(new_job("job-1"))
 

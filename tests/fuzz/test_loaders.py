@@ -12,7 +12,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kusciajob import config
-from kusciajob.client import jobfile
 from kusciajob.config import SettingsError
 from kusciajob.files import yaml as yamlfile
 from kusciajob.images.catalog import AppImageCatalog
@@ -20,6 +19,7 @@ from kusciajob.images.document import from_document
 from kusciajob.model import template
 from kusciajob.model.errors import InvalidAppImage, TemplateError, UnknownAppImage
 from kusciajob.runtime.domains import InvalidDomains, read_domains
+from kusciajob.wire import jobfile
 from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 

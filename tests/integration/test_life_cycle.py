@@ -135,6 +135,11 @@ async def test_a_job_from_creation_to_deletion(client: Client) -> None:
 async def test_every_state_of_a_task_is_told_however_short(client: Client) -> None:
     await client.stub.CreateJob(client.job("quick"))
     await client.finished("quick")
+
+    async def is_told() -> bool:
+        return client.told("quick")[-1:] == [("MODIFIED", "Succeeded")]
+
+    await eventually_true(is_told)
     for index in (0, 1):
         states = [event.object.status.tasks[index].state for event in client.events]
         assert list(dict.fromkeys(states)) == ["Pending", "Running", "Succeeded"]

@@ -77,7 +77,8 @@ async def party(tmp_path: Path, runtime: ProcessRuntime) -> PartySpec:
     lone = replace(task(), parties=(Party("alice"),))
     job = transitions.admit(replace(new_job(job_spec(tasks=[lone])), number=1), 0, now=NOW)
     image = AppImageCatalog(tmp_path / "images").get("app")
-    (placed,) = party_specs(transitions.place(job, 0, await runtime.allocate(party_specs(job, 0, image))), 0, image)
+    endpoints = await runtime.allocate(party_specs(job, 0, image))
+    (placed,) = party_specs(transitions.place(job, 0, endpoints, now=NOW), 0, image)
     return placed
 
 

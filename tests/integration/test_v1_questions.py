@@ -111,12 +111,16 @@ def submission(*tasks: job_pb2.Task, job_id: str, **fields: Any) -> pb.SubmitJob
 
 
 async def test_get_job_tells_each_attempt_with_its_exit_codes_and_signals(world: World) -> None:
-    request = submission(task_request("a", "fails"), job_id="fails")
+    # One after the other: of two parties of a task the first that fails would stop the other.
+    first, second = task_request("b", "fails", ["bob"]), task_request("a", "fails", ["alice"])
+    first.tolerable = True
+    request = submission(first, second, job_id="fails")
+    request.job.max_parallelism = 1
     request.task_policies["a"].retry.max_attempts = 2
     request.task_policies["a"].retry.first_backoff.nanos = 1_000_000
     await world.alice.ask("SubmitJob", request)
     job = await world.alice.ended("fails")
-    (task,) = job.tasks
+    task = job.tasks[1]
     assert [(attempt.number, attempt.state) for attempt in task.attempts] == [(1, "Failed"), (2, "Failed")]
     assert task.attempt == 2
     own = task.attempts[0].parties[0]

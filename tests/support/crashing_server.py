@@ -8,7 +8,7 @@ import asyncio
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,7 +16,7 @@ from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, Party, Retry, Task
-from kusciajob.model.status import Job
+from kusciajob.model.status import Job, JobStatus
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.store.sqlite.store import SqliteStore
@@ -53,8 +53,10 @@ class CrashingStore(GuardedStore):
     async def create(self, job: Job, *, notes: Notes = NO_NOTES) -> Job:
         return await self._commit(self._store.create(job, notes=notes))
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
-        return await self._commit(self._store.replace(job, fault=fault, notes=notes))
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
+        return await self._commit(self._store.replace(job, passed=passed, fault=fault, notes=notes))
 
     async def _commit(self, commit: Awaitable[T]) -> T:
         self.commits += 1

@@ -44,7 +44,7 @@ class QuestionHouse:
         now = self.clock.now()
         job = transitions.admit(await self.store.get(job_id), 0, now=now)
         parties = range(len(job.spec.tasks[0].parties))
-        job = transitions.place(job, 0, [()] * len(parties))
+        job = transitions.place(job, 0, [()] * len(parties), now=now)
         started = [PartyMove(index, PartyEvent.STARTED) for index in parties]
         job = await self.store.replace(transitions.settle(transitions.move_parties(job, 0, started, now=now), now))
         secrets = [secret_of(party.domain_id) for party in job.spec.tasks[0].parties]

@@ -10,7 +10,7 @@ from tests.support.builders import NOW, job_spec, new_job, task
 def admit_and_place(job: Job, index: int = 0, *, now: float = NOW) -> Job:
     """The task's parties are Starting."""
     job = transitions.admit(job, index, now=now)
-    return transitions.place(job, index, [()] * len(job.status.tasks[index].parties))
+    return transitions.place(job, index, [()] * len(job.status.tasks[index].parties), now=now)
 
 
 def move_party(job: Job, task: int, party: int, event: PartyEvent, *, now: float, message: str = "") -> Job:

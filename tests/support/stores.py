@@ -9,7 +9,7 @@ from kusciajob.contracts import Census, JobPage, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.selection import JobFilter
-from kusciajob.model.status import Job, JobEvent, JobSummary
+from kusciajob.model.status import Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.postgres.store import PostgresStore
 from kusciajob.store.sqlite.store import SqliteStore
@@ -141,9 +141,11 @@ class GuardedStore:
         await self._admit("missing")
         return await self._store.missing(numbers)
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         await self._admit("replace")
-        return await self._store.replace(job, fault=fault, notes=notes)
+        return await self._store.replace(job, passed=passed, fault=fault, notes=notes)
 
     async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
         await self._admit("delete")

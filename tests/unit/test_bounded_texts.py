@@ -51,7 +51,7 @@ def failed(job: Job, message: str) -> Job:
     endpoints = [(Endpoint("http", "Cluster", "HTTP", "127.0.0.1:20000"),)] * len(job.status.tasks[0].parties)
     moves = [PartyMove(index, PartyEvent.FAILED, message, "d" * 9000) for index in range(len(endpoints))]
     for index in range(len(job.status.tasks)):
-        job = transitions.place(transitions.admit(job, index, now=NOW), index, endpoints)
+        job = transitions.place(transitions.admit(job, index, now=NOW), index, endpoints, now=NOW)
         job = transitions.move_parties(job, index, moves, now=NOW)
     return transitions.settle(job, NOW)
 

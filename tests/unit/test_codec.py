@@ -282,7 +282,7 @@ def test_every_task_state_has_the_name_of_the_interface(state: TaskState, name: 
 
 
 def test_starting_is_shown_as_pending() -> None:
-    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [(), ()])
+    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [(), ()], now=NOW)
     detail = pb.JobStatusDetail.FromString(job_status.encode_status(job.status))
     assert detail.tasks[0].state == "Pending"
     assert [party.state for party in detail.tasks[0].parties] == ["Pending", "Pending"]

@@ -359,10 +359,10 @@ def test_what_a_program_wrote_does_not_reach_the_terminal_by_way_of_doctor(tmp_p
     with contextlib.closing(database.connect(path)) as connection:
         database.migrate(connection, database.migrations())
         connection.execute("BEGIN")
-        job = sql.Transaction(connection).create(new_job(job_spec("evil", tasks=[task("a\x1b[2J\u202e")])))
-        sql.Transaction(connection).replace(
-            transitions.explain(job, 0, "x\x1b]52;c;eA==\x07\nPROBLEM forged"), fault=""
-        )
+        transaction = sql.Transaction(connection)
+        job = transaction.create(new_job(job_spec("evil", tasks=[task("a\x1b[2J\u202e")])))
+        transaction.replace(transitions.explain(job, 0, "x\x1b]52;c;eA==\x07\nPROBLEM forged"))
+        transaction.finish()
         connection.execute("COMMIT")
     _, output = doctor(path)
     assert r"task a\x1b[2J\u202e: x\x1b]52;c;eA==\x07 PROBLEM forged" in output

@@ -75,4 +75,4 @@ def test_the_workflow_calls_parts_that_there_are() -> None:
     parts |= {command[1] for command in commands if not command[1].startswith("$")}
     assert parts <= set(targets)
     engines = {f"{kind}-{engine}" for kind in ("demo", "test") for engine in ("containers", "kubernetes")}
-    assert {"check", "test", "test-hostile", "test-pythons", "demo", "release-check"} | engines == parts
+    assert {"check", "test", "test-hostile", "test-page", "test-pythons", "demo", "release-check"} | engines == parts

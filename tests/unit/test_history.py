@@ -99,7 +99,7 @@ def test_why_a_task_waits_is_told_once_for_each_reason() -> None:
         (HistoryEvent.TASK_WAITING, "waiting for 2 slots")
     ]
     assert told(waiting, transitions.explain(waiting, 0, "waiting for 2 slots")) == []
-    placed = transitions.place(waiting, 0, [(Endpoint("http", "Cluster", "HTTP", "a:1"),), ()])
+    placed = transitions.place(waiting, 0, [(Endpoint("http", "Cluster", "HTTP", "a:1"),), ()], now=NOW)
     assert told(waiting, placed) == []
     pulled = transitions.explain_start(placed, 0, 1, "pulling the image")
     assert [entry.reason for entry in told(placed, pulled)] == ["waiting for alice, bob (pulling the image) to start"]

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kusciajob.client.jobfile import JobFileError, parse_job, read_job_file
 from kusciajob.files.yaml import parse_documents
+from kusciajob.wire.jobfile import JobFileError, parse_job, places_in, read_job_file
 from tests.support import kuscia_documents
 
 REQUEST: dict[str, Any] = {
@@ -298,3 +298,58 @@ def test_a_template_that_nobody_has_filled_in_is_called_one(text: str, problem: 
 def test_an_input_config_may_hold_references_of_its_own() -> None:
     job = parse_job(yaml_job("- {alias: t, task_input_config: '{{.X}}'}"), source="job.yaml")
     assert job.request["tasks"][0]["task_input_config"] == "{{.X}}"
+
+
+def test_all_that_is_wrong_is_told_at_once_with_its_place_in_the_file() -> None:
+    text = custom_resource(
+        "  tasks:\n"
+        "  - alias: 1\n"
+        "    appImge: a\n"
+        "    parties:\n"
+        "    - 7\n"
+        '    - {domainID: "{{.X}}", resources: {cpu: [1]}}\n'
+    )
+    with pytest.raises(JobFileError) as caught:
+        parse_job(text, source="job.yaml")
+    find = places_in(text)
+    assert [(problem.field, *find(problem.field)) for problem in caught.value.problems] == [
+        ("spec.tasks[0].alias", 7, 5),
+        ("spec.tasks[0].appImge", 8, 5),
+        ("spec.tasks[0].parties[0]", 10, 7),
+        ("spec.tasks[0].parties[1].resources.cpu", 11, 40),
+        ("tasks[0].parties[1].domain_id", 11, 8),
+    ]
+    for word in (
+        "expected a string",
+        '"appImge" is unknown',
+        "parties[0]: expected a mapping",
+        "not been filled",
+    ):
+        assert word in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("field", "place"),
+    [
+        ("job_id", (3, 12)),
+        ("initiator", (5, 3)),
+        ("tasks[0].app_image", (6, 22)),
+        ("tasks[0].parties[0].domain_id", (6, 55)),
+        ("tasks[0].dependencies[3]", (6, 11)),
+        ("tasks[9]", (6, 3)),
+        ('custom_fields["a"]', (3, 1)),
+        ("", (1, 1)),
+    ],
+)
+def test_a_field_of_the_request_is_found_in_a_custom_resource(field: str, place: tuple[int, int]) -> None:
+    text = custom_resource("  tasks: [{alias: t, appImage: a, parties: [{role: r, domainID: alice}]}]\n")
+    assert places_in(text)(field) == place
+
+
+def test_places_are_found_in_json_with_tabs_and_surrogate_pairs_and_in_a_list() -> None:
+    text = '{\n\t"job_id": "\\ud83d\\ude00",\n\t"tasks": [{},\n\t\t{"taskId": "a\\/b"}]\n}'
+    assert [places_in(text)(field) for field in ("job_id", "tasks[1].task_id")] == [(2, 2), (4, 4)]
+    listed = '{"kind": "List",\n"items": [\n{"job_id": "a",\n"initiator": "b"}]}'
+    assert places_in(listed)("initiator") == (4, 1)
+    assert places_in("[" * 100_000)("job_id") == (0, 0)
+    assert places_in("a: 1\n---\nb: 2")("b") == (0, 0)

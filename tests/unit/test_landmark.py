@@ -25,6 +25,7 @@ def connection() -> Iterator[sqlite3.Connection]:
         transaction = sql.Transaction(connection)
         jobs = [transaction.create(new_job(f"job-{number}")) for number in range(4)]
         transaction.delete(jobs[-1])
+        transaction.finish()
         connection.execute("COMMIT")
         yield connection
 
@@ -83,7 +84,9 @@ def test_counting_goes_on_above_what_was_lost_and_who_resumes_there_is_told(conn
     with pytest.raises(LogTruncated):
         sql.read_log(connection, 7, 10)
     connection.execute("BEGIN")
-    created = sql.Transaction(connection).create(new_job("next"))
+    transaction = sql.Transaction(connection)
+    created = transaction.create(new_job("next"))
+    transaction.finish()
     connection.execute("COMMIT")
     assert created.number == 10 + SKIPPED_REVISIONS
     with pytest.raises(LogTruncated):

@@ -89,7 +89,7 @@ def test_all_that_is_wrong_is_told_at_once_up_to_a_bound() -> None:
 
 
 def test_a_message_is_no_parameter_nor_is_what_the_path_has() -> None:
-    assert problems("request=1", pb.ValidateJobRequest)["request"] == "is no parameter here: there are none"
+    assert problems("request=1", pb.ValidateJobRequest)["request"] == "is no parameter here: there is file"
     assert 'is "a" already, in the path' in problems("job_id=b", pb.GetJobRequest, job_id="a")["job_id"]
     assert problems("x=1", server_pb2.GetServerInfoRequest)["x"] == "is no parameter here: there are none"
 

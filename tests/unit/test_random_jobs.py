@@ -149,7 +149,7 @@ class Drive:
         match self.random.choice(("placed", "placed", "no room", "impossible")):
             case "placed":
                 parties = self.job.status.tasks[index].parties
-                self.job = transitions.place(self.job, index, [()] * len(parties))
+                self.job = transitions.place(self.job, index, [()] * len(parties), now=self.now)
             case "no room":
                 self.job = transitions.explain(self.job, index, f"no room at {self.now}")
             case "impossible" if self.random.random() < self.trouble:

@@ -1,8 +1,10 @@
 """What parties report is committed together where that keeps nothing back, and nothing is lost when a commit fails."""
 
+from collections.abc import Sequence
+
 from kusciajob.contracts import PartyKey, PartySpec
 from kusciajob.model.history import NO_NOTES, Notes
-from kusciajob.model.status import Job, JobState, TaskState
+from kusciajob.model.status import Job, JobState, JobStatus, TaskState
 from kusciajob.scheduler.worker import NEWS_SECONDS, PARTNERS_SECONDS, STORE_RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
@@ -104,13 +106,15 @@ class SlowFailure(FaultyStore):
         self.is_armed = False
         self.gate = Gate()
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         if self.is_armed:
             self.is_armed = False
             self.gate.close()
             await self.gate.passed()
             self.fail_at = 1
-        return await super().replace(job, fault=fault, notes=notes)
+        return await super().replace(job, passed=passed, fault=fault, notes=notes)
 
 
 async def test_progress_told_while_a_commit_fails_is_newer_than_what_is_repeated() -> None:

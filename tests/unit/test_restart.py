@@ -1,11 +1,13 @@
 """A restart is seen by all, also where nothing is left to do: Running first, and who restarted."""
 
+from collections.abc import Sequence
+
 import pytest
 
 from kusciajob.model import transitions
 from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.moves import Operation
-from kusciajob.model.status import Job, JobState, TaskState
+from kusciajob.model.status import Job, JobState, JobStatus, TaskState
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import NOW
 from tests.support.house import opened_house
@@ -22,13 +24,15 @@ class LastInstantStore(GuardedStore):
         super().__init__(MemoryStore())
         self._operation: Operation | None = operation
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         if self._operation is not None and job.status.state is JobState.SUCCEEDED:
             stored = await self.get(job.job_id)
             asked = transitions.request(stored, self._operation, by="alice", reason="", now=NOW)
             self._operation = None
             await super().replace(asked)
-        return await super().replace(job, fault=fault, notes=notes)
+        return await super().replace(job, passed=passed, fault=fault, notes=notes)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from kusciajob.model.failures import seen_by, told
 from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, ScheduleConfig, Task
 from kusciajob.model.moves import Operation
-from kusciajob.model.status import Endpoint, EventType, Job, JobState, TaskState
+from kusciajob.model.status import Endpoint, EventType, Job, JobState, JobStatus, TaskState
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor
@@ -306,8 +306,10 @@ class RestartingStore(GuardedStore):
         self._attempts = attempts
         self._turns = turns
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
-        committed = await super().replace(job, fault=fault, notes=notes)
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
+        committed = await super().replace(job, passed=passed, fault=fault, notes=notes)
         if committed.status.state is JobState.FAILED and committed.status.tasks[0].attempt < self._attempts:
             await super().replace(transitions.request(committed, Operation.RESTART, by="alice", reason="", now=NOW))
             await give_way(self._turns)
@@ -390,11 +392,13 @@ async def test_a_task_waits_for_room_and_says_so(runtime: ManualRuntime) -> None
 
 async def test_room_made_while_the_refusal_is_being_committed_is_not_missed(runtime: ManualRuntime) -> None:
     class HoldsSecond(GuardedStore):
-        async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+        async def replace(
+            self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+        ) -> Job:
             if job.job_id == "second" and not runtime.running:
                 refused.set()
                 await released.wait()
-            return await super().replace(job, fault=fault, notes=notes)
+            return await super().replace(job, passed=passed, fault=fault, notes=notes)
 
     refused, released = asyncio.Event(), asyncio.Event()
     runtime.capacity = 2
@@ -532,12 +536,14 @@ class RacingStore(FaultyStore):
             await race(self._store, await self._store.get(job_id))
         return await super().get(job_id)
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         self._at -= 1
         if self._at == 0:
             await self._race(self._store, await self._store.get(job.job_id))
             self.fails = self.then_fails
-        return await super().replace(job, fault=fault, notes=notes)
+        return await super().replace(job, passed=passed, fault=fault, notes=notes)
 
 
 async def stop_job(store: JobStore, job: Job) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from kusciajob.contracts import NoCapacity, PartySpec
 from kusciajob.model.history import NO_NOTES, Notes
 from kusciajob.model.job import JobSpec, Party
-from kusciajob.model.status import Endpoint, Job, TaskState
+from kusciajob.model.status import Endpoint, Job, JobStatus, TaskState
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.store.memory import MemoryStore
 from tests.support.builders import job_spec, task
@@ -33,9 +33,11 @@ class CountingStore(GuardedStore):
         super().__init__(MemoryStore())
         self.commits = 0
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
         self.commits += 1
-        return await super().replace(job, fault=fault, notes=notes)
+        return await super().replace(job, passed=passed, fault=fault, notes=notes)
 
 
 async def let_run_and_end(house: House, runtime: ManualRuntime, jobs: Sequence[str]) -> None:

@@ -46,6 +46,34 @@ POSSIBLE = {
 }
 
 
+@pytest.mark.parametrize("state", JobState)
+def test_the_operations_that_are_told_as_possible_are_those_that_change_the_job(state: JobState) -> None:
+    expected = [
+        operation
+        for operation, outcome in zip(Operation, OPERATIONS[state], strict=True)
+        if outcome not in ("=", "refused")
+    ]
+    assert list(transitions.possible_operations(job_in(state).status)) == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "possible"),
+    [
+        (Operation.STOP, {Operation.CANCEL}),
+        (Operation.CANCEL, set()),
+        (Operation.SUSPEND, {Operation.STOP, Operation.CANCEL}),
+    ],
+)
+def test_of_a_job_that_is_about_to_end_what_its_end_allows_is_possible_but_a_restart(
+    asked: Operation, possible: set[Operation]
+) -> None:
+    job = ask(job_in(JobState.RUNNING), asked, now=LATER)
+    assert job.status.state is JobState.RUNNING
+    assert set(transitions.possible_operations(job.status)) == possible
+    for operation in possible:
+        assert ask(job, operation, now=LATER) is not job
+
+
 @pytest.mark.parametrize(("state", "operation"), list(product(JobState, Operation)))
 def test_every_operation_in_every_state(state: JobState, operation: Operation) -> None:
     job = job_in(state)
@@ -136,7 +164,7 @@ def test_only_a_pending_task_is_admitted(state: TaskState) -> None:
 
 def test_only_an_admitted_task_is_placed() -> None:
     with pytest.raises(InvalidTransition, match=r'^task "psi" is Pending: only an admitted task can be placed$'):
-        transitions.place(new_job(), 0, [(), ()])
+        transitions.place(new_job(), 0, [(), ()], now=NOW)
 
 
 def test_a_task_with_addresses_is_not_failed_as_waiting() -> None:
@@ -158,7 +186,7 @@ def test_a_new_job_waits() -> None:
 
 def test_placing_gives_each_party_its_own_addresses() -> None:
     endpoints = (Endpoint("http", "Cluster", "HTTP", "127.0.0.1:1"),)
-    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [endpoints, ()])
+    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [endpoints, ()], now=NOW)
     entry = job.status.tasks[0]
     assert [party.endpoints for party in entry.parties] == [endpoints, ()]
     assert [party.state for party in entry.parties] == [TaskState.STARTING] * 2

@@ -25,7 +25,7 @@ async def test_parties_that_have_not_started_are_named() -> None:
 
 
 def test_of_two_parties_the_late_one_is_named() -> None:
-    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [(), ()])
+    job = transitions.place(transitions.admit(new_job(), 0, now=NOW), 0, [(), ()], now=NOW)
     job = move_party(job, 0, 0, PartyEvent.STARTED, now=NOW)
     assert job.status.tasks[0].message == "waiting for bob to start"
 

@@ -17,6 +17,7 @@ from kusciajob.contracts import Published
 from kusciajob.model import failures, weight
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import InvalidJob, JobNotFound
+from kusciajob.model.job import REASON_HEADER
 from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.usecases.jobs import Caller, JobService
@@ -132,7 +133,8 @@ class JobCalls:
     async def DeleteJob(self, request: pb.DeleteJobRequest, caller: Caller) -> pb.DeleteJobResponse:
         response = pb.DeleteJobResponse()
         with Answer(response.status, Code.DELETE_FAILED):
-            await self._service.delete(request.job_id, caller)
+            reason = request.header.custom_headers.get(REASON_HEADER, "")
+            await self._service.delete(request.job_id, caller, reason=reason)
             response.data.job_id = request.job_id
         return response
 

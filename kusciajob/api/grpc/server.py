@@ -52,6 +52,7 @@ class GrpcServer:
         self._calls = calls
         connections = connections or ConnectionLimits()
         self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
+        gate.connections = self._uploads.connections
         self._watch: asyncio.Task[None] | None = None
         # gRPC calls back into the credentials but does not keep them alive.
         self._credentials = server_credentials(guard) if guard else None

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, TypeAlias
 
@@ -54,6 +54,8 @@ class Uploads:
     def __init__(self, budget: BodyBudget, *, connections_per_peer: int = 0) -> None:
         self._budget = budget
         self._connections_per_peer = connections_per_peer
+        self.connections: Counter[str] = Counter()
+        """How many each address had at the last look."""
         self._open: dict[_Upload, None] = {}
         self._whole: dict[str, int] = {}
         """Bytes of the requests that became whole since the last look, by peer."""
@@ -87,6 +89,8 @@ class Uploads:
             whole, self._whole = self._whole, {}
             connections = await asyncio.to_thread(sockets.accepted_on, port)
             now = time.monotonic()
+            self.connections.clear()
+            self.connections.update(connection.host for connection in connections)
             self._limit_connections(connections, port, now)
             self._note_received(connections, whole)
             self._refuse_excess(now)

@@ -5,7 +5,7 @@ import contextlib
 import logging
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
@@ -68,6 +68,11 @@ class HttpListener:
         for listening in self._sockets:
             self._run(self._accept(listening, tls))
         return int(self._sockets[0].getsockname()[1])
+
+    @property
+    def connections(self) -> Mapping[str, int]:
+        """How many each address has."""
+        return self._peers.held
 
     async def stop(self) -> None:
         """Accept nothing more, let the present requests finish within the grace period."""

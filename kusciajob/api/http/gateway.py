@@ -1,4 +1,4 @@
-"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, and the OpenAPI document."""
+"""The HTTP edge: the calls of the API by path, in JSON or binary protobuf, the OpenAPI document and the page."""
 
 import asyncio
 import logging
@@ -17,7 +17,7 @@ from kusciajob.api.calls import Calls, UnaryCall
 from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc.server import AddressInUse
-from kusciajob.api.http import openapi, streams
+from kusciajob.api.http import openapi, page, streams
 from kusciajob.api.http.connections import ConnectionLimits, HttpListener
 from kusciajob.api.http.messages import (
     JSON_TYPE,
@@ -86,6 +86,7 @@ class HttpGateway:
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
+        gate.connections = self._listener.connections
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port. Raises AddressInUse."""
@@ -115,6 +116,8 @@ class HttpGateway:
         try:
             is_change = request.method not in _READING if is_below(request) else request.path in self._changes
             check_browser(request, self._browser_rules, is_change=is_change)
+            if (shown := page.answer(request)) is not None:
+                return shown
             caller = await self._authenticate(request)
             handler = self._find(request)
             await meet_expectation(request)

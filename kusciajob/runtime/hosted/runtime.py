@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from kusciajob.contracts import (
     Arrival,
     Clock,
+    ConfigFile,
     DomainSource,
     ExitResult,
     Node,
@@ -111,6 +112,10 @@ class HostedRuntime:
     def preview(self, party: PartySpec) -> PartyPreview:
         """See Previewer."""
         return workloads.preview(party, facts=self._facts_of(party.party.domain_id), policy=self._policy)
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """See Previewer."""
+        return workloads.config(party, facts=self._facts_of(party.party.domain_id), policy=self._policy)
 
     def ports_needed(self, parties: Sequence[PartySpec]) -> list[int]:
         for party in parties:

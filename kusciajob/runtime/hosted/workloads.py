@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, PartyKey, PartyPreview, PartySpec, StartFailed
+from kusciajob.contracts import ConfigFile, DomainFacts, PartyKey, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate, Port, Quantities
 from kusciajob.model.errors import UnknownRole
 from kusciajob.model.job import Resources
@@ -15,7 +15,9 @@ from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import DOMAIN_DIRECTORY, Limits, Program, Ref, Workload, WorkloadPort
 from kusciajob.runtime.rendering import (
+    UNKNOWN_VARIABLES,
     Rendering,
+    config_files,
     ports_of,
     preview_of,
     render,
@@ -140,11 +142,23 @@ def preview(party: PartySpec, *, facts: DomainFacts, policy: Policy) -> PartyPre
                 container,
                 facts=facts,
                 surroundings=trace_collector(policy.otlp_endpoint),
-                variables=dict.fromkeys(("KUSCIAJOB_DOMAIN_DIR", "TASK_PROGRESS_URL"), ""),
+                variables=UNKNOWN_VARIABLES,
                 is_strict=policy.strict_templates,
             )
         )
     return PartyPreview(deploy.name, deploy.replicas, tuple(programs))
+
+
+def config(party: PartySpec, *, facts: DomainFacts, policy: Policy) -> tuple[ConfigFile, ...]:
+    """See Previewer."""
+    deploy, surroundings = template_of(party), trace_collector(policy.otlp_endpoint)
+    return tuple(
+        file
+        for container in deploy.containers
+        for file in config_files(
+            party, deploy, container, facts=facts, surroundings=surroundings, variables=UNKNOWN_VARIABLES
+        )
+    )
 
 
 def _check_allowed(container: Container, policy: Policy) -> None:

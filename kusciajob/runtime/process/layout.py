@@ -9,7 +9,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
-from kusciajob.contracts import DomainFacts, OutputStream, PartyPreview, PartySpec, StartFailed
+from kusciajob.contracts import ConfigFile, DomainFacts, OutputStream, PartyPreview, PartySpec, StartFailed
 from kusciajob.model.appimage import Container, DeployTemplate
 from kusciajob.model.errors import UnknownRole
 from kusciajob.model.status import Endpoint
@@ -18,7 +18,9 @@ from kusciajob.runtime import output_files
 from kusciajob.runtime.directories import directory_name
 from kusciajob.runtime.process.paths import PathPlacer, mentioned
 from kusciajob.runtime.rendering import (
+    UNKNOWN_VARIABLES,
     certificate_files,
+    config_files,
     preview_of,
     render,
     trace_collector,
@@ -159,13 +161,25 @@ def preview(
         deploy.containers[0],
         facts=facts,
         surroundings=_surroundings(path, "", "", user, otlp_endpoint),
-        variables=dict.fromkeys(("KUSCIAJOB_DOMAIN_DIR", "TASK_PROGRESS_URL"), ""),
+        variables=UNKNOWN_VARIABLES,
         is_strict=strict_templates,
     )
     name = (*program.command, *program.args)[0]
     if "/" not in name and "$" not in name:
         _find(name, "/", _search_path(path))
     return PartyPreview(deploy.name, deploy.replicas, (program,))
+
+
+def config(
+    party: PartySpec, *, path: str, facts: DomainFacts, user: User | None, otlp_endpoint: str
+) -> tuple[ConfigFile, ...]:
+    """See Previewer."""
+    deploy = template_of(party)
+    surroundings = _surroundings(path, "", "", user, otlp_endpoint)
+    container = deploy.containers[0]
+    return tuple(
+        config_files(party, deploy, container, facts=facts, surroundings=surroundings, variables=UNKNOWN_VARIABLES)
+    )
 
 
 def _surroundings(path: str, home: str, temporary: str, user: User | None, otlp_endpoint: str) -> dict[str, str]:

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from kusciajob.contracts import (
     Arrival,
+    ConfigFile,
     DomainFacts,
     DomainSource,
     ExitResult,
@@ -98,6 +99,16 @@ class ProcessRuntime:
             path=self._path,
             facts=self._facts_of(party.party.domain_id),
             strict_templates=self._strict_templates,
+            user=layout.user_of(party, self._users) if self._users else None,
+            otlp_endpoint=self._otlp_endpoint,
+        )
+
+    def config_files(self, party: PartySpec) -> tuple[ConfigFile, ...]:
+        """See Previewer."""
+        return layout.config(
+            party,
+            path=self._path,
+            facts=self._facts_of(party.party.domain_id),
             user=layout.user_of(party, self._users) if self._users else None,
             otlp_endpoint=self._otlp_endpoint,
         )

@@ -12,13 +12,13 @@ from kusciajob.contracts import LeaseLost
 from kusciajob.model.errors import JobNotFound
 from kusciajob.model.history import MAX_ATTEMPTS_KEPT, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import Traits
-from kusciajob.model.status import Job, JobSummary
+from kusciajob.model.status import Job, JobStatus, JobSummary
 from kusciajob.store import common, kept, listing
 from kusciajob.store.packing import pack_spec, pack_status
 
 LOG_ROW_BYTES = 64
 """What an entry of the log takes beside its status, roughly."""
-_ARGUMENTS = 41
+_ARGUMENTS = 44
 COMMIT = f"SELECT * FROM commit_group_1({', '.join(f'${number}' for number in range(1, _ARGUMENTS + 1))})"  # noqa: S608  # our own text
 
 _encode = Encoder().encode
@@ -67,6 +67,8 @@ class Change(Struct, frozen=True, kw_only=True):
     phase: str = ""
     traits: str = ""
     task_ids: tuple[str, ...] = ()
+    passed: tuple[tuple[bytes, str], ...] = ()
+    """Each a status and its phase."""
     inputs: tuple[tuple[int, bytes], ...] = ()
     facets: tuple[int, ...] = ()
     history: tuple[str, ...] = ()
@@ -77,7 +79,8 @@ class Change(Struct, frozen=True, kw_only=True):
     def bytes(self) -> int:
         """What it takes, roughly."""
         large = (self.status, self.fault, self.spec, *(data for _, data in (*self.inputs, *self.attempts)))
-        return sum(len(data) for data in large if data is not None) + len(self.traits) + sum(map(len, self.history))
+        passed = sum(len(status) for status, _ in self.passed)
+        return sum(len(data) for data in large if data) + passed + len(self.traits) + sum(map(len, self.history))
 
 
 class Outcome(Struct, frozen=True):
@@ -128,8 +131,8 @@ def creation(job: Job, notes: Notes) -> Change:
     )
 
 
-def replacement(job: Job, fault: str, notes: Notes) -> Change:
-    """A change of a job, with an ERROR after it if there is a fault."""
+def replacement(job: Job, passed: Sequence[JobStatus], fault: str, notes: Notes) -> Change:
+    """A change of a job, told with what it passed on the way; with an ERROR after it if there is a fault."""
     phase, spec = job.status.phase, job.spec
     return Change(
         kind=Kind.REPLACE,
@@ -146,6 +149,7 @@ def replacement(job: Job, fault: str, notes: Notes) -> Change:
         deadline=kept.deadline(phase, job.status.began_at, spec.deadline_seconds),
         expires=kept.expiry(phase, spec.ttl_seconds),
         phase=listing.phase_json(phase),
+        passed=tuple((pack_status(status), listing.phase_json(status.phase)) for status in passed),
         **_noted(notes),
     )
 
@@ -187,6 +191,7 @@ def arguments(changes: Sequence[Change], *, writer: str, group: int, channel: st
         *(MAX_ATTEMPTS_KEPT, kept.MAX_ATTEMPTS_BYTES, LOG_ROW_BYTES),
         *([getattr(change, column) for change in changes] for column in _COLUMNS),
         *_rows(2, ((place, each) for place, change in _placed(changes) for each in change.task_ids)),
+        *_rows(3, ((place, *each) for place, change in _placed(changes) for each in change.passed)),
         *_rows(3, ((place, *each) for place, change in _placed(changes) for each in change.inputs)),
         *_rows(2, ((place, each) for place, change in _placed(changes) for each in change.facets)),
         *_rows(2, ((place, each) for place, change in _placed(changes) for each in change.history)),

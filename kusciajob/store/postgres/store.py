@@ -14,7 +14,7 @@ from kusciajob.contracts import Census, JobPage, PartyKey, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.history import MAX_HISTORY_ENTRIES, NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.selection import JobFilter
-from kusciajob.model.status import Job, JobEvent, JobSummary
+from kusciajob.model.status import Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store.damage import DamageLog
 from kusciajob.store.postgres import changes, reads, schema, selection, upkeep
 from kusciajob.store.postgres.changes import Change, Kind, Outcome
@@ -193,8 +193,10 @@ class PostgresStore:
     async def missing(self, numbers: Collection[int]) -> set[int]:
         return await self._read(reads.missing, numbers)
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
-        outcome = await self._commit(changes.replacement(job, fault, notes))
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
+        outcome = await self._commit(changes.replacement(job, passed, fault, notes))
         if (outcome.history_length or 0) > MAX_HISTORY_ENTRIES:
             with contextlib.suppress(StoreFailed):  # the change is made; the next one will shorten it
                 await self._read(upkeep.shorten_history, job.number)

@@ -46,17 +46,8 @@ def encoded(notes: Notes, revision: int) -> Encoded:
     )
 
 
-def write(connection: sqlite3.Connection, number: int, notes: Encoded) -> None:
-    """Keep them with the job of that number."""
-    write_first(connection, [(number, notes)])
-    if notes.history:
-        _shorten_history(connection, number)
-    for task, _ in notes.attempts:
-        _drop_attempts(connection, number, task)
-
-
-def write_first(connection: sqlite3.Connection, jobs: Sequence[tuple[int, Encoded]]) -> None:
-    """Keep notes of new jobs, by their numbers, in order."""
+def write(connection: sqlite3.Connection, jobs: Sequence[tuple[int, Encoded]]) -> None:
+    """Keep notes of jobs, by their numbers, in order."""
     history = [(number, entry) for number, notes in jobs for entry in notes.history]
     if history:
         connection.executemany("INSERT INTO history (number, entry) VALUES (?, ?)", history)
@@ -66,6 +57,10 @@ def write_first(connection: sqlite3.Connection, jobs: Sequence[tuple[int, Encode
     calls = [notes.audit for _, notes in jobs if notes.audit is not None]
     if calls:
         connection.executemany(_INSERT_AUDIT, calls)
+    for number in dict.fromkeys([number for number, notes in jobs if notes.history]):
+        _shorten_history(connection, number)
+    for number in dict.fromkeys([number for number, notes in jobs if notes.attempts]):
+        _drop_attempts(connection, number)
 
 
 def note(connection: sqlite3.Connection, entry: AuditEntry) -> None:
@@ -224,12 +219,19 @@ def _shorten_history(connection: sqlite3.Connection, number: int) -> None:
     connection.executemany("DELETE FROM history WHERE id = ?", [(position,) for position in dropped])
 
 
-def _drop_attempts(connection: sqlite3.Connection, number: int, task: int) -> None:
-    connection.execute(
-        "DELETE FROM attempt WHERE id IN"
-        " (SELECT id FROM attempt WHERE number = ? AND task = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
-        (number, task, MAX_ATTEMPTS_KEPT),
-    )
+def _drop_attempts(connection: sqlite3.Connection, number: int) -> None:
+    of_tasks = connection.execute(
+        "SELECT task, count(*), sum(length(attempt)) FROM attempt WHERE number = ? GROUP BY task", (number,)
+    ).fetchall()
+    for task, count, _ in of_tasks:
+        if count > MAX_ATTEMPTS_KEPT:
+            connection.execute(
+                "DELETE FROM attempt WHERE id IN"
+                " (SELECT id FROM attempt WHERE number = ? AND task = ? ORDER BY id DESC LIMIT -1 OFFSET ?)",
+                (number, task, MAX_ATTEMPTS_KEPT),
+            )
+    if sum([size for _, _, size in of_tasks]) <= kept.MAX_ATTEMPTS_BYTES:
+        return
     sizes = connection.execute(
         "SELECT id, length(attempt) FROM attempt WHERE number = ? ORDER BY id DESC", (number,)
     ).fetchall()

@@ -48,6 +48,10 @@ EVENTS = (
 )
 """Rows for `rows.event`."""
 
+_INSERT_EVENT = (
+    "INSERT INTO log (revision, type, job_id, number, initiator, status, total, before) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
+)
+
 _encode = Encoder().encode
 
 
@@ -63,8 +67,9 @@ class Transaction:
         self._head = head(connection)
         newest = connection.execute("SELECT total FROM log ORDER BY revision DESC LIMIT 1").fetchone()
         self._log_bytes = _sound_total(newest[0]) if newest else 0
-        # Those of new jobs are written together: for each table that takes half as long.
+        # What nothing reads in between is written together: for each table that takes half as long.
         self._listed: list[tuple[int, listing.Listed]] = []
+        self._logged: list[tuple[Any, ...]] = []
         self._notes: list[tuple[int, kept_notes.Encoded]] = []
         self.events: list[JobEvent] = []
 
@@ -101,30 +106,32 @@ class Transaction:
         self._log(EventType.ADDED, created, job.status, status, traits=job.spec.traits)
         return created
 
-    def replace(self, job: Job, *, fault: str, notes: Notes = NO_NOTES) -> Job:
+    def replace(self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES) -> Job:
         """StaleJob, JobNotFound."""
-        self.finish()
-        shown = [(EventType.MODIFIED, job.status)]
+        self._list_new()
+        shown = [(EventType.MODIFIED, status, pack_status(status)) for status in (*passed, job.status)]
+        encoded = shown[-1][-1]
         if fault:
-            shown.append((EventType.ERROR, common.with_fault(job.status, fault)))
-        encoded = [pack_status(status) for _, status in shown]
+            faulty = common.with_fault(job.status, fault)
+            shown.append((EventType.ERROR, faulty, pack_status(faulty)))
         phase = listing.phase_json(job.status.phase)
         revision = self._head + len(shown)
         encoded_notes = kept_notes.encoded(notes, revision)
         stored = self._connection.execute(lists.STORED, (job.number,)).fetchone()
-        before = self._phase_before(job, stored, phase)
+        before = self._phase_before(job, stored)
         updated = self._connection.execute(
             "UPDATE job SET revision = ?, unfinished = ?, status = ? WHERE number = ? AND revision = ?",
-            (revision, job.status.is_unfinished, encoded[0], job.number, job.revision),
+            (revision, job.status.is_unfinished, encoded, job.number, job.revision),
         )
         if not updated.rowcount:
             raise self._refusal(job)
         if stored is not None:
             lists.update(self._connection, job, phase, stored)
-        kept_notes.write(self._connection, job.number, encoded_notes)
-        for (kind, status), encoded_status in zip(shown, encoded, strict=True):
-            self._log(kind, job, status, encoded_status, traits=job.spec.traits, before=before)
-            before = None
+        self._notes.append((job.number, encoded_notes))
+        for kind, status, encoded_status in shown:
+            told = None if before == status.phase else before
+            self._log(kind, job, status, encoded_status, traits=job.spec.traits, before=told)
+            before = status.phase
         return replace(job, revision=revision)
 
     def delete(self, job: Job | JobSummary, notes: Notes = NO_NOTES) -> int:
@@ -153,7 +160,7 @@ class Transaction:
         known = None if job.status.is_damaged else listing.facets(job.status.domains, traits)
         lists.remove(self._connection, job.number, known)
         kept_notes.remove(self._connection, job.number)
-        kept_notes.write(self._connection, job.number, encoded_notes)
+        self._notes.append((job.number, encoded_notes))
         self._log(EventType.DELETED, job, job.status, status, traits=traits)
         self._connection.execute(
             "INSERT INTO departed (revision, number, traits) VALUES (?, ?, ?)",
@@ -163,10 +170,18 @@ class Transaction:
 
     def finish(self) -> None:
         """Write what is not yet written. Comes before the commit."""
+        self._list_new()
+        if self._logged:
+            self._connection.executemany(_INSERT_EVENT, self._logged)
+            self._logged = []
+        if self._notes:
+            kept_notes.write(self._connection, self._notes)
+            self._notes = []
+
+    def _list_new(self) -> None:
         if self._listed:
             lists.add(self._connection, self._listed)
-            kept_notes.write_first(self._connection, self._notes)
-            self._listed, self._notes = [], []
+            self._listed = []
 
     def touch(self) -> None:
         """Write a page as it is: a transaction without a write would not notice a full disk."""
@@ -175,6 +190,7 @@ class Transaction:
 
     def truncate_log(self, through: int, *, limit: int) -> tuple[int, bool]:
         """Forget up to `limit` of the oldest events; return the last revision forgotten and whether that was all."""
+        self.finish()
         (oldest,) = self._connection.execute("SELECT min(revision) FROM log").fetchone()
         last = min(through, self._head - 1)
         forgotten = last if oldest is None else min(last, oldest + limit - 1)  # all is forgotten after a loss
@@ -197,19 +213,18 @@ class Transaction:
         self.finish()
         kept_notes.put_app_image(self._connection, name, definition, notes)
 
-    def _phase_before(self, job: Job, stored: tuple[Any, ...] | None, phase: str) -> JobPhase | None:
-        """The phase before the change, None if it is the same. A damaged listing does not know it: the job does."""
+    def _phase_before(self, job: Job, stored: tuple[Any, ...] | None) -> JobPhase | None:
+        """The phase before the change, None if it is lost. A damaged listing does not know it: the job does."""
         try:
             if stored is not None:
-                return None if stored[0] == phase else listing.phase_of(stored[0])
+                return listing.phase_of(stored[0])
         except (MsgspecError, ValueError, TypeError):
             pass
         row = self._connection.execute("SELECT status FROM job WHERE number = ?", (job.number,)).fetchone()
         try:
-            before = None if row is None else rows.status_of(row[0]).phase
+            return None if row is None else rows.status_of(row[0]).phase
         except rows.Unreadable:
             return None
-        return None if before == job.status.phase else before
 
     def _log(
         self,
@@ -234,11 +249,7 @@ class Transaction:
             self._log_bytes,
             None if before is None else listing.phase_json(before),
         )
-        self._connection.execute(
-            "INSERT INTO log (revision, type, job_id, number, initiator, status, total, before)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            row,
-        )
+        self._logged.append(row)
         self.events.append(event)
 
     def _refusal(self, job: Job | JobSummary) -> JobError:

@@ -22,7 +22,7 @@ from kusciajob.model.errors import StoreDamaged, StoreFailed
 from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.job import JobSpec
 from kusciajob.model.selection import JobFilter
-from kusciajob.model.status import EventType, Job, JobEvent, JobSummary
+from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import common
 from kusciajob.store.damage import DamageLog
 from kusciajob.store.sqlite import census, database, landmark, selection, sql
@@ -203,8 +203,11 @@ class SqliteStore:
     async def missing(self, numbers: Collection[int]) -> set[int]:
         return self._read(sql.missing, numbers)
 
-    async def replace(self, job: Job, *, fault: str = "", notes: Notes = NO_NOTES) -> Job:
-        return await self._change(lambda transaction: transaction.replace(job, fault=fault, notes=notes), job.job_id)
+    async def replace(
+        self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
+    ) -> Job:
+        change = partial(sql.Transaction.replace, job=job, passed=passed, fault=fault, notes=notes)
+        return await self._change(change, job.job_id)
 
     async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
         return await self._change(lambda transaction: transaction.delete(job, notes), job.job_id)

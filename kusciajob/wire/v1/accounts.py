@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model import failures, waiting
 from kusciajob.model.history import Attempt
-from kusciajob.model.status import Job, PartyStatus, TaskState, TaskStatus
+from kusciajob.model.status import Job, PartyStatus, TaskState, TaskStatus, Unstarted
 from kusciajob.wire.job_status import encode_status, wire_state
 from kusciajob.wire.v1.submissions import encode_submission
 from kusciajob.wire.v1.summaries import encode_job, timestamp
@@ -41,6 +41,7 @@ def encode_account(job: Job, earlier: Sequence[Attempt]) -> pb.Job:
             progress=task.progress,
             attempt=task.attempt,
             retry_time=timestamp(task.retry_at),
+            wait_time=timestamp(task.phase.since if isinstance(task.phase, Unstarted) else task.waited_from),
         )
         own.attempts.extend(_attempts(task, [attempt for attempt in earlier if attempt.task == index]))
     return message
@@ -56,6 +57,8 @@ def _attempts(task: TaskStatus, over: Sequence[Attempt]) -> Iterable[pb.Attempt]
             end_time=timestamp(attempt.ended_at),
             err_msg=attempt.message,
             parties=map(_party, attempt.parties),
+            wait_time=timestamp(attempt.waited_from),
+            place_time=timestamp(attempt.placed_at),
         )
     is_told = any(attempt.number == task.attempt for attempt in over)
     if task.attempt and not is_told and task.state is not TaskState.PENDING:
@@ -66,6 +69,8 @@ def _attempts(task: TaskStatus, over: Sequence[Attempt]) -> Iterable[pb.Attempt]
             end_time=timestamp(task.phase.ended_at),
             err_msg=task.message,
             parties=map(_party, task.parties),
+            wait_time=timestamp(task.waited_from),
+            place_time=timestamp(task.placed_at),
         )
 
 
@@ -79,6 +84,7 @@ def _party(party: PartyStatus) -> pb.PartyAttempt:
         exit_code=party.exit_code,
         signal=signal_name(party.exit_code),
         err_msg=party.message,
+        was_stopped=party.was_stopped,
     )
     for endpoint in party.endpoints:
         if endpoint.scope != "Local":

@@ -22,6 +22,7 @@ def encode_history(entry: HistoryEntry) -> pb.JobHistoryEntry:
         reason=": ".join(filter(None, texts)),
         exit_code=entry.exit_code,
         progress=entry.progress,
+        was_stopped=entry.was_stopped,
     )
 
 

@@ -59,7 +59,7 @@ class ListJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[JobSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class JobSummary(_message.Message):
-    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images")
+    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images", "cause", "operations")
     class TaskStatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -96,6 +96,8 @@ class JobSummary(_message.Message):
     REVISION_FIELD_NUMBER: _ClassVar[int]
     PARTIES_FIELD_NUMBER: _ClassVar[int]
     APP_IMAGES_FIELD_NUMBER: _ClassVar[int]
+    CAUSE_FIELD_NUMBER: _ClassVar[int]
+    OPERATIONS_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     initiator: str
     state: str
@@ -111,7 +113,9 @@ class JobSummary(_message.Message):
     revision: int
     parties: _containers.RepeatedScalarFieldContainer[str]
     app_images: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ...) -> None: ...
+    cause: str
+    operations: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ..., operations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("job_id", "min_revision")
@@ -150,7 +154,7 @@ class Job(_message.Message):
     def __init__(self, summary: _Optional[_Union[JobSummary, _Mapping]] = ..., request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatusDetail, _Mapping]] = ..., waiting: _Optional[str] = ..., tasks: _Optional[_Iterable[_Union[Task, _Mapping]]] = ..., stage: _Optional[str] = ..., stage_caller: _Optional[str] = ..., stage_reason: _Optional[str] = ..., awaited_domains: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class Task(_message.Message):
-    __slots__ = ("alias", "task_id", "app_image", "dependencies", "state", "err_msg", "progress", "attempt", "retry_time", "attempts")
+    __slots__ = ("alias", "task_id", "app_image", "dependencies", "state", "err_msg", "progress", "attempt", "retry_time", "attempts", "wait_time")
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     APP_IMAGE_FIELD_NUMBER: _ClassVar[int]
@@ -161,6 +165,7 @@ class Task(_message.Message):
     ATTEMPT_FIELD_NUMBER: _ClassVar[int]
     RETRY_TIME_FIELD_NUMBER: _ClassVar[int]
     ATTEMPTS_FIELD_NUMBER: _ClassVar[int]
+    WAIT_TIME_FIELD_NUMBER: _ClassVar[int]
     alias: str
     task_id: str
     app_image: str
@@ -171,26 +176,31 @@ class Task(_message.Message):
     attempt: int
     retry_time: _timestamp_pb2.Timestamp
     attempts: _containers.RepeatedCompositeFieldContainer[Attempt]
-    def __init__(self, alias: _Optional[str] = ..., task_id: _Optional[str] = ..., app_image: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., progress: _Optional[float] = ..., attempt: _Optional[int] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ...) -> None: ...
+    wait_time: _timestamp_pb2.Timestamp
+    def __init__(self, alias: _Optional[str] = ..., task_id: _Optional[str] = ..., app_image: _Optional[str] = ..., dependencies: _Optional[_Iterable[str]] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., progress: _Optional[float] = ..., attempt: _Optional[int] = ..., retry_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., attempts: _Optional[_Iterable[_Union[Attempt, _Mapping]]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class Attempt(_message.Message):
-    __slots__ = ("number", "state", "start_time", "end_time", "err_msg", "parties")
+    __slots__ = ("number", "state", "start_time", "end_time", "err_msg", "parties", "wait_time", "place_time")
     NUMBER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     START_TIME_FIELD_NUMBER: _ClassVar[int]
     END_TIME_FIELD_NUMBER: _ClassVar[int]
     ERR_MSG_FIELD_NUMBER: _ClassVar[int]
     PARTIES_FIELD_NUMBER: _ClassVar[int]
+    WAIT_TIME_FIELD_NUMBER: _ClassVar[int]
+    PLACE_TIME_FIELD_NUMBER: _ClassVar[int]
     number: int
     state: str
     start_time: _timestamp_pb2.Timestamp
     end_time: _timestamp_pb2.Timestamp
     err_msg: str
     parties: _containers.RepeatedCompositeFieldContainer[PartyAttempt]
-    def __init__(self, number: _Optional[int] = ..., state: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., err_msg: _Optional[str] = ..., parties: _Optional[_Iterable[_Union[PartyAttempt, _Mapping]]] = ...) -> None: ...
+    wait_time: _timestamp_pb2.Timestamp
+    place_time: _timestamp_pb2.Timestamp
+    def __init__(self, number: _Optional[int] = ..., state: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., err_msg: _Optional[str] = ..., parties: _Optional[_Iterable[_Union[PartyAttempt, _Mapping]]] = ..., wait_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., place_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class PartyAttempt(_message.Message):
-    __slots__ = ("domain_id", "role", "state", "start_time", "end_time", "exit_code", "signal", "err_msg", "endpoints")
+    __slots__ = ("domain_id", "role", "state", "start_time", "end_time", "exit_code", "signal", "err_msg", "endpoints", "was_stopped")
     DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
@@ -200,6 +210,7 @@ class PartyAttempt(_message.Message):
     SIGNAL_FIELD_NUMBER: _ClassVar[int]
     ERR_MSG_FIELD_NUMBER: _ClassVar[int]
     ENDPOINTS_FIELD_NUMBER: _ClassVar[int]
+    WAS_STOPPED_FIELD_NUMBER: _ClassVar[int]
     domain_id: str
     role: str
     state: str
@@ -209,7 +220,8 @@ class PartyAttempt(_message.Message):
     signal: str
     err_msg: str
     endpoints: _containers.RepeatedCompositeFieldContainer[_job_pb2.JobPartyEndpoint]
-    def __init__(self, domain_id: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., err_msg: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[_job_pb2.JobPartyEndpoint, _Mapping]]] = ...) -> None: ...
+    was_stopped: bool
+    def __init__(self, domain_id: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., err_msg: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[_job_pb2.JobPartyEndpoint, _Mapping]]] = ..., was_stopped: _Optional[bool] = ...) -> None: ...
 
 class ListJobHistoryRequest(_message.Message):
     __slots__ = ("job_id", "page_size", "page_token", "min_revision")
@@ -232,7 +244,7 @@ class ListJobHistoryResponse(_message.Message):
     def __init__(self, entries: _Optional[_Iterable[_Union[JobHistoryEntry, _Mapping]]] = ..., next_page_token: _Optional[str] = ...) -> None: ...
 
 class JobHistoryEntry(_message.Message):
-    __slots__ = ("revision", "time", "event", "caller", "peer", "alias", "attempt", "domain_id", "role", "reason", "exit_code", "progress")
+    __slots__ = ("revision", "time", "event", "caller", "peer", "alias", "attempt", "domain_id", "role", "reason", "exit_code", "progress", "was_stopped")
     REVISION_FIELD_NUMBER: _ClassVar[int]
     TIME_FIELD_NUMBER: _ClassVar[int]
     EVENT_FIELD_NUMBER: _ClassVar[int]
@@ -245,6 +257,7 @@ class JobHistoryEntry(_message.Message):
     REASON_FIELD_NUMBER: _ClassVar[int]
     EXIT_CODE_FIELD_NUMBER: _ClassVar[int]
     PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    WAS_STOPPED_FIELD_NUMBER: _ClassVar[int]
     revision: int
     time: _timestamp_pb2.Timestamp
     event: str
@@ -257,7 +270,46 @@ class JobHistoryEntry(_message.Message):
     reason: str
     exit_code: int
     progress: float
-    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., caller: _Optional[str] = ..., peer: _Optional[str] = ..., alias: _Optional[str] = ..., attempt: _Optional[int] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[float] = ...) -> None: ...
+    was_stopped: bool
+    def __init__(self, revision: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., event: _Optional[str] = ..., caller: _Optional[str] = ..., peer: _Optional[str] = ..., alias: _Optional[str] = ..., attempt: _Optional[int] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., reason: _Optional[str] = ..., exit_code: _Optional[int] = ..., progress: _Optional[float] = ..., was_stopped: _Optional[bool] = ...) -> None: ...
+
+class GetTaskConfigRequest(_message.Message):
+    __slots__ = ("job_id", "alias", "domain_id", "role")
+    JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    job_id: str
+    alias: str
+    domain_id: str
+    role: str
+    def __init__(self, job_id: _Optional[str] = ..., alias: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
+
+class GetTaskConfigResponse(_message.Message):
+    __slots__ = ("alias", "domain_id", "role", "files", "problem")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
+    FILES_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    domain_id: str
+    role: str
+    files: _containers.RepeatedCompositeFieldContainer[ConfigFile]
+    problem: str
+    def __init__(self, alias: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., files: _Optional[_Iterable[_Union[ConfigFile, _Mapping]]] = ..., problem: _Optional[str] = ...) -> None: ...
+
+class ConfigFile(_message.Message):
+    __slots__ = ("container", "path", "text", "is_cut")
+    CONTAINER_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    IS_CUT_FIELD_NUMBER: _ClassVar[int]
+    container: str
+    path: str
+    text: str
+    is_cut: bool
+    def __init__(self, container: _Optional[str] = ..., path: _Optional[str] = ..., text: _Optional[str] = ..., is_cut: _Optional[bool] = ...) -> None: ...
 
 class ListAuditEntriesRequest(_message.Message):
     __slots__ = ("job_id", "caller", "after", "before", "page_size", "page_token", "min_revision")
@@ -306,28 +358,38 @@ class AuditEntry(_message.Message):
     def __init__(self, id: _Optional[int] = ..., time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., caller: _Optional[str] = ..., peer: _Optional[str] = ..., method: _Optional[str] = ..., job_id: _Optional[str] = ..., code: _Optional[int] = ..., reason: _Optional[str] = ...) -> None: ...
 
 class ValidateJobRequest(_message.Message):
-    __slots__ = ("request",)
+    __slots__ = ("request", "file")
     REQUEST_FIELD_NUMBER: _ClassVar[int]
+    FILE_FIELD_NUMBER: _ClassVar[int]
     request: SubmitJobRequest
-    def __init__(self, request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ...) -> None: ...
+    file: str
+    def __init__(self, request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ..., file: _Optional[str] = ...) -> None: ...
 
 class ValidateJobResponse(_message.Message):
-    __slots__ = ("problems", "waves", "tasks")
+    __slots__ = ("problems", "waves", "tasks", "request", "ignored")
     PROBLEMS_FIELD_NUMBER: _ClassVar[int]
     WAVES_FIELD_NUMBER: _ClassVar[int]
     TASKS_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_FIELD_NUMBER: _ClassVar[int]
+    IGNORED_FIELD_NUMBER: _ClassVar[int]
     problems: _containers.RepeatedCompositeFieldContainer[FieldProblem]
     waves: _containers.RepeatedCompositeFieldContainer[Wave]
     tasks: _containers.RepeatedCompositeFieldContainer[TaskPreview]
-    def __init__(self, problems: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ..., waves: _Optional[_Iterable[_Union[Wave, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[TaskPreview, _Mapping]]] = ...) -> None: ...
+    request: SubmitJobRequest
+    ignored: _containers.RepeatedCompositeFieldContainer[FieldProblem]
+    def __init__(self, problems: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ..., waves: _Optional[_Iterable[_Union[Wave, _Mapping]]] = ..., tasks: _Optional[_Iterable[_Union[TaskPreview, _Mapping]]] = ..., request: _Optional[_Union[SubmitJobRequest, _Mapping]] = ..., ignored: _Optional[_Iterable[_Union[FieldProblem, _Mapping]]] = ...) -> None: ...
 
 class FieldProblem(_message.Message):
-    __slots__ = ("field", "description")
+    __slots__ = ("field", "description", "line", "column")
     FIELD_FIELD_NUMBER: _ClassVar[int]
     DESCRIPTION_FIELD_NUMBER: _ClassVar[int]
+    LINE_FIELD_NUMBER: _ClassVar[int]
+    COLUMN_FIELD_NUMBER: _ClassVar[int]
     field: str
     description: str
-    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ...) -> None: ...
+    line: int
+    column: int
+    def __init__(self, field: _Optional[str] = ..., description: _Optional[str] = ..., line: _Optional[int] = ..., column: _Optional[int] = ...) -> None: ...
 
 class Wave(_message.Message):
     __slots__ = ("aliases",)

@@ -49,6 +49,11 @@ class JobsServiceStub:
                 request_serializer=kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryRequest.SerializeToString,
                 response_deserializer=kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryResponse.FromString,
                 _registered_method=True)
+        self.GetTaskConfig = channel.unary_unary(
+                '/kusciajob.v1.JobsService/GetTaskConfig',
+                request_serializer=kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigRequest.SerializeToString,
+                response_deserializer=kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigResponse.FromString,
+                _registered_method=True)
         self.ListAuditEntries = channel.unary_unary(
                 '/kusciajob.v1.JobsService/ListAuditEntries',
                 request_serializer=kusciajob_dot_v1_dot_jobs__pb2.ListAuditEntriesRequest.SerializeToString,
@@ -95,6 +100,13 @@ class JobsServiceServicer:
 
     def ListJobHistory(self, request, context):
         """What happened to a job, in order. It is kept as long as the job.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetTaskConfig(self, request, context):
+        """The config files that a party's programs get, without secrets. A domain is told its own.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -153,6 +165,11 @@ def add_JobsServiceServicer_to_server(servicer, server):
                     servicer.ListJobHistory,
                     request_deserializer=kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryRequest.FromString,
                     response_serializer=kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryResponse.SerializeToString,
+            ),
+            'GetTaskConfig': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTaskConfig,
+                    request_deserializer=kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigRequest.FromString,
+                    response_serializer=kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigResponse.SerializeToString,
             ),
             'ListAuditEntries': grpc.unary_unary_rpc_method_handler(
                     servicer.ListAuditEntries,
@@ -261,6 +278,33 @@ class JobsService:
             '/kusciajob.v1.JobsService/ListJobHistory',
             kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryRequest.SerializeToString,
             kusciajob_dot_v1_dot_jobs__pb2.ListJobHistoryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTaskConfig(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/kusciajob.v1.JobsService/GetTaskConfig',
+            kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigRequest.SerializeToString,
+            kusciajob_dot_v1_dot_jobs__pb2.GetTaskConfigResponse.FromString,
             options,
             channel_credentials,
             insecure,

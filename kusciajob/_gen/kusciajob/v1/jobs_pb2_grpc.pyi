@@ -30,6 +30,8 @@ class JobsServiceStub:
     """Everything about one job."""
     ListJobHistory: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListJobHistoryRequest, _jobs_pb2.ListJobHistoryResponse]
     """What happened to a job, in order. It is kept as long as the job."""
+    GetTaskConfig: _aio.UnaryUnaryMultiCallable[_jobs_pb2.GetTaskConfigRequest, _jobs_pb2.GetTaskConfigResponse]
+    """The config files that a party's programs get, without secrets. A domain is told its own."""
     ListAuditEntries: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ListAuditEntriesRequest, _jobs_pb2.ListAuditEntriesResponse]
     """The calls that changed something or wanted to, newest first. The master sees all, a domain its own."""
     ValidateJob: _aio.UnaryUnaryMultiCallable[_jobs_pb2.ValidateJobRequest, _jobs_pb2.ValidateJobResponse]
@@ -67,6 +69,14 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _aio.ServicerContext[_jobs_pb2.ListJobHistoryRequest, _abc.Awaitable[_jobs_pb2.ListJobHistoryResponse]],
     ) -> _abc.Awaitable[_jobs_pb2.ListJobHistoryResponse]:
         """What happened to a job, in order. It is kept as long as the job."""
+
+    @_abc_1.abstractmethod
+    def GetTaskConfig(
+        self,
+        request: _jobs_pb2.GetTaskConfigRequest,
+        context: _aio.ServicerContext[_jobs_pb2.GetTaskConfigRequest, _abc.Awaitable[_jobs_pb2.GetTaskConfigResponse]],
+    ) -> _abc.Awaitable[_jobs_pb2.GetTaskConfigResponse]:
+        """The config files that a party's programs get, without secrets. A domain is told its own."""
 
     @_abc_1.abstractmethod
     def ListAuditEntries(

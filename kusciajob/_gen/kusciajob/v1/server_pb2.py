@@ -27,7 +27,7 @@ from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kusciajob/v1/server.proto\x12\x0ckusciajob.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xd8\x02\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12?\n\x06limits\x18\x04 \x03(\x0b\x32/.kusciajob.v1.GetServerInfoResponse.LimitsEntry\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06\x63\x61ller\x18\x07 \x01(\x0b\x32\x1a.kusciajob.v1.CallerRights\x12\x10\n\x08revision\x18\x08 \x01(\x03\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"_\n\x0c\x43\x61llerRights\x12\x11\n\tdomain_id\x18\x01 \x01(\t\x12\x11\n\tis_master\x18\x02 \x01(\x08\x12\x11\n\tsees_jobs\x18\x03 \x01(\t\x12\x16\n\x0emay_create_for\x18\x04 \x03(\t2}\n\rServerService\x12l\n\rGetServerInfo\x12\".kusciajob.v1.GetServerInfoRequest\x1a#.kusciajob.v1.GetServerInfoResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/serverb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19kusciajob/v1/server.proto\x12\x0ckusciajob.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x16\n\x14GetServerInfoRequest\"\xfd\x03\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0f\n\x07runtime\x18\x02 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x03 \x03(\t\x12?\n\x06limits\x18\x04 \x03(\x0b\x32/.kusciajob.v1.GetServerInfoResponse.LimitsEntry\x12.\n\nstart_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12)\n\x06uptime\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12*\n\x06\x63\x61ller\x18\x07 \x01(\x0b\x32\x1a.kusciajob.v1.CallerRights\x12\x10\n\x08revision\x18\x08 \x01(\x03\x12;\n\x04used\x18\t \x03(\x0b\x32-.kusciajob.v1.GetServerInfoResponse.UsedEntry\x12&\n\x04load\x18\n \x01(\x0b\x32\x18.kusciajob.v1.ServerLoad\x12\x11\n\thttp_port\x18\x10 \x01(\x05\x1a-\n\x0bLimitsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a+\n\tUsedEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\"\x9c\x02\n\nServerLoad\x12\x0c\n\x04jobs\x18\x01 \x01(\x03\x12\x16\n\x0escheduled_jobs\x18\x02 \x01(\x03\x12\x1d\n\x15jobs_waiting_for_room\x18\x03 \x01(\x03\x12\x17\n\x0frunning_parties\x18\x04 \x01(\x03\x12\x1a\n\x12store_queue_length\x18\x05 \x01(\x03\x12\x30\n\rcommit_median\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12-\n\ncommit_p99\x18\x07 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x15\n\rwatch_streams\x18\x08 \x01(\x03\x12\x1c\n\x14watch_lag_events_max\x18\t \x01(\x03\"_\n\x0c\x43\x61llerRights\x12\x11\n\tdomain_id\x18\x01 \x01(\t\x12\x11\n\tis_master\x18\x02 \x01(\x08\x12\x11\n\tsees_jobs\x18\x03 \x01(\t\x12\x16\n\x0emay_create_for\x18\x04 \x03(\t2}\n\rServerService\x12l\n\rGetServerInfo\x12\".kusciajob.v1.GetServerInfoRequest\x1a#.kusciajob.v1.GetServerInfoResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\x12\n/v1/serverb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,22 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._loaded_options = None
   _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_options = b'8\001'
+  _globals['_GETSERVERINFORESPONSE_USEDENTRY']._loaded_options = None
+  _globals['_GETSERVERINFORESPONSE_USEDENTRY']._serialized_options = b'8\001'
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._loaded_options = None
   _globals['_SERVERSERVICE'].methods_by_name['GetServerInfo']._serialized_options = b'\202\323\344\223\002\014\022\n/v1/server'
   _globals['_GETSERVERINFOREQUEST']._serialized_start=138
   _globals['_GETSERVERINFOREQUEST']._serialized_end=160
   _globals['_GETSERVERINFORESPONSE']._serialized_start=163
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=507
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=462
-  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=507
-  _globals['_CALLERRIGHTS']._serialized_start=509
-  _globals['_CALLERRIGHTS']._serialized_end=604
-  _globals['_SERVERSERVICE']._serialized_start=606
-  _globals['_SERVERSERVICE']._serialized_end=731
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=672
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_start=582
+  _globals['_GETSERVERINFORESPONSE_LIMITSENTRY']._serialized_end=627
+  _globals['_GETSERVERINFORESPONSE_USEDENTRY']._serialized_start=629
+  _globals['_GETSERVERINFORESPONSE_USEDENTRY']._serialized_end=672
+  _globals['_SERVERLOAD']._serialized_start=675
+  _globals['_SERVERLOAD']._serialized_end=959
+  _globals['_CALLERRIGHTS']._serialized_start=961
+  _globals['_CALLERRIGHTS']._serialized_end=1056
+  _globals['_SERVERSERVICE']._serialized_start=1058
+  _globals['_SERVERSERVICE']._serialized_end=1183
 # @@protoc_insertion_point(module_scope)

@@ -18,6 +18,7 @@ FAILED: Mapping[str, Code] = MappingProxyType(
         "ListJobs": Code.QUERY_FAILED,
         "GetJob": Code.QUERY_FAILED,
         "ListJobHistory": Code.QUERY_FAILED,
+        "GetTaskConfig": Code.QUERY_FAILED,
         "ListAuditEntries": Code.QUERY_FAILED,
         "ValidateJob": Code.CREATE_FAILED,
         "SubmitJob": Code.CREATE_FAILED,

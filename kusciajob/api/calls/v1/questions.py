@@ -7,6 +7,7 @@ from msgspec.structs import astuple
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.api.calls.job import LARGE_INPUTS_CHARACTERS
+from kusciajob.api.calls.v1.job_file import add_places, check_file, read_file
 from kusciajob.api.calls.v1.verdicts import encode_verdict
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import Caller, JobService
@@ -31,6 +32,7 @@ class QuestionCalls:
         self._questions = questions
         self._dry_run = dry_run
         self._describing = asyncio.Semaphore(1)
+        self._reading = asyncio.Semaphore(1)
 
     async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
         chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
@@ -112,11 +114,25 @@ class QuestionCalls:
         return response
 
     async def ValidateJob(self, request: pb.ValidateJobRequest, caller: Caller) -> pb.ValidateJobResponse:
-        asked = request.request
+        if request.file:
+            return await self._validate_file(request, caller)
+        return await self._validate(request.request, caller)
+
+    async def _validate(self, asked: pb.SubmitJobRequest, caller: Caller) -> pb.ValidateJobResponse:
         known = problems(asked)
         spec = None if known else decode_submission(asked)
         verdict = await self._dry_run.judge(asked.job, spec, known, caller)
         return encode_verdict(verdict, spec)
+
+    async def _validate_file(self, request: pb.ValidateJobRequest, caller: Caller) -> pb.ValidateJobResponse:
+        file = check_file(request)
+        async with self._reading:
+            response = await asyncio.to_thread(read_file, file, request.request)
+            if not response.problems:
+                response.MergeFrom(await self._validate(response.request, caller))
+                if response.problems:
+                    await asyncio.to_thread(add_places, response, file)
+        return response
 
     async def SubmitJob(self, request: pb.SubmitJobRequest, caller: Caller) -> pb.SubmitJobResponse:
         job_id = await self._service.create(decode_submission(request), caller, method="SubmitJob")

@@ -167,7 +167,8 @@ CREATE TABLE app_image (
 --
 -- The first arrays have one element per change. `kinds`: C creates, R replaces, D deletes, I stores an AppImage (its name
 -- is in job_ids, its definition in statuses; NULL removes it), N only notes. `faults` are the statuses of ERROR events.
--- `forced`: whatever the revision. All other arrays have rows that belong to the change whose place, from 1, they name.
+-- `forced`: whatever the revision. All other arrays have rows that belong to the change whose place, from 1, they name:
+-- `passed_statuses` and `passed_phases` are what a job went through on the way to its new status, each an event.
 --
 -- `fences`: the lease under which the change is made; 0 for none. A group that is sent again has the number it had.
 --
@@ -180,6 +181,7 @@ CREATE FUNCTION commit_group_1(
     states text[], created_times double precision[], ended_times double precision[], deadlines double precision[],
     expiries double precision[], phases text[], traits_texts text[],
     task_places integer[], task_ids text[],
+    passed_places integer[], passed_statuses bytea[], passed_phases text[],
     input_places integer[], input_tasks integer[], inputs bytea[],
     facet_places integer[], facet_values bigint[],
     history_places integer[], history_entries text[],
@@ -198,7 +200,7 @@ DECLARE
     all_stored bigint[];
     taken_tasks text[];
     all_holders text[];
-    befores text[];
+    stored_phases text[];
     lasts bigint[];
     lengths integer[];
     gone bigint[];
@@ -223,8 +225,8 @@ BEGIN
 
     SELECT array_agg(judged.refusal ORDER BY place), array_agg(judged.stored ORDER BY place),
            array_agg(judged.task_id ORDER BY place), array_agg(judged.holder ORDER BY place),
-           array_agg(judged.before ORDER BY place), array_agg(judged.last ORDER BY place)
-    INTO all_refusals, all_stored, taken_tasks, all_holders, befores, lasts
+           array_agg(judged.stored_phase ORDER BY place), array_agg(judged.last ORDER BY place)
+    INTO all_refusals, all_stored, taken_tasks, all_holders, stored_phases, lasts
     FROM (
         SELECT *, CASE
                 WHEN refused.refusal IS NOT NULL THEN NULL
@@ -233,7 +235,7 @@ BEGIN
             END::bigint AS last
         FROM (
             SELECT place, width, j.revision AS stored, taken.task_id, taken.holder,
-                CASE WHEN kind = 'R' AND l.phase <> c.phase THEN l.phase END AS before,
+                l.phase AS stored_phase,
                 CASE
                     WHEN fence NOT IN (0, lease) THEN 'lease lost'
                     WHEN kind IN ('N', 'I') THEN NULL
@@ -243,10 +245,14 @@ BEGIN
                     WHEN kind <> 'C' AND j.revision <> c.revision AND NOT c.is_forced THEN 'stale'
                 END AS refusal
             FROM (
-                SELECT place, kind, fence, job_id, number, revision, is_forced, phase,
-                    CASE WHEN kind IN ('N', 'I') THEN 0 WHEN fault IS NULL THEN 1 ELSE 2 END AS width
-                FROM unnest(kinds, fences, job_ids, numbers, revisions, forced, phases, faults) WITH ORDINALITY
-                    AS u (kind, fence, job_id, number, revision, is_forced, phase, fault, place)
+                SELECT place, kind, fence, job_id, number, revision, is_forced,
+                    CASE WHEN kind IN ('N', 'I') THEN 0
+                        ELSE 1 + coalesce(steps, 0) + (fault IS NOT NULL)::integer END AS width
+                FROM unnest(kinds, fences, job_ids, numbers, revisions, forced, faults) WITH ORDINALITY
+                    AS u (kind, fence, job_id, number, revision, is_forced, fault, place)
+                LEFT JOIN (
+                    SELECT of, count(*) AS steps FROM unnest(passed_places) AS of GROUP BY of
+                ) AS p ON p.of = place
             ) AS c
             LEFT JOIN job j ON j.number = c.number AND kind IN ('R', 'D')
             LEFT JOIN listing l ON l.number = c.number AND kind = 'R'
@@ -330,20 +336,26 @@ BEGIN
     WHERE kind = 'C' AND last IS NOT NULL GROUP BY initiator
     ON CONFLICT (initiator) DO UPDATE SET jobs = t.jobs + excluded.jobs;
 
+    -- All events of a change follow each other: what the job passed, what it is, and a fault.
     INSERT INTO log (revision, type, job_id, number, initiator, status, total, before)
-    SELECT at, type, job_id, number, initiator, told,
-        bytes + sum(length(told) + event_bytes) OVER (ORDER BY at), before
+    SELECT at, type, job_ids[place], CASE WHEN kinds[place] = 'C' THEN at ELSE numbers[place] END, initiators[place], told,
+        bytes + sum(length(told) + event_bytes) OVER (ORDER BY at),
+        CASE WHEN type = 'MODIFIED' AND phase_before <> phase THEN phase_before END
     FROM (
-        SELECT CASE WHEN fault IS NULL THEN last ELSE last - 1 END AS at,
-            CASE kind WHEN 'C' THEN 'ADDED' WHEN 'R' THEN 'MODIFIED' ELSE 'DELETED' END AS type,
-            job_id, CASE WHEN kind = 'C' THEN last ELSE number END AS number, initiator, status AS told, before
-        FROM unnest(kinds, lasts, job_ids, numbers, initiators, statuses, faults, befores)
-            AS c (kind, last, job_id, number, initiator, status, fault, before)
-        WHERE kind IN ('C', 'R', 'D') AND last IS NOT NULL
-        UNION ALL
-        SELECT last, 'ERROR', job_id, number, initiator, fault, NULL
-        FROM unnest(lasts, job_ids, numbers, initiators, faults) AS c (last, job_id, number, initiator, fault)
-        WHERE fault IS NOT NULL AND last IS NOT NULL
+        SELECT base + row_number() OVER (ORDER BY place, part, position) AS at, place, type, told, phase,
+            lag(phase, 1, stored_phases[place]) OVER (PARTITION BY place ORDER BY part, position) AS phase_before
+        FROM (
+            SELECT place, 1 AS part, position, 'MODIFIED' AS type, status AS told, phase
+            FROM unnest(passed_places, passed_statuses, passed_phases) WITH ORDINALITY AS p (place, status, phase, position)
+            UNION ALL
+            SELECT place, 2, 0, CASE kind WHEN 'C' THEN 'ADDED' WHEN 'R' THEN 'MODIFIED' ELSE 'DELETED' END, status, phase
+            FROM unnest(kinds, statuses, phases) WITH ORDINALITY AS c (kind, status, phase, place)
+            WHERE kind IN ('C', 'R', 'D')
+            UNION ALL
+            SELECT place, 3, 0, 'ERROR', fault, NULL FROM unnest(faults) WITH ORDINALITY AS f (fault, place)
+            WHERE fault IS NOT NULL
+        ) AS step
+        WHERE lasts[place] IS NOT NULL
     ) AS event;
 
     SELECT max(log.revision), max(log.total) INTO newest, bytes FROM log WHERE log.revision > base;

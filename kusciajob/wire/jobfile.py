@@ -5,7 +5,7 @@ job makes sense is for the server to say; here only form counts: known fields of
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, cast
@@ -14,10 +14,11 @@ from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from msgspec import Struct
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi.job_pb2 import CreateJobRequest, JobResource
+from kusciajob.files.places import Step, document_in, steps_of
 from kusciajob.files.yaml import InvalidYaml, parse_documents, parse_json_documents, read_text
-from kusciajob.model.errors import JobError
+from kusciajob.model.errors import JobError, Problem
 from kusciajob.model.job import SCHEDULE_MODE_HEADER, ScheduleMode
-from kusciajob.model.text import first, shown
+from kusciajob.model.text import cut, first, shown
 from kusciajob.wire.json import JsonError
 from kusciajob.wire.json_reader import described, field_reader
 from kusciajob.wire.json_writer import map_entry
@@ -29,13 +30,22 @@ _API_GROUP = "kuscia.secretflow/"
 _CUSTOM_FIELD_LABEL = "kuscia.job.custom-fields/"
 _BANDWIDTH_RESOURCE = "kuscia.io/bandwidth"
 _MAX_NAMED = 20
-_Form = FieldDescriptor | Callable[[Any, str, list[str]], Any] | None
+_MAX_PROBLEMS = 1000
+_MAX_TOLD_CHARACTERS = 4000
+_Form = FieldDescriptor | Callable[[Any, str, "_Notes"], Any] | None
 """How a field is read: as the API's JSON, by a function of its own, or, for None, not at all: it has no effect."""
 _REFERENCE = re.compile(r"\{\{[^{}\n]{1,100}\}\}")
 
 
 class JobFileError(JobError):
-    """A job file cannot be used; the message names the file, the place and what would be right."""
+    """A job file cannot be used; the message names the file, the place and what would be right.
+
+    `problems` has all that is wrong, each with its place as the file spells it; empty where it is not known.
+    """
+
+    def __init__(self, text: str, problems: Sequence[Problem] = ()) -> None:
+        super().__init__(text)
+        self.problems = tuple(problems)
 
 
 class JobFile(Struct, frozen=True):
@@ -55,6 +65,20 @@ class JobFile(Struct, frozen=True):
         return f"without effect here: {first(self.ignored, _MAX_NAMED, show=shown)}"
 
 
+class _Notes:
+    """What is noted while a file is read: places without effect, and problems with their texts."""
+
+    def __init__(self) -> None:
+        self.ignored: list[str] = []
+        self.problems: list[tuple[Problem, str]] = []
+
+    def refuse(self, place: str, error: JsonError) -> None:
+        """Note what is wrong at a place, of which the text is the error's."""
+        if len(self.problems) < _MAX_PROBLEMS:
+            exact = error.path if error.path.startswith(place) else place
+            self.problems.append((Problem(exact, error.text), str(error)))
+
+
 def read_job_file(path: Path) -> JobFile:
     """The job in the file. Raises JobFileError, which names the file, the place and what would be right."""
     try:
@@ -70,13 +94,52 @@ def parse_job(text: str, *, source: str) -> JobFile:
         document = _parse_document(text)
         if not isinstance(document, dict):
             raise JsonError("it holds no job: a CreateJobRequest or a KusciaJob is expected")
-        ignored: list[str] = []
+        notes = _Notes()
         is_custom_resource = "kind" in document or "apiVersion" in document
         read = _read_custom_resource if is_custom_resource else _read_request
-        request = read(document, ignored)
-    except (JsonError, InvalidYaml) as error:
-        raise JobFileError(f"{source}: {error}{_unfilled(text)}") from None
-    return JobFile(request, tuple(ignored))
+        request = read(document, notes)
+        _refuse_references(request, "", notes)
+    except JsonError as error:
+        raise JobFileError(f"{source}: {error}{_unfilled(text)}", [Problem(error.path, error.text)]) from None
+    except InvalidYaml as error:
+        raise JobFileError(f"{source}: {error}{_unfilled(text)}", [Problem("", str(error))]) from None
+    if notes.problems:
+        told = cut("; ".join([error for _, error in notes.problems]), _MAX_TOLD_CHARACTERS)
+        raise JobFileError(f"{source}: {told}{_unfilled(text)}", [problem for problem, _ in notes.problems])
+    return JobFile(request, tuple(notes.ignored))
+
+
+def places_in(text: str) -> Callable[[str], tuple[int, int]]:
+    """A function that finds the line and column, from 1 on, of a field in the text of a job file.
+
+    The field is named as in a CreateJobRequest, or as the file names it. 0 where the place is not known.
+    """
+    document = document_in(text)
+    items = document and document.inner("items")
+    root = (items.inner(0) if items else document) or document
+
+    def find(field: str) -> tuple[int, int]:
+        if root is None:
+            return 0, 0
+        steps = steps_of(field)
+        if steps and "kind" in root.keys() and root.inner(steps[0], _plain) is None:  # noqa: SIM118  # no mapping
+            steps = _in_custom_resource(steps)
+        place = root.nearest(steps, _plain)
+        return place.line, place.column
+
+    return find
+
+
+def _in_custom_resource(steps: Sequence[Step]) -> list[Step]:
+    """Where a KusciaJob has what a CreateJobRequest has elsewhere."""
+    match steps:
+        case ["job_id"]:
+            return ["metadata", "name"]
+        case ["custom_fields", *keys]:
+            return ["metadata", "labels", *(f"{_CUSTOM_FIELD_LABEL}{key}" for key in keys)]
+        case ["header", *_]:
+            return ["spec", "schedule_mode"]
+    return ["spec", *steps]
 
 
 def _unfilled(text: str) -> str:
@@ -87,10 +150,8 @@ def _unfilled(text: str) -> str:
     return f" (it is still a template: put a value in the place of {shown(reference.group())} and the like)"
 
 
-def _read_request(document: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
-    request = _read_message(document, _REQUEST, "", ignored)
-    _refuse_references(request, "")
-    return request
+def _read_request(document: dict[str, Any], notes: _Notes) -> dict[str, Any]:
+    return _read_message(document, _REQUEST, "", notes)
 
 
 def _parse_document(text: str) -> object:
@@ -117,7 +178,7 @@ def _parse_documents(text: str) -> list[Any]:
         raise JsonError(f"it is not valid JSON: {json_problem}") from None
 
 
-def _read_custom_resource(document: dict[str, Any], ignored: list[str]) -> dict[str, Any]:
+def _read_custom_resource(document: dict[str, Any], notes: _Notes) -> dict[str, Any]:
     kind, version = document.get("kind"), document.get("apiVersion")
     if kind != "KusciaJob":
         raise JsonError(f'expected "KusciaJob", not {described(kind)}', "kind")
@@ -128,21 +189,20 @@ def _read_custom_resource(document: dict[str, Any], ignored: list[str]) -> dict[
         raise JsonError("it is missing: it becomes the job_id", "metadata.name")
     if not isinstance(spec, dict):
         raise JsonError(f"expected a mapping with initiator and tasks, not {described(spec)}", "spec")
-    ignored += [str(name) for name in document if name not in _DOCUMENT_FIELDS]
-    ignored += [f"metadata.{name}" for name in metadata if name not in _METADATA_FIELDS]
+    notes.ignored += [str(name) for name in document if name not in _DOCUMENT_FIELDS]
+    notes.ignored += [f"metadata.{name}" for name in metadata if name not in _METADATA_FIELDS]
     request: dict[str, Any] = {
         "job_id": _read_plain(metadata["name"], _REQUEST.fields_by_name["job_id"], "metadata.name")
     }
-    request |= _read_fields(spec, _SPEC, "spec", ignored)
+    request |= _read_fields(spec, _SPEC, "spec", notes)
     if mode := request.pop("schedule_mode", ""):
         request["header"] = {"custom_headers": {SCHEDULE_MODE_HEADER: mode}}
-    if fields := _read_custom_fields(metadata.get("labels"), ignored):
+    if fields := _read_custom_fields(metadata.get("labels"), notes):
         request["custom_fields"] = fields
-    _refuse_references(request, "")
     return request
 
 
-def _read_custom_fields(labels: object, ignored: list[str]) -> dict[str, str]:
+def _read_custom_fields(labels: object, notes: _Notes) -> dict[str, str]:
     """Kuscia keeps a job's custom fields as labels of the resource."""
     fields: dict[str, str] = {}
     texts = _REQUEST.fields_by_name["custom_fields"]
@@ -150,32 +210,33 @@ def _read_custom_fields(labels: object, ignored: list[str]) -> dict[str, str]:
         if name.startswith(_CUSTOM_FIELD_LABEL):
             fields[name.removeprefix(_CUSTOM_FIELD_LABEL)] = value
         else:
-            ignored.append(f"metadata.labels.{name}")
+            notes.ignored.append(f"metadata.labels.{name}")
     return fields
 
 
-def _refuse_references(value: Any, place: str) -> None:
+def _refuse_references(value: Any, place: str, notes: _Notes) -> None:
     """A name that is still `{{.X}}` would be refused by the server for its braces; here the cause is told."""
     match value:
         case dict():
             for name, item in value.items():
                 if name != "task_input_config":  # it may be a template for the program itself
-                    _refuse_references(item, f"{place}.{name}" if place else name)
+                    _refuse_references(item, f"{place}.{name}" if place else name, notes)
         case list():
             for index, item in enumerate(value):
-                _refuse_references(item, f"{place}[{index}]")
+                _refuse_references(item, f"{place}[{index}]", notes)
         case str() if reference := _REFERENCE.search(value):
-            raise JsonError(f"{shown(reference.group())} has not been filled in yet: put the value in its place", place)
+            text = f"{shown(reference.group())} has not been filled in yet: put the value in its place"
+            notes.refuse(place, JsonError(text, place))
 
 
-def _read_message(value: Any, kind: Descriptor, place: str, ignored: list[str]) -> dict[str, Any]:
+def _read_message(value: Any, kind: Descriptor, place: str, notes: _Notes) -> dict[str, Any]:
     """The message as its fields' names and values; what a job file may say beside them is in _BESIDE."""
-    found = _read_fields(value, {**kind.fields_by_name, **_BESIDE.get(kind.name, {})}, place, ignored)
+    found = _read_fields(value, {**kind.fields_by_name, **_BESIDE.get(kind.name, {})}, place, notes)
     if kind is not _RESOURCES:
         return found
     # The flat form of the API, and the CRD's limits and requests: a limit counts before a request.
     requests, limits = found.pop("requests", {}), found.pop("limits", {})
-    ignored += [
+    notes.ignored += [
         f"{place}.requests.{name} (the limit counts)"
         for name, quantity in requests.items()
         if limits.get(name, quantity) != quantity
@@ -183,38 +244,53 @@ def _read_message(value: Any, kind: Descriptor, place: str, ignored: list[str]) 
     return {**requests, **limits, **found}
 
 
-def _read_fields(value: Any, fields: Mapping[str, _Form], place: str, ignored: list[str]) -> dict[str, Any]:
+def _read_fields(value: Any, fields: Mapping[str, _Form], place: str, notes: _Notes) -> dict[str, Any]:
+    """What the mapping says. What is wrong with an entry is noted, and the entry left out."""
     names = {_plain(name): name for name in fields}
     result: dict[str, Any] = {}
     for key, item in _mapping(value, place).items():
-        name = names.get(_plain(key))
-        if name is None:
-            close = get_close_matches(_plain(key), names, n=1)
-            meant = f"did you mean {names[close[0]]}?" if close else f"known are {', '.join(fields)}"
-            raise JsonError(f"field {shown(key)} is unknown: {meant}", place)
-        if name in result:
-            raise JsonError(f"field {name} stands twice, in two spellings", place)
-        if item is None:
-            continue
-        here, form = f"{place}.{key}" if place else key, fields[name]
-        if form is None:
-            ignored.append(here)
-        elif isinstance(form, FieldDescriptor):
-            result[name] = _read_field(item, form, here, ignored)
-        else:
-            result[name] = form(item, here, ignored)
+        here = f"{place}.{key}" if place else key
+        try:
+            name = names.get(_plain(key))
+            if name is None:
+                close = get_close_matches(_plain(key), names, n=1)
+                meant = f"did you mean {names[close[0]]}?" if close else f"known are {', '.join(fields)}"
+                raise JsonError(f"field {shown(key)} is unknown: {meant}", place)
+            if name in result:
+                raise JsonError(f"field {name} stands twice, in two spellings", place)
+            form = fields[name]
+            if item is None:
+                continue
+            if form is None:
+                notes.ignored.append(here)
+            else:
+                result[name] = (
+                    _read_field(item, form, here, notes)
+                    if isinstance(form, FieldDescriptor)
+                    else form(item, here, notes)
+                )
+        except JsonError as error:
+            notes.refuse(here, error)
     return result
 
 
-def _read_field(value: Any, field: FieldDescriptor, place: str, ignored: list[str]) -> Any:
+def _read_field(value: Any, field: FieldDescriptor, place: str, notes: _Notes) -> Any:
     kind = field.message_type
     if kind is None or map_entry(field):
         return _read_plain(value, field, place)
     if not field.is_repeated:
-        return _read_message(value, kind, place, ignored)
+        return _read_message(value, kind, place, notes)
     if not isinstance(value, list):
         raise JsonError(f"expected a list, not {described(value)}", place)
-    return [_read_message(item, kind, f"{place}[{at}]", ignored) for at, item in enumerate(value)]
+    entries = []
+    for at, item in enumerate(value):
+        here = f"{place}[{at}]"
+        try:
+            entries.append(_read_message(item, kind, here, notes))
+        except JsonError as error:
+            notes.refuse(here, error)
+            entries.append({})  # the others keep their places
+    return entries
 
 
 def _read_plain(value: Any, field: FieldDescriptor, place: str) -> Any:
@@ -239,24 +315,24 @@ def _mapping(value: Any, place: str) -> dict[str, Any]:
     return value
 
 
-def _quantity(value: Any, place: str, _: list[str]) -> str:
+def _quantity(value: Any, place: str, _: _Notes) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
         raise JsonError(f'expected a quantity such as 2, "500m" or "4Gi", not {described(value)}', place)
     return str(value)
 
 
-def _kubernetes_resources(value: Any, place: str, ignored: list[str]) -> dict[str, str]:
+def _kubernetes_resources(value: Any, place: str, notes: _Notes) -> dict[str, str]:
     names = {"cpu": "cpu", "memory": "memory", _BANDWIDTH_RESOURCE: "bandwidth"}
     found = {}
     for name, quantity in _mapping(value, place).items():
         if name in names:
-            found[names[name]] = _quantity(quantity, f"{place}.{name}", ignored)
+            found[names[name]] = _quantity(quantity, f"{place}.{name}", notes)
         else:
-            ignored.append(f"{place}.{name}")
+            notes.ignored.append(f"{place}.{name}")
     return found
 
 
-def _schedule_mode(value: Any, place: str, _: list[str]) -> str:
+def _schedule_mode(value: Any, place: str, _: _Notes) -> str:
     """Only Strict needs to be told: without a word a job is BestEffort."""
     if value not in list(ScheduleMode):
         raise JsonError(f"expected {' or '.join(ScheduleMode)}, not {described(value)}", place)

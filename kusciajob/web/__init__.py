@@ -1,0 +1,1 @@
+"""The page: HTML, style and modules for browsers, as files of this package."""

@@ -1,0 +1,105 @@
+/** The output of a task's parties, live. */
+import { useEffect, useMemo, useState } from '../vendor/preact-hooks.js';
+import { blameFor } from './blame.js';
+import { Choice } from './choice.js';
+import { html } from './html.js';
+import { useKeys } from './keys.js';
+import { LogColumn } from './log_column.js';
+import { plain } from './plain.js';
+import { place } from './place.js';
+import { save } from './save.js';
+import { TaskLog, merged, nameOf } from './task_log.js';
+import { stateName, t } from './texts.js';
+
+/** @typedef {import('./task_log.js').Line} Line */
+
+const SPLIT = 'split';
+
+/** @param {{job: import('./types.js').Job}} props */
+export function LogView({ job }) {
+  const task = chosenTask(job);
+  const params = place.value;
+  const parties = job.request.job.tasks.find(({ alias }) => alias === task.alias)?.parties ?? [];
+  const chosen = parties.filter(({ domain_id, role }) => domain_id === params.get('party') && (!params.get('role') || role === params.get('role')));
+  const newest = task.attempt;
+  const attempt = Math.min(Number(params.get('attempt')) || 0, newest);
+  const stream = params.get('stream') ?? '';
+  const what = {
+    taskId: task.task_id,
+    parties: (chosen.length ? chosen : parties).map(({ domain_id, role }) => ({ domain_id, role })),
+    attempt: attempt || newest,
+    stream,
+  };
+  const isSplit = what.parties.length > 1 && params.get('layout') === SPLIT;
+  const key = JSON.stringify([what, isSplit]);
+  return html`
+    <div class="tools logtools">
+      <${Choice} label=${t('log.task')} name="task" value=${task.alias} forget=${['party', 'role', 'attempt']}
+        options=${job.tasks.map(({ alias, state }) => [alias, `${alias} (${stateName(state)})`])} />
+      <${Choice} label=${t('log.parties')} name="party" value=${chosen.length ? chosen[0].domain_id : ''} forget=${['role']}
+        options=${[['', t('log.all')], ...[...new Set(parties.map(({ domain_id }) => domain_id))].map((id) => [id, id])]} />
+      ${what.parties.length > 1 && html`<${Choice} label=${t('log.layout')} name="layout" value=${isSplit ? SPLIT : ''}
+        options=${[['', t('log.interleaved')], [SPLIT, t('log.split')]]} />`}
+      ${newest > 1 && html`<${Choice} label=${t('log.attempt')} name="attempt" value=${attempt ? String(attempt) : ''}
+        options=${[['', `${newest} (${t('log.newest')})`], ...Array.from({ length: newest }, (_, index) => [String(newest - index), String(newest - index)])]} />`}
+      <${Choice} label=${t('log.stream')} name="stream" value=${stream}
+        options=${[['', t('log.both')], ['stdout', 'stdout'], ['stderr', 'stderr']]} />
+    </div>
+    ${newest === 0 ? html`<p class="notice">${t('log.notyet')}</p>` : html`<${Lines} key=${key} what=${what} isSplit=${isSplit} name=${`${job.summary.job_id}.${task.alias}`} />`}
+  `;
+}
+
+/** The one in the address bar, else the one to blame, one that runs, the last that ran. @param {import('./types.js').Job} job */
+function chosenTask(job) {
+  const byAlias = job.tasks.find(({ alias }) => alias === place.value.get('task'));
+  return byAlias ?? blameFor(job)[0]?.task ?? job.tasks.find(({ state }) => state === 'Running')
+    ?? job.tasks.findLast(({ attempt }) => attempt > 0) ?? job.tasks[0];
+}
+
+/**
+ * Finding, pausing and downloading are for all columns at once.
+ * @param {{what: ConstructorParameters<typeof TaskLog>[0], isSplit: boolean, name: string}} props
+ *   `isSplit`: each party has a column and a stream of its own
+ */
+function Lines({ what, isSplit, name }) {
+  const logs = useMemo(() => (isSplit ? what.parties.map((party) => new TaskLog({ ...what, parties: [party] })) : [new TaskLog(what)]), []);
+  const [sought, setSought] = useState('');
+  const [held, setHeld] = useState(/** @type {Line[][]|null} */ (null));
+  useEffect(() => {
+    for (const log of logs) log.open();
+    return () => { for (const log of logs) log.close(); };
+  }, []);
+  useKeys({ '/': () => document.getElementById('find')?.focus() });
+  const present = logs.map(({ lines }) => lines.value);
+  const all = held ?? present;
+  const wanted = sought.toLowerCase();
+  const columns = wanted ? all.map((lines) => lines.filter(({ text }) => text.toLowerCase().includes(wanted))) : all;
+  const names = what.parties.map(nameOf);
+  const refused = Object.entries(Object.assign({}, ...logs.map((log) => log.refused.value)));
+  return html`
+    <div class="tools">
+      <label class="find"><span class="unseen">${t('log.find')}</span>
+        <input id="find" type="search" placeholder=${t('log.find')} value=${sought} autocomplete="off"
+          onInput=${(/** @type {any} */ { target }) => setSought(target.value)} /></label>
+      <span class="hint" role="status">${t('log.shown', { count: countOf(columns) })}</span>
+      <span class="spring"></span>
+      <button type="button" aria-pressed=${held ? 'true' : 'false'} onClick=${() => setHeld(held ? null : present)}>
+        ${held ? t('log.resume', { count: countOf(present) - countOf(held) }) : t('log.pause')}</button>
+      <button type="button" onClick=${() => download(merged(all), name)}>${t('log.download')}</button>
+    </div>
+    ${refused.map(([party, text]) => html`<p key=${party} class="notice problem">${t('log.refused', { party, text: plain(text) })}</p>`)}
+    ${logs.some(({ hasDropped }) => hasDropped.value) && html`<p class="notice">${t('log.older')}</p>`}
+    <div class="columns">${columns.map((lines, index) => html`<${LogColumn} key=${names[index]} lines=${lines} parties=${names} sought=${wanted}
+      title=${isSplit ? names[index] : undefined} />`)}</div>`;
+}
+
+/** @param {Line[][]} columns */
+function countOf(columns) {
+  return columns.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** @param {Line[]} lines @param {string} name */
+function download(lines, name) {
+  const text = lines.map(({ party, time, text }) => `${party} ${time ?? '-'} ${text}\n`).join('');
+  save(text, `${name}.log`);
+}
