@@ -53,7 +53,7 @@ def recording(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathF
     name, seed = request.param
     # A read is a round trip in a database: fewer are made, and each may take longer.
     effort = (
-        {"watchers": 4, "changes": 30, "read_seconds": 0.2} if name == "postgres" else {"watchers": 25, "changes": 80}
+        {"watchers": 6, "changes": 40, "read_seconds": 0.2} if name == "postgres" else {"watchers": 25, "changes": 80}
     )
 
     async def make(store: JobStore) -> FilteredRecording:

@@ -318,7 +318,7 @@ async def test_a_cancelled_read_loses_nothing(store: JobStore, seed: int) -> Non
                 await create_jobs(store, f"new-{hub.head}")
                 await published(hub, await store.head())
             reading = asyncio.create_task(stream.read())
-            if random.random() < 0.5:
+            if random.random() < 0.8:
                 await give_way(random.randrange(8))
             else:  # a database answers after some time, not after some turns
                 await asyncio.wait([reading], timeout=random.uniform(0, 0.02))

@@ -29,6 +29,8 @@ DOMAINS = ("alice", "bob", "carol", "dave")
 IMAGES = ("psi", "train")
 TEAMS = ("red", "blue")
 PREFIXES = ("a", "b")
+SURE_FILTERS = (JobFilter(states=frozenset({JobState.RUNNING})), JobFilter(initiator="nobody"))
+"""Jobs come and leave, and there is nothing to tell. A watcher of each kind has one, whatever the others have."""
 
 
 def random_spec(job_id: str, random: Random) -> JobSpec:
@@ -226,17 +228,19 @@ async def record_filtered(
     async with opened_hub(jittery, ring_events=random.choice((1, 1, 64)), batch_events=3) as hub:
         end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-        def watcher() -> Watcher:
-            return Watcher(hub, pace, random_filter(random, job_ids), end, read_seconds=read_seconds)
+        def watcher(index: int) -> Watcher:
+            chosen = SURE_FILTERS[index] if index < len(SURE_FILTERS) else random_filter(random, job_ids)
+            return Watcher(hub, pace, chosen, end, read_seconds=read_seconds)
 
-        async def replay() -> FilteredHistory:
+        async def replay(index: int) -> FilteredHistory:
             await pace.pause(changes * writers // 2)
-            return await watcher().watch(after=None)
+            return await watcher(index).watch(after=None)
 
         async with asyncio.TaskGroup() as group:
-            replays = [group.create_task(replay()) for _ in range(watchers)]
-            resumed = [group.create_task(watcher().watch(after=random.randrange(41))) for _ in range(watchers)]
-            pieces = [group.create_task(watcher().watch_in_pieces(random, after=40)) for _ in range(watchers)]
+            indices = range(watchers)
+            replays = [group.create_task(replay(index)) for index in indices]
+            resumed = [group.create_task(watcher(index).watch(after=random.randrange(41))) for index in indices]
+            pieces = [group.create_task(watcher(index).watch_in_pieces(random, after=40)) for index in indices]
             await asyncio.gather(
                 *(write_at_random(jittery, pace, random, job_ids=job_ids, changes=changes) for _ in range(writers))
             )
