@@ -12,7 +12,7 @@ CONSTRAINTS ?= scripts/constraints.txt
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-pythons soak soak-servers fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-postgres test-pythons soak soak-servers fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -61,9 +61,9 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope
 # What needs an engine, a cluster or a browser.
 ELSEWHERE := --ignore tests/containers --ignore tests/cluster --ignore tests/page
 
-test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes and test-page run
-	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page)"
-	$(PYTEST) -m "not hostile" $(ELSEWHERE)
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes, test-page and test-postgres run
+	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page), on PostgreSQL (make test-postgres)"
+	$(PYTEST) -m "not hostile and not postgres" $(ELSEWHERE)
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
@@ -75,12 +75,16 @@ test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## r
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
 	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
+test-postgres: $(VENV)/.ready ## run the store in PostgreSQL and several servers on it, with Debian's package, which is installed if need be (10 minutes)
+	scripts/postgres.sh
+	$(BIN)/python -m pytest -m postgres --numprocesses 2 --dist loadfile $(ELSEWHERE)
+
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
 	$(BIN)/python -m pytest tests/cluster --timeout 2400
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
-	$(PYTEST) -m hostile $(ELSEWHERE)
-	$(PYTEST) -m "not hostile" -o asyncio_debug=true tests/conformance tests/unit
+	$(PYTEST) -m "hostile and not postgres" $(ELSEWHERE)
+	$(PYTEST) -m "not hostile and not postgres" -o asyncio_debug=true tests/conformance tests/unit
 
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
 	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
@@ -99,7 +103,7 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_once terminal certificates)
 
 coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (2 minutes of processor time)
-	$(PYTEST) tests/unit tests/conformance $(UNMEASURED) --cov
+	$(PYTEST) -m "not postgres" tests/unit tests/conformance $(UNMEASURED) --cov
 
 check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts, documents, coverage, known holes: changes nothing
 	$(BIN)/ruff check .

@@ -15,6 +15,8 @@ from tests.support.builders import new_job
 from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.postgres import postgres_server
 
+pytestmark = pytest.mark.postgres
+
 SHORT_SECONDS = 0.5
 
 

@@ -16,6 +16,8 @@ from tests.support.cut_line import CutLine
 from tests.support.polling import PATIENCE_SECONDS, eventually, eventually_true, passed
 from tests.support.postgres import postgres_server
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 async def url() -> str:

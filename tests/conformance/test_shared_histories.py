@@ -19,6 +19,8 @@ from tests.support.polling import passed
 from tests.support.postgres import postgres_server
 from tests.support.streams import LAST_JOB, History, Pace, Recording, opened_hub, watch, write_at_random
 
+pytestmark = pytest.mark.postgres
+
 AT_MOST_SECONDS = 150.0
 SERVERS = 3
 WATCHERS = 2

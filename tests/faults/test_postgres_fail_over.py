@@ -12,6 +12,8 @@ from tests.support.builders import new_job
 from tests.support.polling import eventually, eventually_true, passed
 from tests.support.postgres import USER, PostgresServer, programs
 
+pytestmark = pytest.mark.postgres
+
 WRITERS = 4
 
 

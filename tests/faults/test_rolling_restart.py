@@ -5,6 +5,8 @@ from collections import Counter
 from contextlib import AsyncExitStack
 from pathlib import Path
 
+import pytest
+
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.faults.soak_servers import Client
 from tests.support.front_door import FrontDoor
@@ -12,6 +14,8 @@ from tests.support.polling import passed
 from tests.support.postgres import postgres_server
 from tests.support.requests import ended, job_request, task_request
 from tests.support.server import running_server
+
+pytestmark = pytest.mark.postgres
 
 CALLERS = 3
 CALL_SECONDS = 30.0

@@ -6,6 +6,8 @@ import pytest
 
 from tests.faults.soak_servers import soak
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.mark.hostile
 async def test_nothing_is_lost_or_run_twice_while_servers_are_killed_and_frozen(tmp_path: Path) -> None:

@@ -19,6 +19,8 @@ from tests.support.requests import create, ended, in_state, job_request, task_re
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 async def line() -> AsyncIterator[CutLine]:

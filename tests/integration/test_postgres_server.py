@@ -10,6 +10,8 @@ from tests.support.program import assert_refused, kusciajob
 from tests.support.requests import create, ended, job_request, status_of
 from tests.support.server import running_server
 
+pytestmark = pytest.mark.postgres
+
 
 async def test_jobs_outlive_the_server_and_its_data_directory(tmp_path: Path) -> None:
     url = await postgres_server().new_database()

@@ -23,6 +23,8 @@ from tests.support.requests import create, ended, in_state, job_request, status_
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.postgres
+
 STANDS_BY = "takes over when that one ends"
 SCHEDULES = "this server schedules from now on"
 LOST = "this server schedules no more"

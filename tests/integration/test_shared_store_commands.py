@@ -13,6 +13,8 @@ from tests.support.postgres import postgres_server
 from tests.support.program import assert_refused, kusciajob
 from tests.support.server import running_server
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 async def url() -> str:

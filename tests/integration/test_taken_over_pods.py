@@ -16,6 +16,8 @@ from tests.support.postgres import postgres_server
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.postgres
+
 
 @pytest.fixture
 async def cluster() -> AsyncIterator[FakeCluster]:

@@ -138,5 +138,7 @@ class PostgresServer:
 def postgres_server() -> PostgresServer:
     """The one of this process; the test is skipped where PostgreSQL is not installed."""
     if (binaries := programs()) is None:
-        pytest.skip("PostgreSQL is not installed: on Debian it is the package postgresql")
+        pytest.skip(
+            "PostgreSQL is not installed: make test-postgres installs it, on Debian it is the package postgresql"
+        )
     return PostgresServer(binaries)

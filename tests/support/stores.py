@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from kusciajob.contracts import Census, JobPage, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
@@ -16,9 +18,12 @@ from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.polling import give_way
 from tests.support.postgres import postgres_server
 
-STORES = ("memory", "sqlite", "postgres")
+STORES = ("memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 """Every kind there is."""
-RECORDINGS = [(kind, seed) for kind in STORES for seed in ((1,) if kind == "postgres" else (1, 2, 3))]
+RECORDINGS = [
+    *((kind, seed) for kind in ("memory", "sqlite") for seed in (1, 2, 3)),
+    pytest.param(("postgres", 1), marks=pytest.mark.postgres),
+]
 """The runs that suites of the hub record, by store and seed. They take long where each read is a round trip."""
 
 
