@@ -192,3 +192,17 @@ async def test_what_postgresql_cannot_hold_finds_nothing_and_is_kept_in_notes(st
     assert (await store.select(JobFilter(party=odd, labels=((odd, odd),)), limit=1)).jobs == ()
     assert [replace(each, id=0) for each in await store.audit(limit=1, subject="job\0")] == [call]
     assert [each for _, each in await store.history(1, after=0, limit=1)] == [replace(entry, revision=created.revision)]
+
+
+async def test_a_schema_that_is_too_new_is_refused_and_one_that_is_usable_is_used(url: str) -> None:
+    connection = await asyncpg.connect(url)
+    usable = "-- Servers that know schema 1 or a later one can use this one.\nSELECT 1"
+    assert await schema.migrate(connection, [*schema.migrations(), usable]) == (0, 2)
+    store = await PostgresStore.open(url)
+    await store.create(new_job())
+    await store.close()
+    assert await schema.migrate(connection, [*schema.migrations(), usable, "SELECT 1"]) == (2, 3)
+    await connection.close()
+    for may_migrate in (True, False):
+        with pytest.raises(StoreFailed, match=r"has schema 3, .* knows schemas up to 1: run the version that made it"):
+            await PostgresStore.open(url, may_migrate=may_migrate)

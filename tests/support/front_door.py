@@ -65,6 +65,8 @@ class FrontDoor:
         with suppress(asyncio.CancelledError):  # asyncio's servers complain of cancelled handlers
             await asyncio.gather(_copy(reader, far_writer), _copy(far_reader, writer))
         self._open[place] -= {writer, far_writer}
+        for each in (writer, far_writer):
+            each.transport.abort()
 
 
 async def _answers(address: str) -> bool:
@@ -72,10 +74,11 @@ async def _answers(address: str) -> bool:
     try:
         async with asyncio.timeout(ANSWER_SECONDS):
             reader, writer = await asyncio.open_connection(host, int(port))
-            writer.write(f"GET /healthZ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
-            answered = (await reader.readline()).startswith(b"HTTP/1.1 200")
-            writer.close()
-            return answered
+            try:
+                writer.write(f"GET /healthZ HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n".encode())
+                return (await reader.readline()).startswith(b"HTTP/1.1 200")
+            finally:
+                writer.transport.abort()
     except (OSError, TimeoutError):
         return False
 

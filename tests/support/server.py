@@ -46,7 +46,8 @@ class RunningServer:
         self.address = "127.0.0.1:0"
         self.http_address = "127.0.0.1:0"
         self._settings = settings
-        self._launcher = launcher
+        self.launcher = launcher
+        """A program, with its arguments, that becomes the server at the next start."""
         self._process: asyncio.subprocess.Process | None = None
         self._channel: grpc.aio.Channel | None = None
 
@@ -94,7 +95,7 @@ class RunningServer:
         flags = [_flag(name.replace("_", "-"), value) for name, value in settings.items()]
         earlier_log_bytes = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            command = [*self._launcher, sys.executable, "-m", "kusciajob", "serve", *flags]
+            command = [*self.launcher, sys.executable, "-m", "kusciajob", "serve", *flags]
             self._process = await asyncio.create_subprocess_exec(*command, stderr=log, env=clean_environment())
 
         def find_ready_line() -> re.Match[str] | None:

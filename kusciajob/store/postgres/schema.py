@@ -53,6 +53,9 @@ async def migrate(connection: Connection, scripts: Sequence[str]) -> tuple[int, 
         )
         found = await version(connection)
         await _check(connection, found, scripts)
+        if 0 < found < len(scripts):
+            # Each change begins with this row. Servers that are at work would wait for a table, and this for theirs.
+            await connection.execute("SELECT FROM store FOR UPDATE")
         for number, script in enumerate(scripts[found:], found + 1):
             await connection.execute(script)
             usable = _USABLE.match(script)
