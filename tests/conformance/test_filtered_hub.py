@@ -356,6 +356,18 @@ async def test_the_bookmark_after_existing_jobs_comes_once_the_hub_is_where_they
         assert stream.position == 1
 
 
+async def test_the_bookmark_after_existing_jobs_comes_where_the_hub_was_faster(store: JobStore) -> None:
+    slow = SlowStore(store, "select")
+    async with opened_hub(slow) as hub, hub.subscribe(chosen=CAROLS) as stream:
+        reading = asyncio.create_task(revisions(stream, None))
+        await give_way(10)
+        await store.create(new_job("a"))
+        await published(hub, 1)
+        slow.release()  # the page is of this revision, and no more happens
+        assert await asyncio.wait_for(reading, AT_MOST_SECONDS) == []
+        assert stream.position == 1
+
+
 async def test_a_filtered_stream_that_fell_out_of_the_log_ends_with_an_error(store: JobStore) -> None:
     for job_id in ("a", "b", "c", "d"):
         await create_carols(store, job_id)
