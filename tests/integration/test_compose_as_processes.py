@@ -74,7 +74,8 @@ async def test_three_servers_run_jobs_behind_one_address_and_one_may_go(servers:
         await create(server.stub, job_request(f"job-{number}", task_request("a")))
     await servers[0].kill()
     await passed(3.0)  # the proxy's two looks
-    client = Client(door.address, calls := Counter())
+    calls: Counter[str] = Counter()
+    client = Client(door.address, calls)
     request = job_request("afterwards", task_request("a"))
     answer = await client.ask("CreateJob", lambda stub: stub.CreateJob(request, timeout=30.0))
     assert answer is not None, calls
