@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from kusciajob.contracts import ImageSource, JobStore, Node, NodeSource, OutputSource, OutputStream, PartyKey
 from kusciajob.model import failures
@@ -39,6 +39,14 @@ class LogQuery(Struct, frozen=True):
     since: float | None = None
     offset: int = 0
     follow: bool = False
+
+
+class PartyRun(Struct, frozen=True):
+    """One party of a task, and one attempt of it."""
+
+    key: PartyKey
+    domain_id: str
+    role: str
 
 
 class TaskOutput:
@@ -77,7 +85,11 @@ class TaskOutput:
             await asyncio.sleep(POLL_SECONDS)
 
     async def find(self, query: LogQuery, caller: Caller) -> PartyKey:
-        """The run that the query means, for `lines`. A task that has not started has no run yet: it is of attempt 0.
+        """The first of `find_all`."""
+        return (await self.find_all(query, caller))[0].key
+
+    async def find_all(self, query: LogQuery, caller: Caller) -> list[PartyRun]:
+        """The runs that the query allows, at least one, for `lines`. Before a task has started they are of attempt 0.
 
         Raises InvalidJob (also for an attempt that never was), TaskNotFound, NotAllowed.
         """
@@ -95,13 +107,16 @@ class TaskOutput:
                 f"{had if task.attempt else 'it has not started yet'}",
             )
         domain_id = query.domain_id or caller.domain
-        for position, party in enumerate(task.parties):
-            if domain_id in ("", party.domain_id) and query.role in ("", party.role):
-                key = PartyKey(job.number, index, query.attempt or task.attempt, position)
-                is_newest = key.attempt == task.attempt
-                if query.replica:
-                    await self._check_replica(query, key, job.status if is_newest else None)
-                return key
+        attempt = query.attempt or task.attempt
+        found = [
+            PartyRun(PartyKey(job.number, index, attempt, position), party.domain_id, party.role)
+            for position, party in enumerate(task.parties)
+            if domain_id in ("", party.domain_id) and query.role in ("", party.role)
+        ]
+        if found:
+            if query.replica:
+                await self._check_replica(query, found[0].key, job.status if attempt == task.attempt else None)
+            return found
         wanted = f"{domain_id}/{query.role}" if query.role else domain_id
         known = listed(failures.party_names(task.parties))
         raise _invalid(
@@ -116,7 +131,8 @@ class TaskOutput:
         """
         while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
             await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            key = await self.find(query, caller)
+            newest = await self.find(query, caller)
+            key = structs.replace(key, attempt=newest.attempt)
         streams = [query.stream] if query.stream else list(OutputStream)
         outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
         is_over = await self._is_ended(query.task_id, key)

@@ -8,6 +8,7 @@ import pytest_asyncio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
+from kusciajob._gen.kusciajob.v1 import jobs_pb2, jobs_pb2_grpc
 from tests.support.images import python_program, write_image
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.secured import Place, secured_server
@@ -68,6 +69,24 @@ async def test_suspend_stops_what_runs_and_restart_takes_it_up(server: RunningSe
     assert again.start_time == running.start_time
     assert await ask(stub, "Cancel", "rest") == (0, "success")
     assert (await ended(stub, "rest")).state == "Cancelled"
+
+
+async def test_a_summary_tells_the_last_restart_and_none_where_there_was_none(server: RunningServer) -> None:
+    jobs = jobs_pb2_grpc.JobsServiceStub(server.channel)
+
+    async def summary() -> jobs_pb2.JobSummary:
+        (listed,) = (await jobs.ListJobs(jobs_pb2.ListJobsRequest(job_id_prefix="once-more"))).jobs
+        return listed
+
+    await create(server.stub, job_request("once-more", task_request("t", task_input_config='{"exit_code": 3}')))
+    await ended(server.stub, "once-more")
+    first = await summary()
+    assert not first.HasField("restart_time")
+    await ask(server.stub, "Restart", "once-more")
+    await ended(server.stub, "once-more")
+    again = await summary()
+    assert first.end_time.ToNanoseconds() < again.restart_time.ToNanoseconds() < again.end_time.ToNanoseconds()
+    assert again.start_time == first.start_time
 
 
 async def test_restart_reruns_only_what_did_not_succeed(tmp_path: Path) -> None:

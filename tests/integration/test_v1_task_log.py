@@ -169,3 +169,25 @@ async def test_dropped_output_is_told_once_and_the_rest_is_whole(server: Running
     assert not any("\ufffd" in line.text for line in (first, *others))
     assert [line.text for line in others] == [f"€-{number}" for number in range(400_000 - len(others), 400_000)]
     assert told(await read(server, "much", tail_lines=1)) == [("stdout", "€-399999")]
+
+
+async def test_the_logs_of_all_parties_come_in_one_stream_each_message_of_one_party(server: RunningServer) -> None:
+    parties = [f"p{number}" for number in range(8)]
+    await create(server.stub, job_request("wait", task_request("t", "wait", ["alice", *parties], task_id="wait-task")))
+    stub = jobs_pb2_grpc.JobsServiceStub(server.channel)
+    request = pb.ReadTaskLogRequest(task_id="wait-task", all_parties=True, follow=True)
+    stream = stub.ReadTaskLog(request, timeout=PATIENCE_SECONDS)
+    texts: dict[str, list[str]] = {}
+    async for message in stream:
+        texts.setdefault(message.domain_id, []).extend(line.text for line in message.lines)
+        if len(texts) == 9 and all(said == ["begun"] for said in texts.values()):
+            (server.data_dir.parent / "go").touch()
+    assert texts == {party: ["begun", "over"] for party in ["alice", *parties]}
+
+    chosen = stub.ReadTaskLog(pb.ReadTaskLogRequest(task_id="wait-task", all_parties=True, domain_id="p3"))
+    assert {message.domain_id async for message in chosen} == {"p3"}
+    first = stub.ReadTaskLog(pb.ReadTaskLogRequest(task_id="wait-task"))
+    assert {message.domain_id async for message in first} == {"alice"}
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await read(server, "wait", all_parties=True, stream="stdout", offset=3)
+    assert "offset 3 is one party's" in str(refused.value.details())

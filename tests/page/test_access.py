@@ -16,6 +16,7 @@ NARROW: dict[str, Any] = {"viewport": {"width": 360, "height": 740}}
 VIEWS = {
     "": ".jobs a.job",
     "?states=Failed": ".jobs a.job",
+    "?party=bo": "main .notice a[href='?party=bob']",
     "?job=fraud&task=psi": ".panel",
     "?job=fraud&view=parties": ".matrix",
     "?job=fraud&view=timeline": ".timebar",
@@ -27,6 +28,9 @@ VIEWS = {
     "?show=submit": ".submit",
     "?show=server": ".gauges",
 }
+
+
+KNOWN = "{job_id: known, initiator: alice, tasks: [{alias: t, app_image: a, parties: [{domain_id: alice}]}]}"
 
 
 async def check(page: Page, what: str) -> None:
@@ -68,3 +72,9 @@ async def test_axe_finds_nothing_in_what_changes_jobs(server: RunningServer, pag
     await editor.fill("{job_id: a, initiator: alice, tasks: [{alias: t, app_image: a, parties: [{domain_id: alice}]}]}")
     await expect(page.locator(".verdict table")).to_be_visible()
     await check(page, "a plan")
+    for _ in range(2):
+        await page.goto(address(server, "?show=submit"))
+        await editor.fill(KNOWN)
+        await page.get_by_role("button", name="Submit known").click()
+        await expect(page.locator(".existing, h1 .id").first).to_be_visible()
+    await check(page, "a job that is there")

@@ -107,3 +107,52 @@ async def test_the_way_that_took_longest_is_marked(server: RunningServer, page: 
     await page.goto(address(server, "?job=ways"))
     await expect(page.locator(".node.is-critical .name")).to_have_text(["a", "long"])
     await expect(page.locator(".edge.is-critical")).to_have_count(1)
+
+
+async def test_all_that_follows_is_folded_whatever_else_it_follows(server: RunningServer, page: Page) -> None:
+    tasks = (
+        scripted("a"),
+        scripted("b"),
+        scripted("both", "a", "b"),
+        scripted("end", "both"),
+        scripted("after-b", "b"),
+    )
+    await create(server.stub, job_request("joined", *tasks))
+    await ended(server.stub, "joined")
+    await page.goto(address(server, "?job=joined&task=a"))
+    await page.get_by_role("button", name="Fold what follows").click()
+    await expect(page.locator(".node")).to_have_count(3)
+    folded = page.locator('.node[data-alias="a"]')
+    await expect(folded.locator(".count")).to_have_text("+2 folded")
+    await expect(page.locator(".edge")).to_have_count(2)  # from b to what is folded, and to after-b
+    await page.locator('.node[data-alias="b"]').focus()
+    await page.keyboard.press("f")
+    await expect(page.locator(".node .name")).to_have_text(["a", "b"])
+    await expect(page.locator('.node[data-alias="b"] .count')).to_have_text("+1 folded")
+    await folded.focus()
+    await page.keyboard.press("f")
+    await expect(page.locator(".node .name")).to_have_text(["a", "b"])  # all of it follows b, too
+    await expect(page.locator('.node[data-alias="b"] .count')).to_have_text("+3 folded")
+
+
+async def test_arrow_keys_go_from_task_to_task_and_move_only_what_is_out_of_sight(
+    server: RunningServer, page: Page
+) -> None:
+    await create(server.stub, job_request("small", scripted("a"), scripted("b", "a"), scripted("c", "a")))
+    chain = [scripted(f"t{number}", *([f"t{number - 1}"] if number else [])) for number in range(12)]
+    await create(server.stub, job_request("chain", *chain))
+    await page.goto(address(server, "?job=small"))
+    window = "document.querySelector('.graph').getAttribute('viewBox')"
+    await page.locator('.node[data-alias="a"]').focus()
+    before = await page.evaluate(window)
+    for key, alias in (("ArrowRight", "b"), ("ArrowDown", "c"), ("ArrowUp", "b"), ("ArrowLeft", "a")):
+        await page.keyboard.press(key)
+        await expect(page.locator(f'.node[data-alias="{alias}"]')).to_be_focused()
+    assert await page.evaluate(window) == before
+    await page.goto(address(server, "?job=chain"))
+    await page.locator('.node[data-alias="t0"]').focus()
+    before = await page.evaluate(window)
+    for number in range(1, 12):
+        await page.keyboard.press("ArrowRight")
+        await expect(page.locator(f'.node[data-alias="t{number}"]')).to_be_in_viewport(ratio=1)
+    assert await page.evaluate(window) != before

@@ -76,3 +76,27 @@ async def test_what_it_tells_stays_a_text(server: RunningServer, page: Page) -> 
     await page.goto(address(server, "?job=hostile&view=history&kind=failures"))
     reason = page.locator(".reason", has_text="<script>").first
     assert "<script>alert(1)</script> red \ufffdgnp.exe" in await reason.inner_text()
+
+
+async def test_a_task_that_failed_says_what_its_party_said(tmp_path: Path, page: Page) -> None:
+    gate = Gate(tmp_path, "psi")
+    gate.open(bob=3)
+    async with running_server(tmp_path, app_image_dir=images(tmp_path)) as server:
+        await create(server.stub, job_request("broken", gate.task()))
+        await ended(server.stub, "broken")
+        await page.goto(address(server, "?job=broken&view=history&kind=failures"))
+        failed = page.locator(".history tbody tr", has=page.locator(".h-what", has_text="task failed"))
+        await expect(failed.locator(".cause")).to_have_text("bob")
+        await expect(failed.locator(".reason").last).to_contain_text("bob ends with 3")
+
+
+async def test_a_history_without_an_entry_that_passes_says_so_and_filters_are_cleared(
+    server: RunningServer, page: Page
+) -> None:
+    await create(server.stub, job_request("well", scripted("t")))
+    await ended(server.stub, "well")
+    await page.goto(address(server, "?job=well&view=history&kind=failures"))
+    await expect(page.get_by_text("No entry passes these filters.")).to_be_visible()
+    await page.get_by_role("button", name="Clear filters").click()
+    await expect(page.locator(".h-what").first).to_have_text("created")
+    assert page.url == address(server, "?job=well&view=history")

@@ -27,11 +27,11 @@ async def test_the_page_names_the_party_that_made_a_job_fail_and_why(server: Run
 async def test_the_matrix_tells_who_failed_first_from_who_was_only_stopped(server: RunningServer, page: Page) -> None:
     await create_failed(server)
     await page.goto(address(server, "?job=fraud&view=parties"))
-    await expect(page.locator(".matrix thead th")).to_have_text(["Task", "alice", "bob"])
-    alice, bob = page.locator(".matrix tbody").nth(1).locator("td").all(), page.locator(".matrix td:has(.is-first)")
+    await expect(page.locator(".matrix thead th")).to_have_text(["Task", "bob", "alice"])
+    cells, bob = page.locator(".matrix tbody").nth(1).locator("td").all(), page.locator(".matrix td:has(.is-first)")
     await expect(bob).to_contain_text("failed first")
     await expect(bob).to_contain_text("exit code 3: no space left")
-    await expect((await alice)[0]).to_contain_text("stopped after that")
+    await expect((await cells)[1]).to_contain_text("stopped after that")
     await expect(page.locator(".matrix tbody").nth(2)).to_contain_text('dependency "psi" failed')
 
 

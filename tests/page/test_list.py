@@ -1,6 +1,7 @@
 """The list of jobs is live, whole and bookmarkable."""
 
 import asyncio
+import re
 
 from playwright.async_api import Page, expect
 
@@ -51,8 +52,22 @@ async def test_the_reason_in_a_row_is_that_of_the_party_that_failed(server: Runn
     await create_failed(server, message="disk full")
     await page.goto(address(server))
     reason = page.locator(".jobs .c-why")
-    await expect(reason).to_contain_text("Party[bob]: exit code 3: disk full")
+    await expect(reason).to_have_text("bob · psi: exit code 3: disk full")
     await expect(reason).not_to_contain_text("alice")
+
+
+async def test_a_reason_is_one_line_whoever_gave_it(server: RunningServer, page: Page) -> None:
+    both = scripted("t", exit_code=3)
+    await create(server.stub, job_request("both", both, scripted("u", exit_code=4)))
+    await create(server.stub, job_request("halted", scripted("t", seconds=600)))
+    await server.stub.StopJob(pb.StopJobRequest(job_id="halted", reason="wrong table"))
+    for job_id in ("both", "halted"):
+        await ended(server.stub, job_id)
+    await page.goto(address(server))
+    await expect(page.locator("tr", has_text="halted").locator(".c-why")).to_have_text("master · Stop: wrong table")
+    await expect(page.locator("tr", has_text="both").locator(".c-why")).to_have_text(
+        re.compile(r"^alice · t: exit code 3 \(\+3\)$")
+    )
 
 
 async def test_older_jobs_come_as_one_scrolls_and_few_rows_are_in_the_document(

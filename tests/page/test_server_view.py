@@ -1,5 +1,6 @@
 """The page shows what the server is, does, allows and can run."""
 
+import re
 from pathlib import Path
 
 from playwright.async_api import Page, expect
@@ -9,6 +10,12 @@ from tests.support.images import python_program, write_image
 from tests.support.requests import create, in_state, job_request
 from tests.support.secured import secured_server
 from tests.support.server import running_server
+
+UNCOUNTED = {
+    "max_message_mib": "holds for each by itself",
+    "log_retention_events": "nothing is refused",
+    "max_jobs_per_domain": "each domain is told its own",
+}
 
 
 async def test_limits_use_queue_and_images_are_shown_live(tmp_path: Path, page: Page) -> None:
@@ -31,9 +38,16 @@ async def test_limits_use_queue_and_images_are_shown_live(tmp_path: Path, page: 
         await expect(gauge.filter(has_text="commit time, median")).to_contain_text("ms")
         await expect(gauge.filter(has_text="watch streams")).to_contain_text("1")
         row = page.get_by_role("row")
-        await expect(row.filter(has_text="max_jobs").filter(has_not_text="per")).to_have_text("max_jobs4250%")
+        await expect(row.filter(has_text="max_jobs").filter(has_not_text="per")).to_have_text(
+            re.compile(r"^max_jobsJobs stored, finished ones too\. At the limit, new jobs are refused .*4250%$")
+        )
         await expect(row.filter(has_text="max_running_parties").first).to_contain_text("100%")
         await expect(row.filter(has_text="psi.yaml")).to_contain_text("any role")
+        for limit, told in UNCOUNTED.items():
+            await expect(row.filter(has=page.locator(f"code:text-is('{limit}')"))).to_contain_text(told)
+        limits = page.locator("table.plain").first.locator("tbody tr")
+        assert await limits.count() > len(UNCOUNTED)
+        await expect(limits.filter(has_not=page.locator("th .hint"))).to_have_count(0)  # none without its sentence
 
 
 async def test_a_domain_sees_what_it_has_of_its_own_limits_and_no_more(tmp_path: Path, page: Page) -> None:
@@ -45,3 +59,5 @@ async def test_a_domain_sees_what_it_has_of_its_own_limits_and_no_more(tmp_path:
         await expect(page.locator(".facts")).to_contain_text("domain bob")
         await expect(page.get_by_role("row").filter(has_text="max_jobs_per_domain")).to_contain_text("50")
         await expect(page.locator(".gauges")).to_have_count(0)
+        row = page.get_by_role("row").filter(has=page.locator("code:text-is('max_connections')"))
+        await expect(row).to_contain_text("only the master is told")

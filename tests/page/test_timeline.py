@@ -56,6 +56,23 @@ async def test_bars_are_live_and_tell_their_times_when_pointed_at(tmp_path: Path
         await expect(told).to_contain_text(re.compile(r"second bob attempt 1\W*Failed\s*failed first\s*exit code 3"))
 
 
+async def test_a_legend_says_what_forms_and_colours_mean(server: RunningServer, page: Page) -> None:
+    await create_failed(server)
+    await page.goto(address(server, "?job=fraud&view=timeline"))
+    legend = page.locator(".legend > span")
+    await expect(legend).to_have_text(
+        ["waiting", "starting", "running", re.compile("✓ Succeeded"), re.compile("✕ Failed"), re.compile("■ stopped")]
+    )
+    fill = "(each) => getComputedStyle(each).fill"
+    for state in ("Succeeded", "Failed"):
+        shown = page.locator(f".timebar.state-{state}:not(.is-stopped) .part-run").first
+        explained = page.locator(f".legend .state-{state} .part-run")
+        assert await explained.evaluate(fill) == await shown.evaluate(fill)
+    dashes = "(each) => getComputedStyle(each).strokeDasharray"
+    stopped = page.locator(".timebar.is-stopped .part-run").first
+    assert await page.locator(".legend .is-stopped .part-run").evaluate(dashes) == await stopped.evaluate(dashes)
+
+
 async def test_each_attempt_has_a_bar_and_its_own_wait(server: RunningServer, page: Page) -> None:
     await submit_with_retry(server, "again")
     await page.goto(address(server, "?job=again&view=timeline"))

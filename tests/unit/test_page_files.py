@@ -8,6 +8,8 @@ from importlib.resources import files
 
 import pytest
 
+from kusciajob.api.calls.v1.server import limits_in_force
+from kusciajob.config import Settings
 from kusciajob.web import assets
 
 ROOT = files("kusciajob.web")
@@ -58,7 +60,7 @@ def test_the_libraries_are_those_of_the_list() -> None:
         assert f"LICENSE-{package.removeprefix('@').replace('/', '-')}" in listed["files"]
 
 
-MADE = ("state.", "event.", "timeline.", "history.kind.")
+MADE = ("state.", "event.", "timeline.", "history.kind.", "limit.")
 """How the keys begin that views put together from what the server says."""
 
 
@@ -80,3 +82,8 @@ def test_every_text_that_a_view_asks_for_exists_and_every_text_is_asked_for() ->
     assert set(_USED_KEY.findall(sources)) <= known
     unused = {key for key in known if f"'{key}'" not in sources and not key.startswith(MADE)}
     assert unused == set()
+
+
+def test_every_limit_of_the_server_has_a_sentence_that_says_what_it_limits() -> None:
+    limits = limits_in_force(Settings(), connections=1, connections_per_peer=1)
+    assert {f"limit.{name}" for name in limits} == {key for key in texts("en") if key.startswith("limit.")}

@@ -395,6 +395,8 @@ async def test_a_domain_reads_its_own_output_only() -> None:
     output, _ = await open_output(WrittenOutput())
     with pytest.raises(NotAllowed, match="each domain reads its own"):
         await output.find(LogQuery(TASK, domain_id="alice"), Caller("bob"))
+    assert [run.key.party for run in await output.find_all(LogQuery(TASK), Caller("alice"))] == [0, 1]
+    assert [run.key.party for run in await output.find_all(LogQuery(TASK, role="guest"), MASTER)] == [1, 2]
     for task_id in (TASK, "no-such-task"):
         with pytest.raises(NotAllowed, match="neither initiator nor party"):
             await output.find(LogQuery(task_id), Caller("mallory"))

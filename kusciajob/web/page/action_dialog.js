@@ -1,6 +1,7 @@
 /** Asks for the reason of an operation, then shows how far it is, and what the server refused and why. */
 import { signal } from '../vendor/signals.js';
 import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { useKeptFocus } from './focus.js';
 import { html } from './html.js';
 import { MOST_REASON_CHARACTERS, OPERATIONS, askOf, possibleFor } from './operations.js';
 import { plain } from './plain.js';
@@ -9,7 +10,7 @@ import { t } from './texts.js';
 /**
  * @typedef {import('./operations.js').Operation} Operation
  * @typedef {import('./operations.js').Target} Target
- * @typedef {{operation: Operation, jobs: Target[]}} Wish
+ * @typedef {{operation: Operation, jobs: Target[], onDone?: () => void}} Wish
  * @typedef {{jobId: string, text: string}} Refusal
  */
 
@@ -25,15 +26,19 @@ const MOST_REFUSALS = 200;
  * Ask the person for a reason, then the server.
  * @param {Operation} operation
  * @param {Target[]} jobs those that do not allow it are left out
+ * @param {() => void} [onDone] once the server has done it to all
  */
-export function wishFor(operation, jobs) {
-  wish.value = { operation, jobs };
+export function wishFor(operation, jobs, onDone) {
+  wish.value = { operation, jobs, onDone };
 }
 
 /** @param {{job: Target}} props */
 export function Actions({ job }) {
-  return html`<div class="actions" role="group" aria-label=${t('do')}>
-    ${possibleFor(job).map((operation) => html`<button type="button" key=${operation}
+  const group = useRef(/** @type {HTMLElement|null} */ (null));
+  const possible = possibleFor(job);
+  useKeptFocus(group, possible.join());
+  return html`<div ref=${group} class="actions" role="group" aria-label=${t('do')}>
+    ${possible.map((operation) => html`<button type="button" key=${operation}
       class=${OPERATIONS[operation].isHarsh ? 'harsh' : ''} onClick=${() => wishFor(operation, [job])}>${t(OPERATIONS[operation].text)}…</button>`)}
   </div>`;
 }
@@ -54,7 +59,7 @@ export function ActionDialog() {
 }
 
 /** @param {Wish} props */
-function Asking({ operation, jobs }) {
+function Asking({ operation, jobs, onDone }) {
   const dialog = useRef(/** @type {HTMLDialogElement|null} */ (null));
   const abort = useRef(new AbortController());
   const [ids] = useState(() => jobs.filter((job) => possibleFor(job).includes(operation)).map(({ job_id }) => job_id));
@@ -66,7 +71,7 @@ function Asking({ operation, jobs }) {
     dialog.current?.showModal();
     return () => abort.current.abort();
   }, []);
-  const { text, title, titleMany, hint, isHarsh } = OPERATIONS[operation];
+  const { title, go, done: doneText, hint, isHarsh } = OPERATIONS[operation];
 
   /** @param {Event} event */
   const submit = async (event) => {
@@ -84,9 +89,14 @@ function Asking({ operation, jobs }) {
         setRefusals([...refused]);
       },
     });
-    told.value = t('do.done', { what: t(text), count: count - refused.length });
-    if (refused.length || count < ids.length) setPhase('ended');
-    else dialog.current?.close();
+    const succeeded = count - refused.length;
+    told.value = succeeded ? t(doneText, { job: ids[0], count: succeeded }) : '';
+    if (succeeded < ids.length) {
+      setPhase('ended');
+      return;
+    }
+    dialog.current?.close();
+    onDone?.();
   };
   const leave = () => {
     abort.current.abort();
@@ -96,7 +106,7 @@ function Asking({ operation, jobs }) {
   return html`<dialog ref=${dialog} class="asking" aria-labelledby="asking-title" onClose=${() => { wish.value = null; }}
       onCancel=${(/** @type {Event} */ event) => { if (phase === 'works') { event.preventDefault(); leave(); } }}>
     <form onSubmit=${submit}>
-      <h2 id="asking-title">${ids.length === 1 ? t(title, { job: ids[0] }) : t(titleMany, { count: ids.length })}</h2>
+      <h2 id="asking-title">${t(title, { job: ids[0] ?? '', count: ids.length })}</h2>
       <p>${t(hint)}</p>
       ${ids.length > 1 && html`<ul class="ids">${ids.slice(0, MOST_LISTED).map((id) => html`<li key=${id}>${id}</li>`)}
         ${ids.length > MOST_LISTED && html`<li>${t('do.more', { count: ids.length - MOST_LISTED })}</li>`}</ul>`}
@@ -110,8 +120,8 @@ function Asking({ operation, jobs }) {
         <dl class="refusals" tabindex="0" aria-label=${t('do.refused', { count: refusals.length })}>${refusals.slice(0, MOST_REFUSALS).map(({ jobId, text: why }) =>
           html`<div key=${jobId}><dt>${jobId}</dt><dd>${plain(why)}</dd></div>`)}</dl></div>`}
       <p class="buttons">
-        ${phase === 'asks' && ids.length > 0 && html`<button type="submit" class=${isHarsh ? 'main harsh' : 'main'} disabled=${!reason.trim()}>${t(text)}</button>`}
-        <button type="button" onClick=${leave}>${t(phase === 'works' ? 'do.breakoff' : phase === 'ended' ? 'do.close' : 'do.leave')}</button>
+        ${phase === 'asks' && ids.length > 0 && html`<button type="submit" class=${isHarsh ? 'main harsh' : 'main'} disabled=${!reason.trim()}>${t(go, { count: ids.length })}</button>`}
+        <button type="button" onClick=${leave}>${t(phase === 'works' ? 'do.breakoff' : phase === 'ended' ? 'do.close' : 'do.leave', { count: ids.length })}</button>
       </p>
     </form>
   </dialog>`;

@@ -35,6 +35,25 @@ function microseconds(time) {
   return Math.floor(Date.parse(time) / 1000) * 1e6 + Number(fraction.padEnd(6, '0').slice(0, 6));
 }
 
+/** As the server puts together what made a job fail: one after the other, or the command that ended it. */
+const CAUSE = /^Task\[([^\]]*)\](?:-Party\[([^\]]*)\])?: ([^]*)$/;
+const NEXT_CAUSE = /; Task\[[^\]]*\](?:-Party\[[^\]]*\])?: /;
+const COMMAND = /^Party: (\S+) execute the cmd: (\w+)\. Reason: ([^]*)$/;
+
+/**
+ * The reason of a job in a list, in parts, so that what one looks for comes first where little can be read.
+ * @param {string} text `Task[psi]-Party[bob]: disk full`, `Party: bob execute the cmd: Stop. Reason: …`, or any other
+ * @returns {{party: string, what: string, text: string, others: number}} `what`: the task, or the command; empty where it
+ *   is another text; `others`: how many more causes there are
+ */
+export function culprit(text) {
+  const [, by = '', command = '', reason = ''] = COMMAND.exec(text) ?? [];
+  if (command) return { party: by, what: command, text: reason, others: 0 };
+  const [, task = '', party = '', rest = text] = CAUSE.exec(text) ?? [];
+  const causes = task ? rest.split(NEXT_CAUSE) : [rest];
+  return { party, what: task, text: causes[0], others: causes.length - 1 };
+}
+
 /**
  * The failures that made the job fail, the first one first; tolerable tasks are left out unless nothing else failed.
  * @param {Job} job

@@ -1,5 +1,6 @@
 /** The filters of the list: what the address bar says, and a form that changes it. */
 import { useRef } from '../vendor/preact-hooks.js';
+import { domains } from './domains.js';
 import { html } from './html.js';
 import { go, hrefWith, place } from './place.js';
 import { SIGNS } from './state.js';
@@ -37,8 +38,9 @@ export function Filters() {
     </fieldset>
     <div class="fields">
       <${Field} name="job_id_prefix" label=${t('filter.prefix')} id="find" />
-      <${Field} name="initiator" label=${t('filter.initiator')} />
-      <${Field} name="party" label=${t('filter.party')} />
+      <${Field} name="initiator" label=${t('filter.initiator')} isDomain />
+      <${Field} name="party" label=${t('filter.party')} isDomain />
+      <datalist id="domains">${domains.value.map((name) => html`<option key=${name} value=${name} />`)}</datalist>
       ${Object.keys(filter).length > 0 && html`<a class="clear" href=${location.pathname}>${t('filter.clear')}</a>`}
     </div>
     <details open=${isSpecial}><summary>${t('filter.more')}</summary>
@@ -53,13 +55,14 @@ export function Filters() {
   </form>`;
 }
 
-/** @param {{name: string, label: string, id?: string}} props */
-function Field({ name, label, id }) {
+/** @param {{name: string, label: string, id?: string, isDomain?: boolean}} props */
+function Field({ name, label, id, isDomain = false }) {
   const timer = useRef(0);
   /** @param {string} value */
   const set = (value) => go(hrefWith({ [name]: value.trim() }), { replace: true });
   return html`<label>${label}
     <input type="search" id=${id} value=${place.value.get(name) ?? ''} spellcheck=${false} autocomplete="off"
+      list=${isDomain ? 'domains' : undefined} placeholder=${isDomain ? t('filter.whole') : undefined}
       onInput=${(/** @type {any} */ { target }) => {
         clearTimeout(timer.current);
         timer.current = setTimeout(() => set(target.value), TYPING_MS);

@@ -2,7 +2,7 @@
 
 /**
  * @typedef {import('./types.js').Task} Task
- * @typedef {'task'|'branch'|'alike'|'done'} Kind `branch`: a task with what follows from it alone
+ * @typedef {'task'|'branch'|'alike'|'done'} Kind `branch`: a task with all that follows from it
  * @typedef {{id: string, kind: Kind, members: Task[], dependencies: string[]}} Group `id`: the alias of its first member
  * @typedef {{way: string, folded: Set<string>, open: Set<string>}} Folding
  *   `folded`: the tasks whose branches are folded; `open`: the groups that are not folded, whatever the way
@@ -58,30 +58,31 @@ export function fold(tasks, { way, folded, open }) {
 }
 
 /**
- * The folded task behind which each hidden one is: all of its ways from the beginning lead through folded tasks.
+ * The folded task behind which each hidden one is: of all that it follows, the one that comes first. So no group follows
+ * from one that follows from it.
  * @param {Task[]} tasks
  * @param {Set<string>} folded
  */
 function branchHeads(tasks, folded) {
   const byAlias = new Map(tasks.map((task) => [task.alias, task]));
-  /** @type {Map<string, string|null>} null: it is not hidden */
-  const known = new Map();
-  /** @param {string} alias @returns {string|null} */
-  const headOf = (alias) => {
-    const told = known.get(alias);
-    if (told !== undefined) return told;
-    known.set(alias, null);
-    const heads = (byAlias.get(alias)?.dependencies ?? []).map((each) => headOf(each) ?? (folded.has(each) ? each : null));
-    const head = heads.length && heads.every((each) => each !== null) ? heads[0] : null;
-    known.set(alias, head);
-    return head;
-  };
+  /** The order: each task after those that it follows. @type {Map<string, number>} */
+  const order = new Map();
   /** @type {Map<string, string>} */
   const hidden = new Map();
-  for (const { alias } of tasks) {
-    const head = headOf(alias);
-    if (head !== null) hidden.set(alias, head);
-  }
+  /** @param {string} alias */
+  const visit = (alias) => {
+    if (order.has(alias)) return;
+    let first = /** @type {string|null} */ (null);
+    for (const each of byAlias.get(alias)?.dependencies ?? []) {
+      visit(each);
+      const head = hidden.get(each) ?? (folded.has(each) ? each : null);
+      if (head !== null && (first === null || placeOf(head) < placeOf(first))) first = head;
+    }
+    order.set(alias, order.size);
+    if (first !== null) hidden.set(alias, first);
+  };
+  const placeOf = (/** @type {string} */ alias) => order.get(alias) ?? 0;
+  for (const { alias } of tasks) visit(alias);
   return hidden;
 }
 

@@ -15,6 +15,8 @@ import { duration } from './time.js';
 /** A text of a node that is longer is cut. */
 const NODE_CHARACTERS = 20;
 const HINT_CHARACTERS = 400;
+/** Of the sign that says how many are folded. */
+const COUNT_WIDTH = 78;
 
 /**
  * @param {{group: Group, x: number, y: number, isTolerable: boolean, isCritical: boolean, isFaint: boolean,
@@ -46,15 +48,16 @@ export function Node({ group, x, y, isTolerable, isCritical, isFaint, isSelected
     <text class="name" x="38" y="22">${name}</text>${' '}
     <text class="below" x="38" y="39">${below}</text>
     ${progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * progress} height="4" rx="2" />`}
+    ${kind === 'branch' && html`<g class="count" transform="translate(${NODE_WIDTH - 8} 0)"><rect x=${-COUNT_WIDTH} y="-9" width=${COUNT_WIDTH} height="18" rx="9" />
+      <text x=${-COUNT_WIDTH / 2} y="4">${t('graph.folded', { count: members.length - 1 })}</text></g>`}
     ${canFold && html`<g class="fold ${isStack ? 'is-on' : ''}" aria-hidden="true" transform="translate(${NODE_WIDTH} ${NODE_HEIGHT / 2})" onClick=${toggle}>
       <circle r="10" /><text y="4.5">${isStack ? '+' : '−'}</text></g>`}
   </g>`;
 }
 
-/** What the small ones of a group are: how many in each state. @param {Group} group */
-function countsText({ kind, members }) {
-  const counted = countsOf(members).map(([state, count]) => `${SIGNS[state] ?? '·'} ${count}`).join('  ');
-  return kind === 'branch' ? `+${members.length - 1}   ${counted}` : counted;
+/** How many of a group are in each state. @param {Group} group */
+function countsText({ members }) {
+  return countsOf(members).map(([state, count]) => `${SIGNS[state] ?? '·'} ${count}`).join('  ');
 }
 
 /** @param {Task} task */

@@ -93,8 +93,16 @@ function Canvas({ job: { tasks, request }, groups, way, layout }) {
     return { scale: next, x: x + px / scale - px / next, y: y + py / scale - py / next };
   });
   /** @param {string} alias of a task, or the id of a group */
+  const nodeOf = (alias) => layout.nodes.find((each) => each.alias === (homes.get(alias) ?? alias));
+  /** Whether all of a node is in sight. @param {import('./layout.js').Node} node */
+  const isInSight = ({ x, y }) => {
+    const { width, height } = size();
+    return x - NODE_WIDTH / 2 >= view.x && x + NODE_WIDTH / 2 <= view.x + width / view.scale
+      && y - NODE_HEIGHT / 2 >= view.y && y + NODE_HEIGHT / 2 <= view.y + height / view.scale;
+  };
+  /** @param {string} alias of a task, or the id of a group */
   const show = (alias) => {
-    const node = layout.nodes.find((each) => each.alias === (homes.get(alias) ?? alias));
+    const node = nodeOf(alias);
     const { width, height } = size();
     if (node) setView(({ scale }) => {
       const s = Math.max(scale, READABLE_SCALE);
@@ -160,7 +168,7 @@ function Canvas({ job: { tasks, request }, groups, way, layout }) {
   /** From node to node. @param {KeyboardEvent} event @param {Group} group */
   const walk = (event, group) => {
     const after = groups.filter(({ dependencies }) => dependencies.includes(group.id)).map(({ id }) => id);
-    const layer = layout.nodes.filter(({ x }) => x === layout.nodes.find(({ alias }) => alias === group.id)?.x)
+    const layer = layout.nodes.filter(({ x }) => x === nodeOf(group.id)?.x)
       .sort((a, b) => a.y - b.y).map(({ alias }) => alias);
     const at = layer.indexOf(group.id);
     /** @type {Record<string, string|undefined>} */
@@ -168,7 +176,8 @@ function Canvas({ job: { tasks, request }, groups, way, layout }) {
     if (event.key === 'Enter' || event.key === ' ') choose(group);
     else if (ways[event.key]) {
       const next = /** @type {string} */ (ways[event.key]);
-      show(next);
+      const node = nodeOf(next);
+      if (node && !isInSight(node)) show(next);
       /** @type {SVGElement|null|undefined} */ (canvas.current?.querySelector(`[data-alias="${CSS.escape(next)}"]`))?.focus({ preventScroll: true });
     } else return;
     event.preventDefault();

@@ -5,7 +5,7 @@ import { html } from './html.js';
 import { JobHistory } from './job_history.js';
 import { moveFocus, useKeys } from './keys.js';
 import { plain } from './plain.js';
-import { hrefOf, place } from './place.js';
+import { go, hrefOf, hrefWith, place } from './place.js';
 import { partyName } from './task_parties.js';
 import { en } from './en.js';
 import { t } from './texts.js';
@@ -13,6 +13,7 @@ import { exactTime } from './time.js';
 
 /** @typedef {import('./types.js').HistoryEntry} HistoryEntry */
 
+const TASK_ENDS = new Set(['task_failed', 'task_retried']);
 const FAILURES = new Set(['party_failed', 'task_failed', 'task_retried', 'fault', 'deadline_exceeded']);
 const BAD = new Set(['party_failed', 'task_failed', 'fault', 'deadline_exceeded', 'rejected']);
 const GOOD = new Set(['party_succeeded', 'task_succeeded', 'accepted']);
@@ -36,6 +37,11 @@ export function HistoryView({ job: { summary, tasks } }) {
   const task = tasks.some(({ alias }) => alias === place.value.get('task')) ? place.value.get('task') : '';
   const passes = KINDS[kind] ?? (() => true);
   const entries = history.entries.value.filter((entry) => passes(entry) && (!task || entry.alias === task));
+  /** @type {Map<string, HistoryEntry[]>} why an attempt failed: those of its parties that failed by themselves */
+  const failed = new Map();
+  for (const entry of history.entries.value) {
+    if (entry.event === 'party_failed' && !entry.was_stopped) failed.set(attemptOf(entry), [...failed.get(attemptOf(entry)) ?? [], entry]);
+  }
   const shown = isNewestFirst ? [...entries].reverse() : entries;
   return html`
     <div class="tools logtools">
@@ -47,15 +53,27 @@ export function HistoryView({ job: { summary, tasks } }) {
       <span class="hint" role="status">${history.isLoading.value ? t('loading') : t('history.shown', { count: shown.length })}</span>
     </div>
     ${history.error.value && html`<p class="notice problem" role="alert">${t('failed', { text: plain(history.error.value.message) })}</p>`}
-    <div class="scroller" tabindex="0" role="region" aria-label=${t('job.history')}><table class="history">
+    ${entries.length === 0 && (kind || task) && !history.isLoading.value && !history.error.value
+      ? html`<div class="notice"><p>${t('history.none')}</p>
+        <button type="button" onClick=${() => go(hrefWith({ kind: null, task: null }), { replace: true })}>${t('filter.clear')}</button></div>`
+      : html`<div class="scroller" tabindex="0" role="region" aria-label=${t('job.history')}><table class="history">
       <thead><tr><th scope="col">${t('history.when')}</th><th scope="col">${t('history.what')}</th>
         <th scope="col">${t('history.who')}</th><th scope="col">${t('history.about')}</th><th scope="col">${t('history.why')}</th></tr></thead>
-      <tbody>${shown.map((entry, index) => html`<${EntryRow} key=${isNewestFirst ? entries.length - index : index} jobId=${summary.job_id} entry=${entry} />`)}</tbody>
-    </table></div>`;
+      <tbody>${shown.map((entry, index) => html`<${EntryRow} key=${isNewestFirst ? entries.length - index : index} jobId=${summary.job_id} entry=${entry}
+        causes=${TASK_ENDS.has(entry.event) ? failed.get(attemptOf(entry)) : undefined} />`)}</tbody>
+    </table></div>`}`;
 }
 
-/** @param {{jobId: string, entry: HistoryEntry}} props */
-function EntryRow({ jobId, entry }) {
+/** @param {HistoryEntry} entry */
+function attemptOf({ alias, attempt }) {
+  return `${alias} ${attempt}`;
+}
+
+/**
+ * @param {{jobId: string, entry: HistoryEntry, causes?: HistoryEntry[]}} props
+ *   `causes`: of a task's attempt that failed, what its parties said
+ */
+function EntryRow({ jobId, entry, causes = [] }) {
   const { event, alias, attempt, domain_id, exit_code, progress, was_stopped, caller, peer, reason } = entry;
   const colour = was_stopped ? '' : BAD.has(event) ? 'state-Failed' : GOOD.has(event) ? 'state-Succeeded' : caller ? 'state-Running' : '';
   return html`<tr>
@@ -68,7 +86,9 @@ function EntryRow({ jobId, entry }) {
       ${alias && domain_id && attempt > 0 && html` <a class="hint" href=${hrefOf({ job: jobId, view: 'logs', task: alias, party: domain_id, role: entry.role, attempt: String(attempt) })}>${t('job.logs')}</a>`}</td>
     <td class="h-why">${exit_code !== null && html`<span class="tag">${t('why.exit', { code: exit_code })}</span> `}
       ${event === 'task_progressed' && html`<span class="tag">${Math.round(progress * 100)} %</span>`}
-      ${reason && html`<pre class="reason">${plain(reason)}</pre>`}</td>
+      ${reason && html`<pre class="reason">${plain(reason)}</pre>`}
+      ${causes.map((cause) => !reason.includes(cause.reason) && html`<p key=${partyName(cause)} class="cause"><strong>${plain(partyName(cause))}</strong></p>
+        <pre class="reason">${plain(cause.reason)}</pre>`)}</td>
   </tr>`;
 }
 

@@ -1,6 +1,7 @@
 /** The jobs that pass a filter: pages from the newest on, kept up to date by a watch. Without a view, so tests can run it. */
 import { batch, signal } from '../vendor/signals.js';
 import { CallFailed, address, read } from './api.js';
+import { meet } from './domains.js';
 import { pause, watch } from './streams.js';
 
 /** @typedef {import('./types.js').JobSummary} JobSummary */
@@ -117,6 +118,7 @@ export class JobList {
 
   /** @param {{jobs: JobSummary[], next_page_token: string}} page */
   _add(page) {
+    meet(page.jobs);
     const added = [];
     for (const job of page.jobs) {
       const known = this._byNumber.get(job.number);
@@ -145,6 +147,7 @@ export class JobList {
     // What is older than all that is loaded comes with its page.
     if (this._nextPage && (!oldest || order(job, oldest) > 0)) return;
     const row = signal(job);
+    meet([job]);
     this._byNumber.set(job.number, row);
     this.rows.value = merged([row], rows);
   }

@@ -1,22 +1,26 @@
 /** One job: what it is, why it failed or waits, and its views. */
 import { useEffect, useMemo, useRef } from '../vendor/preact-hooks.js';
 import { Actions } from './action_dialog.js';
+import { Ago } from './ago.js';
 import { CallFailed } from './api.js';
 import { blameFor } from './blame.js';
 import { DefinitionView } from './definition_view.js';
 import { GraphView } from './graph_view.js';
 import { HistoryView } from './history_view.js';
+import { useLoadedHeading } from './focus.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { LogView } from './log_view.js';
 import { MatrixView } from './matrix_view.js';
+import { TaskCounts } from './not_started.js';
 import { OpenJob } from './open_job.js';
 import { firstLine, plain } from './plain.js';
 import { go, hrefOf, hrefWith, place } from './place.js';
+import { useOutput } from './runtime.js';
 import { StateBadge } from './state.js';
 import { stateName, t } from './texts.js';
 import { TimelineView } from './timeline_view.js';
-import { age, duration, fullTime } from './time.js';
+import { duration, restartText } from './time.js';
 import { Told } from './told.js';
 
 /** Of a field or label, in characters. */
@@ -50,6 +54,7 @@ export function JobView({ id }) {
     const [bar, chosen] = [tabs.current, tabs.current?.querySelector('[aria-current]')];
     if (bar && chosen) bar.scrollLeft = /** @type {HTMLElement} */ (chosen).offsetLeft - bar.offsetLeft - bar.clientWidth / 3;
   }, [place.value.get('view'), Boolean(job)]);
+  useLoadedHeading(Boolean(job));
   const error = open.error.value;
   if (!job) {
     if (!error) return html`<h1 class="unseen">${plain(id)}</h1><p class="notice" role="status">${t('loading')}</p>`;
@@ -60,7 +65,7 @@ export function JobView({ id }) {
   const chosen = place.value.get('view') ?? '';
   const view = chosen in VIEWS ? chosen : 'graph';
   return html`
-    <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span></nav>
+    <nav class="crumbs"><a href=${location.pathname}>${t('jobs')}</a> <span aria-hidden="true">›</span> <span aria-current="page" title=${job.summary.job_id}>${job.summary.job_id}</span></nav>
     <${Head} job=${job} />
     ${!open.isDeleted.value && html`<${Actions} job=${job.summary} />`}
     ${open.isDeleted.value && html`<p class="notice problem" role="alert">${t('job.gone')}</p>`}
@@ -74,17 +79,19 @@ export function JobView({ id }) {
 }
 
 /** @param {{job: import('./types.js').Job}} props */
-function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
+function Head({ job }) {
+  const { summary, stage, stage_caller, stage_reason } = job;
   const isToldBelow = summary.state === 'Failed' && stage === 'Stop';
-  const ended = tasks.filter(({ state }) => state === 'Succeeded' || state === 'Failed').length;
+  const restarted = restartText(summary);
   return html`<header class="head">
     <h1><${StateBadge} state=${summary.state} /> <span class="id">${summary.job_id}</span></h1>
     <dl class="facts">
       <div><dt>${t('job.initiator')}</dt><dd>${summary.initiator}</dd></div>
       <div><dt>${t('job.between')}</dt><dd>${summary.parties.join(', ')}</dd></div>
-      <div><dt>${t('job.created')}</dt><dd title=${fullTime(summary.create_time)}>${age(summary.create_time)}</dd></div>
-      <div><dt>${t('job.duration')}</dt><dd>${duration(summary.start_time, summary.end_time) || '–'}</dd></div>
-      <div><dt>${t('job.tasks')}</dt><dd>${ended}/${tasks.length}</dd></div>
+      <div><dt>${t('job.created')}</dt><dd><${Ago} time=${summary.create_time} isWhole /></dd></div>
+      <div><dt>${t('job.duration')}</dt><dd title=${restarted}>${duration(summary.restart_time || summary.start_time, summary.end_time) || '–'}
+        ${restarted && html` <span class="hint">${t('restarted.since')}</span>`}</dd></div>
+      <div><dt>${t('job.tasks')}</dt><dd><${TaskCounts} job=${job} /></dd></div>
       ${[...Object.entries(summary.custom_fields), ...Object.entries(summary.labels)].map(([key, value]) =>
         html`<div key=${key}><dt>${firstLine(key, LONGEST_FACT)}</dt><dd title=${plain(value)}>${firstLine(value, LONGEST_FACT)}</dd></div>`)}
     </dl>
@@ -95,6 +102,7 @@ function Head({ job: { summary, tasks, stage, stage_caller, stage_reason } }) {
 /** Which party made it fail, and why; or what it waits for. @param {{job: import('./types.js').Job}} props */
 function Why({ job }) {
   const { state } = job.summary;
+  const hasOutput = useOutput();
   if (state === 'ApprovalReject') return html`<div class="notice problem"><${Told} text=${job.summary.err_msg} /></div>`;
   if (state !== 'Failed') {
     return job.waiting ? html`<p class="notice waits">${t('job.waits', { text: plain(job.waiting) })}</p>` : null;
@@ -116,6 +124,7 @@ function Why({ job }) {
     ${text !== `exit code ${party?.exit_code}` && html`<${Told} text=${text} />`}
     <p>${code && html`<span class="tag">${code}</span> `}
       ${attempt > 1 && html`<span class="tag">${t('why.attempt', { number: attempt })}</span> `}
-      ${attempt > 0 && html`<a href=${log}>${t('why.log')}</a>`}</p>
+      ${attempt > 0 && hasOutput && html`<a href=${log}>${t('why.log')}</a>`}
+      ${hasOutput === false && html`<span class="hint">${t('why.nolog')}</span>`}</p>
   </section>`;
 }

@@ -8,7 +8,7 @@ import { LogColumn } from './log_column.js';
 import { plain } from './plain.js';
 import { place } from './place.js';
 import { save } from './save.js';
-import { TaskLog, merged, nameOf } from './task_log.js';
+import { TaskLog, nameOf } from './task_log.js';
 import { stateName, t } from './texts.js';
 
 /** @typedef {import('./task_log.js').Line} Line */
@@ -26,6 +26,8 @@ export function LogView({ job }) {
   const stream = params.get('stream') ?? '';
   const what = {
     taskId: task.task_id,
+    domainId: chosen.length ? (params.get('party') ?? '') : '',
+    role: chosen.length ? (params.get('role') ?? '') : '',
     parties: (chosen.length ? chosen : parties).map(({ domain_id, role }) => ({ domain_id, role })),
     attempt: attempt || newest,
     stream,
@@ -59,43 +61,42 @@ function chosenTask(job) {
 /**
  * Finding, pausing and downloading are for all columns at once.
  * @param {{what: ConstructorParameters<typeof TaskLog>[0], isSplit: boolean, name: string}} props
- *   `isSplit`: each party has a column and a stream of its own
+ *   `isSplit`: each party has a column of its own
  */
 function Lines({ what, isSplit, name }) {
-  const logs = useMemo(() => (isSplit ? what.parties.map((party) => new TaskLog({ ...what, parties: [party] })) : [new TaskLog(what)]), []);
+  const log = useMemo(() => new TaskLog(what), []);
   const [sought, setSought] = useState('');
-  const [held, setHeld] = useState(/** @type {Line[][]|null} */ (null));
+  const [held, setHeld] = useState(/** @type {Line[]|null} */ (null));
   useEffect(() => {
-    for (const log of logs) log.open();
-    return () => { for (const log of logs) log.close(); };
+    log.open();
+    return () => log.close();
   }, []);
   useKeys({ '/': () => document.getElementById('find')?.focus() });
-  const present = logs.map(({ lines }) => lines.value);
+  const present = log.lines.value;
   const all = held ?? present;
   const wanted = sought.toLowerCase();
-  const columns = wanted ? all.map((lines) => lines.filter(({ text }) => text.toLowerCase().includes(wanted))) : all;
-  const names = what.parties.map(nameOf);
-  const refused = Object.entries(Object.assign({}, ...logs.map((log) => log.refused.value)));
+  const found = wanted ? all.filter(({ text }) => text.toLowerCase().includes(wanted)) : all;
+  const names = [...new Set(what.parties.map(nameOf))];
+  const told = log.told.value;
+  const untold = told ? names.filter((name) => !told.has(name)) : [];
+  const titles = names.filter((name) => !untold.includes(name));
+  const columns = isSplit ? titles.map((name) => found.filter(({ party }) => party === name)) : [found];
   return html`
     <div class="tools">
       <label class="find"><span class="unseen">${t('log.find')}</span>
         <input id="find" type="search" placeholder=${t('log.find')} value=${sought} autocomplete="off"
           onInput=${(/** @type {any} */ { target }) => setSought(target.value)} /></label>
-      <span class="hint" role="status">${t('log.shown', { count: countOf(columns) })}</span>
+      <span class="hint" role="status">${t('log.shown', { count: found.length })}</span>
       <span class="spring"></span>
       <button type="button" aria-pressed=${held ? 'true' : 'false'} onClick=${() => setHeld(held ? null : present)}>
-        ${held ? t('log.resume', { count: countOf(present) - countOf(held) }) : t('log.pause')}</button>
-      <button type="button" onClick=${() => download(merged(all), name)}>${t('log.download')}</button>
+        ${held ? t('log.resume', { count: Math.max(0, present.length - held.length) }) : t('log.pause')}</button>
+      <button type="button" onClick=${() => download(all, name)}>${t('log.download')}</button>
     </div>
-    ${refused.map(([party, text]) => html`<p key=${party} class="notice problem">${t('log.refused', { party, text: plain(text) })}</p>`)}
-    ${logs.some(({ hasDropped }) => hasDropped.value) && html`<p class="notice">${t('log.older')}</p>`}
-    <div class="columns">${columns.map((lines, index) => html`<${LogColumn} key=${names[index]} lines=${lines} parties=${names} sought=${wanted}
-      title=${isSplit ? names[index] : undefined} />`)}</div>`;
-}
-
-/** @param {Line[][]} columns */
-function countOf(columns) {
-  return columns.reduce((sum, { length }) => sum + length, 0);
+    ${log.refused.value && html`<p class="notice problem">${plain(log.refused.value)}</p>`}
+    ${untold.length > 0 && html`<p class="notice">${t('log.untold', { parties: untold.map(plain).join(', ') })}</p>`}
+    ${log.hasDropped.value && html`<p class="notice">${t('log.older')}</p>`}
+    <div class="columns">${columns.map((lines, index) => html`<${LogColumn} key=${isSplit ? titles[index] : ''} lines=${lines} parties=${names} sought=${wanted}
+      title=${isSplit ? titles[index] : undefined} />`)}</div>`;
 }
 
 /** @param {Line[]} lines @param {string} name */

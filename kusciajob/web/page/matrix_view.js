@@ -1,10 +1,10 @@
 /** Task × party: who did what, who failed first, who was only stopped for it. */
-import { firstFailed } from './blame.js';
+import { blameFor, firstFailed } from './blame.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
+import { TaskBadge } from './not_started.js';
 import { firstLine } from './plain.js';
 import { hrefOf } from './place.js';
-import { StateBadge } from './state.js';
 import { PartyCell, partyName } from './task_parties.js';
 import { t } from './texts.js';
 import { fullTime } from './time.js';
@@ -16,7 +16,9 @@ export function MatrixView({ job }) {
   useKeys({ j: () => moveFocus('.matrix th a', 1), k: () => moveFocus('.matrix th a', -1) });
   /** @type {Map<string, Set<string>>} the parties of each task, by the names of its row and of its columns */
   const planned = new Map(job.request.job.tasks.map((task) => [task.alias, new Set(task.parties.map(partyName))]));
-  const columns = [...new Set([...planned.values()].flatMap((names) => [...names]))];
+  // Who made it fail comes first: in a narrow window there is room for one.
+  const blamed = blameFor(job).flatMap(({ party }) => (party ? [partyName(party)] : []));
+  const columns = [...new Set([...blamed, ...[...planned.values()].flatMap((names) => [...names])])];
   return html`<div class="scroller" tabindex="0" role="region" aria-label=${t('job.parties')}><table class="matrix">
     <thead><tr><th scope="col">${t('matrix.task')}</th>${columns.map((name) => html`<th scope="col" key=${name}>${name}</th>`)}</tr></thead>
     ${job.tasks.map((task) => html`<${TaskRows} key=${task.alias} job=${job} task=${task} columns=${columns}
@@ -31,11 +33,11 @@ export function MatrixView({ job }) {
 function TaskRows({ job, task, columns, planned }) {
   const attempts = [...task.attempts].reverse();
   const head = html`<a href=${hrefOf({ job: job.summary.job_id, task: task.alias })}>${task.alias}</a>
-    <p class="line"><${StateBadge} state=${task.state} /></p>
+    <p class="line"><${TaskBadge} job=${job} task=${task} /></p>
     ${task.retry_time && html`<p class="hint">${t('matrix.retry', { time: fullTime(task.retry_time) })}</p>`}`;
   if (!attempts.length) {
     return html`<tbody><tr><th scope="row">${head}</th>${columns.map((name) => html`<td key=${name}>${planned.has(name)
-      ? html`<p class="hint">${task.err_msg ? firstLine(task.err_msg) : t('matrix.notyet')}</p>`
+      ? html`<p class="hint">${(task.state === 'Pending' && firstLine(task.err_msg)) || t('matrix.notyet')}</p>`
       : html`<${Nothing} />`}</td>`)}</tr></tbody>`;
   }
   return html`<tbody>${attempts.map((attempt, index) => {

@@ -15,16 +15,17 @@ const RETRY_MS = 500;
 
 /**
  * In the order in which they are shown.
- * @type {Record<Operation, {path: string, text: Key, hint: Key, title: Key, titleMany: Key, isHarsh: boolean}>}
+ * @type {Record<Operation, {path: string, text: Key, hint: Key, title: Key, go: Key, done: Key, isHarsh: boolean}>}
+ *   `title`, `go`, `done`: the question, the button that says yes, what is said after that; each for one job or many
  */
 export const OPERATIONS = {
-  Accept: { path: 'approve', text: 'do.accept', hint: 'do.accept.hint', title: 'do.accept.one', titleMany: 'do.accept.many', isHarsh: false },
-  Reject: { path: 'approve', text: 'do.reject', hint: 'do.reject.hint', title: 'do.reject.one', titleMany: 'do.reject.many', isHarsh: true },
-  Suspend: { path: 'suspend', text: 'do.suspend', hint: 'do.suspend.hint', title: 'do.suspend.one', titleMany: 'do.suspend.many', isHarsh: false },
-  Restart: { path: 'restart', text: 'do.restart', hint: 'do.restart.hint', title: 'do.restart.one', titleMany: 'do.restart.many', isHarsh: false },
-  Stop: { path: 'stop', text: 'do.stop', hint: 'do.stop.hint', title: 'do.stop.one', titleMany: 'do.stop.many', isHarsh: true },
-  Cancel: { path: 'cancel', text: 'do.cancel', hint: 'do.cancel.hint', title: 'do.cancel.one', titleMany: 'do.cancel.many', isHarsh: true },
-  Delete: { path: 'delete', text: 'do.delete', hint: 'do.delete.hint', title: 'do.delete.one', titleMany: 'do.delete.many', isHarsh: true },
+  Accept: { path: 'approve', text: 'do.accept', hint: 'do.accept.hint', title: 'do.accept.title', go: 'do.accept.go', done: 'do.accept.done', isHarsh: false },
+  Reject: { path: 'approve', text: 'do.reject', hint: 'do.reject.hint', title: 'do.reject.title', go: 'do.reject.go', done: 'do.reject.done', isHarsh: true },
+  Suspend: { path: 'suspend', text: 'do.suspend', hint: 'do.suspend.hint', title: 'do.suspend.title', go: 'do.suspend.go', done: 'do.suspend.done', isHarsh: false },
+  Restart: { path: 'restart', text: 'do.restart', hint: 'do.restart.hint', title: 'do.restart.title', go: 'do.restart.go', done: 'do.restart.done', isHarsh: false },
+  Stop: { path: 'stop', text: 'do.stop', hint: 'do.stop.hint', title: 'do.stop.title', go: 'do.stop.go', done: 'do.stop.done', isHarsh: true },
+  Cancel: { path: 'cancel', text: 'do.cancel', hint: 'do.cancel.hint', title: 'do.cancel.title', go: 'do.cancel.go', done: 'do.cancel.done', isHarsh: true },
+  Delete: { path: 'delete', text: 'do.delete', hint: 'do.delete.hint', title: 'do.delete.title', go: 'do.delete.go', done: 'do.delete.done', isHarsh: true },
 };
 
 /**

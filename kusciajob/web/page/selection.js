@@ -2,6 +2,7 @@
 import { signal } from '../vendor/signals.js';
 import { useEffect, useRef } from '../vendor/preact-hooks.js';
 import { wishFor } from './action_dialog.js';
+import { useKeptFocus } from './focus.js';
 import { html } from './html.js';
 import { OPERATIONS } from './operations.js';
 import { t } from './texts.js';
@@ -14,7 +15,7 @@ const chosen = signal(/** @type {Map<string, Row>} */ (new Map()));
 /** Where a choice of several begins. */
 let anchor = /** @type {Row|null} */ (null);
 
-const FOR_MANY = /** @type {const} */ (['Stop', 'Delete']);
+const FOR_MANY = /** @type {const} */ (['Restart', 'Stop', 'Delete']);
 
 /** Choose none. */
 export function chooseNone() {
@@ -50,6 +51,7 @@ export function toggle(list, row, { isRange = false } = {}) {
 /** @param {{list: JobList}} props */
 export function Selection({ list }) {
   const box = useRef(/** @type {HTMLInputElement|null} */ (null));
+  const group = useRef(/** @type {HTMLElement|null} */ (null));
   useEffect(() => chooseNone, [list]);
   const rows = list.rows.value;
   // What has left the list meanwhile is not meant any more.
@@ -60,10 +62,11 @@ export function Selection({ list }) {
     chosen.value = isAll ? new Map() : new Map(rows.map((row) => [row.peek().number, row]));
   };
   const jobs = present.map((row) => row.value);
-  return html`<div class="selection ${jobs.length ? 'is-active' : ''}" role="group" aria-label=${t('choice')}>
+  useKeptFocus(group, String(jobs.length > 0));
+  return html`<div ref=${group} class="selection ${jobs.length ? 'is-active' : ''}" role="group" aria-label=${t('choice')}>
     <label><input type="checkbox" ref=${box} checked=${isAll} onChange=${onAll} /> ${t('choice.all', { count: rows.length })}</label>
     ${jobs.length > 0 && html`<span role="status">${t('choice.count', { count: jobs.length })}</span>
-      ${FOR_MANY.map((operation) => html`<button type="button" key=${operation} class="harsh"
+      ${FOR_MANY.map((operation) => html`<button type="button" key=${operation} class=${OPERATIONS[operation].isHarsh ? 'harsh' : ''}
         disabled=${!jobs.some(({ operations }) => operations.includes(operation))}
         onClick=${() => wishFor(operation, jobs)}>${t(OPERATIONS[operation].text)}…</button>`)}
       <button type="button" onClick=${chooseNone}>${t('choice.none')}</button>`}

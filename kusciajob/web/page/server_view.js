@@ -2,6 +2,7 @@
 import { signal } from '../vendor/signals.js';
 import { useEffect } from '../vendor/preact-hooks.js';
 import { address, read } from './api.js';
+import { en } from './en.js';
 import { html } from './html.js';
 import { plain } from './plain.js';
 import { pause } from './streams.js';
@@ -124,19 +125,37 @@ function Gauge({ name, value, isBad = false }) {
 }
 
 /** @param {{info: ServerInfo}} props */
-function Limits({ info: { limits, used } }) {
+function Limits({ info: { limits, used, caller } }) {
   const names = Object.keys(limits).sort();
   return html`<h2>${t('server.limits')}</h2>
     <div class="scroller" tabindex="0" role="region" aria-label=${t('server.limits')}><table class="plain">
       <thead><tr><th scope="col">${t('server.limit')}</th><th scope="col" class="number">${t('server.most')}</th>
         <th scope="col" class="number">${t('server.used')}</th><th scope="col">${t('server.share')}</th></tr></thead>
       <tbody>${names.map((name) => html`<tr key=${name}>
-        <th scope="row"><code>${name}</code></th>
+        <th scope="row"><code>${name}</code>${limitText(name) && html`<p class="hint">${limitText(name)}</p>`}</th>
         <td class="number">${limits[name] === '0' ? t('server.nolimit') : number(limits[name])}</td>
-        <td class="number">${name in used ? number(used[name]) : '–'}</td>
-        <td>${name in used && limits[name] !== '0' && html`<${Share} part=${Number(used[name]) / Number(limits[name])} />`}</td>
+        ${name in used ? html`<td class="number">${number(used[name])}</td>
+        <td>${limits[name] !== '0' && html`<${Share} part=${Number(used[name]) / Number(limits[name])} />`}</td>`
+          : html`<td colspan="2" class="hint uncounted">${uncountedText(name, caller)}</td>`}
       </tr>`)}</tbody>
     </table></div>`;
+}
+
+/** They hold for each program, request or log by itself: there is no sum to tell. */
+const OF_EACH = new Set(['max_processes', 'max_restarts', 'max_message_mib', 'output_limit_mib']);
+const KEPT = new Set(['log_retention_events', 'log_retention_mib']);
+
+/** What it limits, who is hit, and what happens there. @param {string} name of a setting */
+function limitText(name) {
+  const key = /** @type {keyof typeof en} */ (`limit.${name}`);
+  return key in en ? t(key) : '';
+}
+
+/** Why nothing is told of how much is used. @param {string} name @param {ServerInfo['caller']} caller */
+function uncountedText(name, { is_master }) {
+  if (OF_EACH.has(name)) return t('server.each');
+  if (KEPT.has(name)) return t('server.kept');
+  return is_master ? t('server.bydomain') : t('server.bymaster');
 }
 
 /** @param {{part: number}} props 0 to 1 */

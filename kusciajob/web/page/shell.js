@@ -2,6 +2,7 @@
 import { useErrorBoundary } from '../vendor/preact-hooks.js';
 import { ActionDialog, Told } from './action_dialog.js';
 import { needsToken, token } from './api.js';
+import { useOpenedView } from './focus.js';
 import { html } from './html.js';
 import { JobView } from './job_view.js';
 import { KeyHelp, isHelpOpen, useKeys } from './keys.js';
@@ -38,7 +39,8 @@ export function Shell() {
         <span aria-hidden="true">?</span>
       </button>
     </header>
-    <main id="content" tabindex="-1"><${View} /></main>
+    <main id="content" tabindex="-1"><${View} />
+      ${language.value !== 'en' && html`<p class="hint">${t('language.server')}</p>`}</main>
     <${KeyHelp} />
     <${ActionDialog} />
     <${Told} />
@@ -47,13 +49,15 @@ export function Shell() {
 
 function View() {
   const [error, reset] = useErrorBoundary();
+  const id = place.value.get('job') ?? '';
+  const show = place.value.get('show') ?? '';
+  useOpenedView(id, show);
   if (error) {
     return html`<p class="notice problem" role="alert">${t('failed', { text: String(error.message ?? error) })}
       <button type="button" onClick=${() => { go(location.pathname); reset(); }}>${t('jobs')}</button></p>`;
   }
   if (needsToken.value) return html`<${Login} />`;
-  const id = place.value.get('job');
-  const other = OTHERS[place.value.get('show') ?? ''];
+  const other = OTHERS[show];
   if (other && !id) return html`<${other} />`;
   return id ? html`<${JobView} key=${id} id=${id} />` : html`<${ListView} />`;
 }

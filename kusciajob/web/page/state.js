@@ -9,7 +9,7 @@ export const SIGNS = {
   Succeeded: '✓',
   Failed: '✕',
   AwaitingApproval: '?',
-  ApprovalReject: '⊘',
+  ApprovalReject: '!',
   Cancelled: '⊘',
   Suspended: '‖',
 };

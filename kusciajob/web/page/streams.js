@@ -63,7 +63,44 @@ export async function* eventsOf(lines) {
 }
 
 /**
- * Watch jobs until `signal` is aborted. What is told is in order and whole, over lost connections too.
+ * For one connection: its signal is aborted with the other, by `close`, and once nobody sees the tab. A browser opens
+ * six connections to a server, for all of its tabs: streams of those that are out of sight would starve the others.
+ * @param {AbortSignal} signal
+ */
+export function connectionFor(signal) {
+  const connection = new AbortController();
+  const close = () => {
+    signal.removeEventListener('abort', close);
+    document.removeEventListener('visibilitychange', look);
+    connection.abort();
+  };
+  const look = () => { if (document.hidden) close(); };
+  signal.addEventListener('abort', close);
+  document.addEventListener('visibilitychange', look);
+  return { signal: connection.signal, close };
+}
+
+/**
+ * Wait until somebody sees the tab.
+ * @param {AbortSignal} signal ends it early
+ */
+export function inSight(signal) {
+  if (!document.hidden) return Promise.resolve();
+  return new Promise((resolve) => {
+    const look = () => {
+      if (document.hidden && !signal.aborted) return;
+      document.removeEventListener('visibilitychange', look);
+      signal.removeEventListener('abort', look);
+      resolve(undefined);
+    };
+    document.addEventListener('visibilitychange', look);
+    signal.addEventListener('abort', look);
+  });
+}
+
+/**
+ * Watch jobs until `signal` is aborted. What is told is in order and whole, over lost connections too, and over times in
+ * which nobody sees the tab: then it has no connection.
  * @param {Record<string, string|string[]|undefined>} filter
  * @param {string} revision what was known already
  * @param {{onEvent: (event: import('./types.js').JobEvent) => void, onGone: (error: Error) => void, signal: AbortSignal}} to
@@ -80,13 +117,13 @@ export async function watch(filter, revision, { onEvent, onGone, signal }) {
   };
   try {
     while (!signal.aborted) {
-      const connection = new AbortController();
-      const stop = () => connection.abort();
-      signal.addEventListener('abort', stop);
-      let silence = setTimeout(stop, SILENCE_MS);
+      await inSight(signal);
+      if (signal.aborted) return;
+      const connection = connectionFor(signal);
+      let silence = setTimeout(connection.close, SILENCE_MS);
       const note = () => {
         clearTimeout(silence);
-        silence = setTimeout(stop, SILENCE_MS);
+        silence = setTimeout(connection.close, SILENCE_MS);
       };
       try {
         const where = address('/v1/jobs:watch', { ...filter, after_revision: last });
@@ -106,10 +143,10 @@ export async function watch(filter, revision, { onEvent, onGone, signal }) {
         }
       } finally {
         clearTimeout(silence);
-        signal.removeEventListener('abort', stop);
-        connection.abort();
+        connection.close();
       }
       if (signal.aborted) return;
+      if (document.hidden) continue;
       setLost(true);
       await pause(wait * (0.75 + Math.random() / 2), signal);
       wait = Math.min(wait * 2, LONGEST_WAIT_MS);

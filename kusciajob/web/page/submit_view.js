@@ -1,10 +1,13 @@
 /** Create a job from a file that is dropped, chosen, pasted or written here. Its problems are told as one types. */
 import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
+import { wishFor } from './action_dialog.js';
+import { Ago } from './ago.js';
 import { read } from './api.js';
 import { Draft, MOST_BYTES } from './draft.js';
 import { html } from './html.js';
 import { plain } from './plain.js';
 import { go, hrefOf } from './place.js';
+import { StateBadge } from './state.js';
 import { t } from './texts.js';
 
 /** What is written stays while other views are shown. */
@@ -54,8 +57,7 @@ export function SubmitView() {
   /** @param {Event} event */
   const submit = async (event) => {
     event.preventDefault();
-    const id = isGood && !draft.isBusy.value ? await draft.submit() : '';
-    if (id) go(hrefOf({ job: id }));
+    if (isGood && !draft.isBusy.value) open(await draft.submit());
   };
   return html`<form class="submit" onSubmit=${submit}>
     <h1>${t('submit')}</h1>
@@ -86,9 +88,32 @@ export function SubmitView() {
           ${isGood && html`<${Plan} verdict=${verdict} />`}`}
       </section>
     </div>
+    ${draft.existing.value && html`<${Existing} key=${draft.existing.value.number} job=${draft.existing.value} />`}
     <button type="submit" class="main" aria-disabled=${isGood && !draft.isBusy.value ? undefined : 'true'}>${isGood
       ? t('submit.go', { job: verdict?.request?.job.job_id ?? '' }) : t('submit.notyet')}</button>
   </form>`;
+}
+
+/** @param {string} id of a job; empty: of none */
+function open(id) {
+  if (id) go(hrefOf({ job: id }));
+}
+
+/** Nothing was started, as the job is there: what the person may have meant. @param {{job: import('./types.js').JobSummary}} props */
+function Existing({ job }) {
+  const box = useRef(/** @type {HTMLElement|null} */ (null));
+  useEffect(() => {
+    box.current?.focus({ preventScroll: true });
+    box.current?.scrollIntoView({ block: 'nearest' });
+  }, []);
+  const isRestartable = job.operations.includes('Restart');
+  return html`<section ref=${box} class="notice waits existing" tabindex="-1" aria-labelledby="existing">
+    <h2 id="existing">${t('submit.exists', { job: job.job_id })}</h2>
+    <p><${StateBadge} state=${job.state} /> <${Ago} time=${job.end_time || job.create_time} /> · ${t('submit.exists.hint')}</p>
+    <div class="tools"><a class="button" href=${hrefOf({ job: job.job_id })}>${t('submit.exists.open')}</a>
+      ${isRestartable && html`<button type="button" onClick=${() => wishFor('Restart', [job], () => open(job.job_id))}>${t('submit.exists.restart')}…</button>`}
+      <button type="button" onClick=${async () => open(await draft.submit({ isFresh: true }))}>${t('submit.exists.fresh')}</button></div>
+  </section>`;
 }
 
 function headline() {

@@ -28,12 +28,13 @@ export function choose(code) {
 }
 
 /**
- * A text, with `{name}` replaced by the value of that name.
+ * A text, with `{name}` replaced by the value of that name. `one job|{count} jobs`: the first is for a count of 1.
  * @param {keyof typeof en} key
  * @param {Record<string, string|number>} [values]
  */
 export function t(key, values = {}) {
-  return texts.value[key].replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
+  const [one, many = one] = texts.value[key].split('|');
+  return (String(values.count) === '1' ? one : many).replace(/\{(\w+)\}/g, (whole, name) => String(values[name] ?? whole));
 }
 
 /** @param {string} state */

@@ -1,6 +1,6 @@
 /** Times and durations as people read them. */
 import { signal } from '../vendor/signals.js';
-import { language } from './texts.js';
+import { language, t } from './texts.js';
 
 /** The present time in ms, told once a second. */
 export const now = signal(Date.now());
@@ -46,6 +46,23 @@ export function spanText(milliseconds) {
 export function fullTime(time) {
   if (!time) return '';
   return new Intl.DateTimeFormat(language.value, { dateStyle: 'medium', timeStyle: 'medium' }).format(new Date(time));
+}
+
+/** With the time zone. @param {string} time RFC 3339 */
+export function zonedTime(time) {
+  return new Intl.DateTimeFormat(language.value, {
+    year: 'numeric', month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit', second: '2-digit', hourCycle: 'h23', timeZoneName: 'short',
+  }).format(new Date(time));
+}
+
+/**
+ * What is said of a duration that is that of the last run only; empty where there was one.
+ * @param {import('./types.js').JobSummary} job
+ */
+export function restartText({ restart_time, start_time }) {
+  if (!restart_time) return '';
+  const since = t('restarted', { time: zonedTime(restart_time) });
+  return start_time ? `${since} ${t('restarted.first', { time: zonedTime(start_time) })}` : since;
 }
 
 /** With its milliseconds. @param {number|string} time in ms since the epoch, or RFC 3339 */

@@ -32,6 +32,9 @@ const MOST_LANES = 24;
 const STEP = 1.5;
 const LARGEST_ZOOM = 60;
 
+/** How a bar ended, with the sign behind it. */
+const LEGEND = [['Succeeded', SIGNS.Succeeded], ['Failed', SIGNS.Failed], ['Cancelled', '■']];
+
 /** @param {{job: import('./types.js').Job}} props */
 export function TimelineView({ job }) {
   const rows = useMemo(() => rowsOf(job).map(withFewLanes), [job]);
@@ -85,7 +88,9 @@ export function TimelineView({ job }) {
     <div class="tools">
       <p class="hint legend">${t('timeline.from', { time: exactTime(span.from) })}
         ${/** @type {const} */ (['wait', 'start', 'run']).map((kind) => html`<span key=${kind}><svg width="26" height="12" aria-hidden="true">
-          <rect class="part-${kind} state-Running" y=${6 - HEIGHTS[kind] / 2} width="26" height=${HEIGHTS[kind]} /></svg> ${t(`timeline.${kind}`)}</span>`)}</p>
+          <rect class="part-${kind} state-Running" y=${6 - HEIGHTS[kind] / 2} width="26" height=${HEIGHTS[kind]} /></svg> ${t(`timeline.${kind}`)}</span>`)}
+        ${LEGEND.map(([state, sign]) => html`<span key=${state} class="end state-${state} ${state === 'Cancelled' ? 'is-stopped' : ''}"><svg width="40" height="14" aria-hidden="true">
+          <rect class="part-run" x="1" y="1" width="24" height="12" /><text class="sign" x="28" y="11">${sign}</text></svg> ${endName(state)}</span>`)}</p>
       <span class="spring"></span>
       <button type="button" onClick=${() => zoomBy(1 / STEP)} aria-label=${t('graph.out')} title=${t('graph.out')}>−</button>
       <button type="button" onClick=${() => zoomBy(STEP)} aria-label=${t('graph.in')} title=${t('graph.in')}>+</button>
@@ -160,6 +165,11 @@ function BarShape({ bar, place, y, present, scale, isCurrent, onShow, onFocus, o
 function stateOf({ party, task, ended }) {
   if (party) return party.was_stopped ? 'Cancelled' : party.state;
   return ended === null ? task.state : 'Cancelled';
+}
+
+/** @param {string} state of a bar */
+function endName(state) {
+  return state === 'Cancelled' ? t('matrix.stopped.other') : stateName(state);
 }
 
 /** What became of it, in words. @param {Bar} bar */

@@ -20,6 +20,7 @@
  * @property {string[]} parties
  * @property {string[]} app_images
  * @property {string[]} operations what would change it now
+ * @property {string|null} restart_time the last time it was restarted
  * @property {string} cause err_msg without who was only stopped; empty where that is the same
  *
  * @typedef {object} Endpoint

@@ -37,6 +37,7 @@ def encode_job(job: JobSummary) -> pb.JobSummary:
         parties=status.domains,
         app_images=job.traits.app_images,
         operations=(*transitions.possible_operations(status), DELETE),
+        restart_time=timestamp(status.restarted_at),
     )
     if status.tasks:
         row.progress = sum([task.progress for task in status.tasks]) / len(status.tasks)

@@ -59,7 +59,7 @@ class ListJobsResponse(_message.Message):
     def __init__(self, jobs: _Optional[_Iterable[_Union[JobSummary, _Mapping]]] = ..., next_page_token: _Optional[str] = ..., revision: _Optional[int] = ...) -> None: ...
 
 class JobSummary(_message.Message):
-    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images", "cause", "operations")
+    __slots__ = ("job_id", "initiator", "state", "err_msg", "create_time", "start_time", "end_time", "task_states", "progress", "custom_fields", "labels", "number", "revision", "parties", "app_images", "cause", "operations", "restart_time")
     class TaskStatesEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -98,6 +98,7 @@ class JobSummary(_message.Message):
     APP_IMAGES_FIELD_NUMBER: _ClassVar[int]
     CAUSE_FIELD_NUMBER: _ClassVar[int]
     OPERATIONS_FIELD_NUMBER: _ClassVar[int]
+    RESTART_TIME_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     initiator: str
     state: str
@@ -115,7 +116,8 @@ class JobSummary(_message.Message):
     app_images: _containers.RepeatedScalarFieldContainer[str]
     cause: str
     operations: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ..., operations: _Optional[_Iterable[str]] = ...) -> None: ...
+    restart_time: _timestamp_pb2.Timestamp
+    def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ..., operations: _Optional[_Iterable[str]] = ..., restart_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
     __slots__ = ("job_id", "min_revision")
@@ -564,7 +566,7 @@ class WatchJobsResponse(_message.Message):
     def __init__(self, type: _Optional[_Union[WatchJobsResponse.Type, str]] = ..., revision: _Optional[int] = ..., job: _Optional[_Union[JobSummary, _Mapping]] = ..., status: _Optional[_Union[_job_pb2.JobStatusDetail, _Mapping]] = ...) -> None: ...
 
 class ReadTaskLogRequest(_message.Message):
-    __slots__ = ("task_id", "domain_id", "role", "attempt", "replica", "stream", "tail_lines", "since_time", "offset", "follow")
+    __slots__ = ("task_id", "domain_id", "role", "attempt", "replica", "stream", "tail_lines", "since_time", "offset", "follow", "all_parties")
     TASK_ID_FIELD_NUMBER: _ClassVar[int]
     DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
     ROLE_FIELD_NUMBER: _ClassVar[int]
@@ -575,6 +577,7 @@ class ReadTaskLogRequest(_message.Message):
     SINCE_TIME_FIELD_NUMBER: _ClassVar[int]
     OFFSET_FIELD_NUMBER: _ClassVar[int]
     FOLLOW_FIELD_NUMBER: _ClassVar[int]
+    ALL_PARTIES_FIELD_NUMBER: _ClassVar[int]
     task_id: str
     domain_id: str
     role: str
@@ -585,13 +588,18 @@ class ReadTaskLogRequest(_message.Message):
     since_time: _timestamp_pb2.Timestamp
     offset: int
     follow: bool
-    def __init__(self, task_id: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., attempt: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[str] = ..., tail_lines: _Optional[int] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ...) -> None: ...
+    all_parties: bool
+    def __init__(self, task_id: _Optional[str] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ..., attempt: _Optional[int] = ..., replica: _Optional[int] = ..., stream: _Optional[str] = ..., tail_lines: _Optional[int] = ..., since_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., offset: _Optional[int] = ..., follow: _Optional[bool] = ..., all_parties: _Optional[bool] = ...) -> None: ...
 
 class ReadTaskLogResponse(_message.Message):
-    __slots__ = ("lines",)
+    __slots__ = ("lines", "domain_id", "role")
     LINES_FIELD_NUMBER: _ClassVar[int]
+    DOMAIN_ID_FIELD_NUMBER: _ClassVar[int]
+    ROLE_FIELD_NUMBER: _ClassVar[int]
     lines: _containers.RepeatedCompositeFieldContainer[LogLine]
-    def __init__(self, lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ...) -> None: ...
+    domain_id: str
+    role: str
+    def __init__(self, lines: _Optional[_Iterable[_Union[LogLine, _Mapping]]] = ..., domain_id: _Optional[str] = ..., role: _Optional[str] = ...) -> None: ...
 
 class LogLine(_message.Message):
     __slots__ = ("stream", "text", "offset", "time", "is_partial", "dropped_bytes", "end_offset")

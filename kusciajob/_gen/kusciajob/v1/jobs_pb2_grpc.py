@@ -142,7 +142,7 @@ class JobsServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadTaskLog(self, request, context):
-        """What a party's program wrote in one attempt.
+        """What a party's program wrote in one attempt; or what all of them wrote, in one stream.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

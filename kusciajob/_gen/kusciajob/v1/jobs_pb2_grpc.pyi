@@ -43,7 +43,7 @@ class JobsServiceStub:
     OUT_OF_RANGE (410): the log no longer reaches back to `after_revision`; the text names the oldest that can be used.
     """
     ReadTaskLog: _aio.UnaryStreamMultiCallable[_jobs_pb2.ReadTaskLogRequest, _jobs_pb2.ReadTaskLogResponse]
-    """What a party's program wrote in one attempt."""
+    """What a party's program wrote in one attempt; or what all of them wrote, in one stream."""
 
 class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -118,6 +118,6 @@ class JobsServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _jobs_pb2.ReadTaskLogRequest,
         context: _aio.ServicerContext[_jobs_pb2.ReadTaskLogRequest, _abc.AsyncIterator[_jobs_pb2.ReadTaskLogResponse]],
     ) -> _abc.AsyncIterator[_jobs_pb2.ReadTaskLogResponse]:
-        """What a party's program wrote in one attempt."""
+        """What a party's program wrote in one attempt; or what all of them wrote, in one stream."""
 
 def add_JobsServiceServicer_to_server(servicer: JobsServiceServicer, server: _aio.Server) -> None: ...

@@ -10,7 +10,8 @@ from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.text import shown
 from kusciajob.usecases.jobs import Caller
 from kusciajob.usecases.log_lines import LogLine
-from kusciajob.usecases.logs import LogQuery, TaskOutput
+from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
+from kusciajob.usecases.together import together
 from kusciajob.wire.v1.filters import decode_time
 
 MAX_MESSAGE_LINES = 1000
@@ -28,11 +29,14 @@ class TaskLogCalls:
     ) -> AsyncGenerator[Sequence[pb.ReadTaskLogResponse], None]:
         """First an empty batch, once it is known that there is such a log; then lines, some in each message."""
         query = _decode(request)
-        key = await self._output.find(query, caller)
+        runs = await self._output.find_all(query, caller)
+        runs = runs if request.all_parties else runs[:1]
         yield ()
-        async with aclosing(self._output.lines(query, key, caller)) as pieces:
-            async for lines in pieces:
-                for message in _messages(lines):
+        if request.all_parties:
+            yield [_message(run) for run in runs]
+        async with aclosing(together({run: self._output.lines(query, run.key, caller) for run in runs})) as pieces:
+            async for run, lines in pieces:
+                for message in _messages(run, lines):
                     yield (message,)
 
 
@@ -46,6 +50,8 @@ def _decode(request: pb.ReadTaskLogRequest) -> LogQuery:
     elif request.stream:
         text = f"stream {shown(request.stream)} is unknown: stdout, stderr, or empty for both"
         problems.append(Problem("stream", text))
+    if request.all_parties and request.offset:
+        problems.append(Problem("offset", f"offset {request.offset} is one party's: leave out all_parties, or offset"))
     if problems:
         raise InvalidJob("; ".join(problem.text for problem in problems), problems=problems)
     return LogQuery(
@@ -62,15 +68,19 @@ def _decode(request: pb.ReadTaskLogRequest) -> LogQuery:
     )
 
 
-def _messages(lines: Sequence[LogLine]) -> list[pb.ReadTaskLogResponse]:
+def _message(run: PartyRun) -> pb.ReadTaskLogResponse:
+    return pb.ReadTaskLogResponse(domain_id=run.domain_id, role=run.role)
+
+
+def _messages(run: PartyRun, lines: Sequence[LogLine]) -> list[pb.ReadTaskLogResponse]:
     """So many that none is large."""
-    messages = [pb.ReadTaskLogResponse()]
+    messages = [_message(run)]
     characters = 0
     for line in lines:
         characters += len(line.text)
         own = messages[-1].lines
         if own and (len(own) >= MAX_MESSAGE_LINES or characters > MAX_MESSAGE_CHARACTERS):
-            messages.append(pb.ReadTaskLogResponse())
+            messages.append(_message(run))
             characters, own = len(line.text), messages[-1].lines
         encoded = own.add(
             stream=line.stream,
