@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -14,6 +15,8 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 from tests.support.polling import PATIENCE_SECONDS, eventually_true
+
+pytestmark = pytest.mark.hostile
 
 JOBS = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService"
 IDS = ["a", "b", "c"]

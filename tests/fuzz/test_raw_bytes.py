@@ -16,6 +16,8 @@ from tests.fuzz.edge import Edge
 from tests.support.callers import API, GRPC_OPERATIONS
 from tests.support.requests import job_request
 
+pytestmark = pytest.mark.hostile
+
 # The rest are served by grpcio's own code, and answer UNKNOWN.
 OWN_OPERATIONS = [operation for operation in GRPC_OPERATIONS if not operation.startswith("/grpc.")]
 METHODS = ["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "TRACE", "CONNECT", "BREW"]

@@ -17,6 +17,8 @@ from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 
+pytestmark = pytest.mark.hostile
+
 JOBS = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService"
 FAULT = 11101
 PROTOBUF = {"Content-Type": "application/x-protobuf"}

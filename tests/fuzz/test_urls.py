@@ -15,6 +15,8 @@ from kusciajob.model.text import CONTROL
 from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 
+pytestmark = pytest.mark.hostile
+
 NASTY = [
     "",
     "\0",

@@ -19,6 +19,8 @@ from tests.fuzz.budget import examples
 from tests.fuzz.edge import Edge
 from tests.support.polling import PATIENCE_SECONDS
 
+pytestmark = pytest.mark.hostile
+
 BODIES = [route for route in V1_ROUTES if route.has_body]
 BUGS = (grpc.StatusCode.UNKNOWN, grpc.StatusCode.INTERNAL, grpc.StatusCode.DEADLINE_EXCEEDED)
 

@@ -54,7 +54,7 @@ async def test_of_100000_jobs_the_page_asks_for_and_draws_what_is_in_sight(serve
     await expect(page.locator(".count")).to_have_text("99 jobs shown")
     await check_bounds()
     await page.get_by_role("button", name="Running").click()
-    await expect(page.get_by_text("No job passes these filters.")).to_be_visible()
+    await expect(page.get_by_text("No job matches these filters.")).to_be_visible()
     await page.get_by_role("link", name="Clear filters").click()
     await expect(rows.first).to_have_text("newest")
     assert len(asked) <= far_down + 8
