@@ -62,8 +62,7 @@ class FilteredStream(Stream):
 
     async def _next(self) -> list[SharedEvent]:
         while True:
-            was_live = self._is_live
-            if not was_live:
+            if was_behind := not self._is_live:
                 # As in a Stream: a store may answer without yielding to the event loop.
                 await asyncio.sleep(0)
                 events = await self._read_store()
@@ -71,8 +70,8 @@ class FilteredStream(Stream):
                 events = self._take_live()
             if events or self._is_bookmark_due:
                 return events
-            if not was_live:
-                continue  # the hub may have gone on while the store was read
+            if was_behind:  # a replay that has just found nothing more ends with the next look
+                continue
             if self._group.has_any_after(self._cursor):
                 await asyncio.sleep(0)  # much is left to be looked through
                 continue

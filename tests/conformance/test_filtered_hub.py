@@ -314,6 +314,12 @@ async def test_bookmarks_come_after_existing_jobs_and_after_many_unwanted_events
         assert [positions[2] - positions[1], positions[3] - positions[2]] == [FEW_EVENTS] * 2
 
 
+async def test_where_nothing_exists_the_bookmark_comes_at_once(store: JobStore) -> None:
+    await store.create(new_job("a"))
+    async with opened_hub(store) as hub, hub.subscribe(chosen=CAROLS) as stream, asyncio.timeout(AT_MOST_SECONDS):
+        assert (await revisions(stream, None), stream.position) == ([], 1)
+
+
 async def test_a_bookmark_is_where_a_watch_goes_on(store: JobStore) -> None:
     async with opened_hub(store) as hub:
         async with hub.subscribe(after=0, chosen=CAROLS) as stream:
