@@ -89,3 +89,4 @@ async def test_changes_are_refused_with_the_reason_and_all_goes_on_afterwards(
         )
     )
     await watcher.close()
+    assert "Traceback" not in server.log.read_text()

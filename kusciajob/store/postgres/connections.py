@@ -68,14 +68,17 @@ class Database(NamedTuple):
 async def open_pool(database: Database) -> asyncpg.Pool:
     """For reads and what is cleaned up. StoreFailed."""
     try:
-        return await asyncpg.create_pool(
+        # A size that it must have, it restores by itself, and logs a stack trace each time while the database is away.
+        pool = await asyncpg.create_pool(
             **database.options,
-            min_size=1,
+            min_size=0,
             max_size=MOST_CONNECTIONS,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
             server_settings=dict(_SETTINGS),
         )
+        async with pool.acquire():
+            return pool
     except (*FAILURES, ValueError) as error:
         raise failed("cannot open the job store in PostgreSQL", error) from error
 
