@@ -233,6 +233,9 @@ class Leases(Protocol):
     async def wait(self) -> None:
         """Return when it is time to try again."""
 
+    async def close(self) -> None:
+        """Leave nothing open; leases that were taken go on."""
+
 
 Form = Callable[[JobEvent], bytes]
 """What makes the wire form of an event; the same function each time."""

@@ -152,6 +152,7 @@ class Server:
             return Office(scheduler, _retention(settings, lease.store, clock, story))
 
         leases = _leases_of(shared, settings) if shared else SoleLeases(store)
+        stack.push_async_callback(leases.close)
         leadership = self._leadership = Leadership(leases, appoint=appoint, resign=runtime.renew)
         connections, progress_connections = share_descriptors(
             in_all=settings.max_connections, per_peer=settings.max_connections_per_peer

@@ -37,6 +37,9 @@ class SoleLeases:
     async def wait(self) -> None:
         """See Leases."""
 
+    async def close(self) -> None:
+        """See Leases."""
+
 
 class LedRuntime:
     """A Runtime that starts, ends and removes nothing while another server may have taken over: its calls wait then.

@@ -14,18 +14,26 @@ logger = logging.getLogger(__name__)
 LEASE_SECONDS = 7.0
 RENEWAL_SECONDS = 2.0
 LOOK_SECONDS = 1.0
-"""A server that waits for the lease looks so often whether it is free."""
+"""A server that waits for the lease looks at least so often whether it is free, and when it ends."""
+MOMENT_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 ANSWER_SECONDS = 3.0
 
 # Each is one statement: a server that stands still in the middle of several would hold the row that all commits need.
+# A lease is counted from when the statement came, not from when it got the row: else the last renewal of a server that
+# crashed while it waited would count from after the crash.
+# Who was not told whether it has the lease ($4) takes what is in its own name.
 _TAKE = (
-    "UPDATE store SET fence = fence + 1, leader = $1, home = $2, leased_until = clock_timestamp() + $3 * interval '1 s'"
-    " WHERE (leased_until IS NULL OR leased_until < clock_timestamp()) AND home IN ('', $2) RETURNING fence"
+    "WITH taken AS (UPDATE store SET fence = fence + 1, leader = $1, home = $2,"
+    " leased_until = statement_timestamp() + $3 * interval '1 s'"
+    " WHERE (leased_until IS NULL OR leased_until < clock_timestamp() OR ($4 AND leader = $1)) AND home IN ('', $2)"
+    " RETURNING fence)"
+    " SELECT taken.fence, leader, home,"
+    " coalesce(extract(epoch FROM leased_until - clock_timestamp()), 0)::double precision"
+    " FROM store LEFT JOIN taken ON true"
 )
-_LOOK = "SELECT leader, home FROM store"
 _RENEW = (
-    "UPDATE store SET leased_until = clock_timestamp() + $2 * interval '1 s'"
+    "UPDATE store SET leased_until = statement_timestamp() + $2 * interval '1 s'"
     " WHERE fence = $1 AND leased_until IS NOT NULL RETURNING fence"
 )
 _RELEASE = "UPDATE store SET leased_until = NULL WHERE fence = $1 RETURNING pg_notify($2, 'lease')"
@@ -42,44 +50,57 @@ class PostgresLeases:
         self._server = server
         self._home = home
         self._told = ""
+        self._connection = Writer(store.database)
+        self._pause = LOOK_SECONDS
+        self._is_untold = False
+        """Whether the database may have given it the lease, and the answer was lost."""
 
     async def take(self) -> "PostgresLease | None":
         """See Leases."""
-        connection = Writer(self._store.database)
         asked_at = _uptime()
+        self._pause = RETRY_SECONDS
         try:
-            async with connection.connected() as one:
-                fence = await one.fetchval(_TAKE, self._server, self._home, LEASE_SECONDS, timeout=ANSWER_SECONDS)
-                leader, home = await one.fetchrow(_LOOK, timeout=ANSWER_SECONDS)
+            async with self._connection.connected() as one:
+                fence, leader, home, left = await one.fetchrow(
+                    _TAKE, self._server, self._home, LEASE_SECONDS, self._is_untold, timeout=ANSWER_SECONDS
+                )
         except FAILURES as error:
+            self._is_untold = True
             raise failed("the lease cannot be asked for", error) from error
+        self._is_untold = False
         if fence is None:
-            await connection.close()
-            self._tell(leader, home)
+            self._pause = min(left + MOMENT_SECONDS, LOOK_SECONDS) if left > 0 else LOOK_SECONDS
+            self._tell(leader, home, is_led=left > 0)
             return None
         self._told = ""
         logger.info("this server schedules from now on")
+        connection, self._connection = self._connection, Writer(self._store.database)
         return PostgresLease(self._store, connection, fence=fence, asked_at=asked_at)
 
     async def wait(self) -> None:
         """See Leases."""
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(LOOK_SECONDS):
+            async with asyncio.timeout(self._pause):
                 await self._store.tail.lease_released.wait()
         self._store.tail.lease_released.clear()
 
-    def _tell(self, leader: str, home: str) -> None:
+    async def close(self) -> None:
+        """See Leases."""
+        await self._connection.close()
+
+    def _tell(self, leader: str, home: str, *, is_led: bool) -> None:
         """Once for each leader."""
         if leader == self._told:
             return
-        self._told = leader
         if home not in ("", self._home):
+            self._told = leader
             logger.warning(
                 "jobs run on the machine of server %s: this one serves calls and can never take over "
                 "(runtimes process and container; `kusciajob migrate --forget-home` if that machine is gone for good)",
                 leader,
             )
-        else:
+        elif is_led:
+            self._told = leader
             logger.info("server %s schedules; this one serves calls, and takes over when that one ends", leader)
 
 
