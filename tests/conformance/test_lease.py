@@ -143,7 +143,7 @@ async def test_a_renewal_that_had_to_wait_counts_from_when_it_was_asked_for(
     connection = await asyncpg.connect(stores[0].database.url)
     holding = connection.transaction()
     await holding.start()
-    first = await connection.fetchval("SELECT leased_until FROM store FOR UPDATE")
+    first = await connection.fetchval("UPDATE store SET images = images RETURNING leased_until")
     keeping = asyncio.create_task(lease.keep())
 
     async def waits() -> bool:
@@ -157,7 +157,7 @@ async def test_a_renewal_that_had_to_wait_counts_from_when_it_was_asked_for(
     await eventually_true(waits)
     monkeypatch.setattr(leases, "RENEWAL_SECONDS", 60.0)  # no other one follows
     let_in_at = await connection.fetchval("SELECT clock_timestamp()")
-    await holding.rollback()
+    await holding.commit()
 
     async def renewed() -> datetime | None:
         until: datetime = await connection.fetchval("SELECT leased_until FROM store")
