@@ -25,6 +25,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+START_SECONDS = 4 * PATIENCE_SECONDS
+"""A start takes a second of a processor, of which a loaded machine may give little; one that fails ends at once."""
 _ADDRESS = r"([\w.:\[\]-]+)"
 _TAKEN = "is the port taken?"
 _READY = re.compile(f"serving gRPC on {_ADDRESS}")
@@ -103,7 +105,7 @@ class RunningServer:
             assert self.is_running, f"the server ended with exit code {self.process.returncode}:\n{text}"
             return _READY.search(text)
 
-        ready = await eventually(find_ready_line)
+        ready = await eventually(find_ready_line, timeout_seconds=START_SECONDS)
         assert ready is not None
         self.address = ready[1]
         http = _HTTP.search(ready.string)
