@@ -26,7 +26,9 @@ class Seen(NamedTuple):
     """What the proxy knows of a server."""
 
     status: str
-    """UP, DOWN, or NOLB: it gets no new connections."""
+    """UP, DOWN, or NOLB: it gets no new connections. UP before it was looked at, too."""
+    check: str
+    """What the last look at it gave; "" before the first."""
     connections: int
 
 
@@ -45,7 +47,7 @@ class Proxy:
         text = (await reader.read()).decode().removeprefix("# ")
         writer.close()
         return {
-            row["svname"]: Seen(row["status"].split()[0], int(row["scur"]))
+            row["svname"]: Seen(row["status"].split()[0], row["check_status"].removeprefix("* "), int(row["scur"]))
             for row in csv.DictReader(text.splitlines())
             if row["pxname"] == backend and row["svname"] not in ("FRONTEND", "BACKEND")
         }
@@ -55,7 +57,7 @@ class Proxy:
 
         async def is_so() -> bool:
             seen = await self.seen("grpc")
-            return all(seen[name].status == status for name, status in statuses.items())
+            return all(seen[name].status == status and seen[name].check for name, status in statuses.items())
 
         await eventually_true(is_so)
 
