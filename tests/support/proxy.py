@@ -62,6 +62,13 @@ class Proxy:
         await eventually_true(is_so)
 
 
+def program() -> str:
+    """HAProxy; the test is skipped where it is not installed."""
+    if (found := shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")) is None:
+        pytest.skip("HAProxy is not installed: make test-postgres installs it, on Debian it is the package haproxy")
+    return found
+
+
 def own_loopbacks(count: int) -> list[str]:
     """Addresses of this machine that no other process that asks here has, so that any port is free there."""
     process = os.getpid()
@@ -73,8 +80,6 @@ def own_loopbacks(count: int) -> list[str]:
 @asynccontextmanager
 async def compose_proxy(directory: Path, host: str, servers: Mapping[str, str]) -> AsyncIterator[Proxy]:
     """The proxy at that address; `servers`: addresses by names of containers. Skips where HAProxy is not installed."""
-    if (program := shutil.which("haproxy", path=f"{os.environ['PATH']}:/usr/sbin")) is None:
-        pytest.skip("HAProxy is not installed: make test-postgres installs it, on Debian it is the package haproxy")
     text = CONFIGURATION.read_text().replace("bind :", f"bind {host}:")
     for name, address in servers.items():
         text = re.sub(rf"^(\s+server {name}) {name}:", rf"\1 {address}:", text, flags=re.MULTILINE)
@@ -84,7 +89,7 @@ async def compose_proxy(directory: Path, host: str, servers: Mapping[str, str]) 
     with (directory / "haproxy.log").open("wb") as log:
         process = subprocess.Popen(
             # setpriv: it ends with this process, however that ends.
-            ["setpriv", "--pdeathsig", "KILL", program, "-db", "-f", configuration, "-f", looking],
+            ["setpriv", "--pdeathsig", "KILL", program(), "-db", "-f", configuration, "-f", looking],
             stdout=log,
             stderr=log,
         )
