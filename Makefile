@@ -8,11 +8,11 @@ DEMO   := .demo
 PSI_IMAGE := localhost/psi-example:1.0.0
 # The versions that are tested; empty for the newest that setup.cfg allows.
 CONSTRAINTS ?= scripts/constraints.txt
-# How long soak-servers goes on.
+# How long soak-servers and soak-lines go on.
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-examples test-postgres test-pythons soak soak-servers fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-examples test-postgres test-pythons soak soak-servers soak-lines fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -97,6 +97,9 @@ soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a m
 
 soak-servers: $(VENV)/.ready ## kill two of three servers on one PostgreSQL and freeze one, in turn, for SECONDS (ten minutes)
 	$(BIN)/python -m tests.faults.soak_servers --seconds $(SECONDS)
+
+soak-lines: $(VENV)/.ready ## lose packets between three servers, PostgreSQL and clients for SECONDS (ten minutes; as root)
+	unshare --net $(BIN)/python -m tests.faults.soak_lines --seconds $(SECONDS)
 
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
 	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 5 --dist load

@@ -126,11 +126,11 @@ class SoakServers:
     def __init__(
         self, servers: Sequence[RunningServer], address: str, url: str, cluster: FakeCluster, *, seed: int
     ) -> None:
-        self._servers = servers
+        self.servers = servers
         self._address = address
-        self._url = url
+        self.url = url
         self._cluster = cluster
-        self._random = Random(seed)
+        self.random = Random(seed)
         self._serial = 0
         self._is_over = False
         self.created: set[str] = set()
@@ -140,6 +140,7 @@ class SoakServers:
         self.calls: Counter[str] = Counter()
         self.troubles: Counter[str] = Counter()
         self._watchers = [Watcher(address, self.calls) for _ in range(WATCHERS)]
+        self._loads: list[asyncio.Task[None]] = []
         self.take_overs: list[float] = []
         """How long each took, in seconds."""
 
@@ -148,26 +149,34 @@ class SoakServers:
         watchers = self._watchers
         watching = [asyncio.create_task(watcher.run()) for watcher in watchers]
         calling = [asyncio.create_task(self._call()) for _ in range(CALLERS)]
+        self._loads = [*watching, *calling]
         deadline = time.monotonic() + seconds
-        order = list(self._servers)
         try:
             while time.monotonic() < deadline:
-                self._random.shuffle(order)
-                for server, trouble in zip(order, (self._kill, self._kill, self._freeze), strict=True):
-                    await trouble(server)
-                    for task in (*watching, *calling):
-                        if task.done():
-                            task.result()
-                    await passed(CALM_SECONDS)
+                await self.trouble()
             self._is_over = True
             await asyncio.gather(*calling)
             await self._check(watchers)
         finally:
-            for task in (*watching, *calling):
+            for task in self._loads:
                 task.cancel()
-            await asyncio.gather(*watching, *calling, return_exceptions=True)
+            await asyncio.gather(*self._loads, return_exceptions=True)
             for watcher in watchers:
                 await watcher.close()
+
+    async def trouble(self) -> None:
+        """One round."""
+        order = self.random.sample(self.servers, len(self.servers))
+        for server, trouble in zip(order, (self._kill, self._kill, self._freeze), strict=True):
+            await trouble(server)
+            await self.calm()
+
+    async def calm(self) -> None:
+        """Nothing is troubled for a while; raises what went wrong with the load meanwhile."""
+        for task in self._loads:
+            if task.done():
+                task.result()
+        await passed(CALM_SECONDS)
 
     async def _kill(self, server: RunningServer) -> None:
         self.troubles["killed"] += 1
@@ -188,13 +197,13 @@ class SoakServers:
 
     def _take_over_from(self, server: RunningServer) -> asyncio.Task[float] | None:
         """Wait for the next leader, if that one is it."""
-        if not self._leads(server):
+        if not self.leads(server):
             return None
         self.troubles["of them the leader"] += 1
-        others = [other for other in self._servers if other is not server]
+        others = [other for other in self.servers if other is not server]
         return asyncio.create_task(_taken_over(others))
 
-    def _leads(self, server: RunningServer) -> bool:
+    def leads(self, server: RunningServer) -> bool:
         """By its log, in which each lease begins with a line; a new process begins without one."""
         text = server.log.read_text()
         return text.rfind(SCHEDULES) > max(text.rfind("schedules no more"), text.rfind("takes over when that one ends"))
@@ -203,18 +212,26 @@ class SoakServers:
         if taking is not None:
             self.take_overs.append(await taking)
 
+    def summary(self) -> str:
+        """What was done."""
+        counts = ", ".join(f"{count} {name}" for name, count in sorted({**self.calls, **self.troubles}.items()))
+        times = ", ".join(f"{each:.1f}" for each in sorted(self.take_overs))
+        runs = sum(self._cluster.runs.values())
+        done = f"{len(self.created)} creates acknowledged, {runs} pods ran once each"
+        return f"{done}; {counts}; take-overs in s: {times}"
+
     async def _call(self) -> None:
         client = Client(self._address, self.calls)
         while not self._is_over:
-            await passed(self._random.uniform(0, 0.1))
+            await passed(self.random.uniform(0, 0.1))
             if self._unended() > MOST_UNENDED:
                 continue  # more would only wait for those before them
             kept = sorted(self.created - self.deleting)
-            if not kept or self._random.random() < 0.8:
+            if not kept or self.random.random() < 0.8:
                 await self._create(client)
                 continue
-            job_id = self._random.choice(kept[-20:])
-            if self._random.random() < 0.5:
+            job_id = self.random.choice(kept[-20:])
+            if self.random.random() < 0.5:
                 request = pb.StopJobRequest(job_id=job_id)
                 await client.ask("StopJob", lambda stub, r=request: stub.StopJob(r, timeout=CALL_SECONDS))  # type: ignore[misc]
             else:
@@ -230,7 +247,7 @@ class SoakServers:
     async def _create(self, client: Client) -> None:
         self._serial += 1
         job_id = f"job-{self._serial:06}"
-        depends = ["a"] if self._random.random() < 0.5 else []
+        depends = ["a"] if self.random.random() < 0.5 else []
         request = job_request(
             job_id, task_request("a", "quick"), task_request("b", "quick", ["alice"], dependencies=depends)
         )
@@ -239,7 +256,7 @@ class SoakServers:
             self.created.add(job_id)
 
     async def _check(self, watchers: Sequence[Watcher]) -> None:
-        connection = await asyncpg.connect(self._url)
+        connection = await asyncpg.connect(self.url)
 
         async def is_calm() -> bool:
             return not await connection.fetchval("SELECT count(*) FROM job WHERE unfinished")
@@ -316,11 +333,7 @@ async def soak(directory: Path, *, seconds: float, seed: int) -> str:
                 with suppress(OSError):
                     error.add_note(server.log.read_text()[-2000:])
             raise
-    counts = ", ".join(f"{count} {name}" for name, count in sorted({**load.calls, **load.troubles}.items()))
-    times = ", ".join(f"{each:.1f}" for each in sorted(load.take_overs))
-    runs = sum(cluster.runs.values())
-    done = f"{len(load.created)} creates acknowledged, {runs} pods ran once each"
-    return f"seed {seed}: {done}; {counts}; take-overs in s: {times}"
+    return f"seed {seed}: {load.summary()}"
 
 
 def main() -> None:

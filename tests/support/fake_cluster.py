@@ -163,15 +163,15 @@ def _has(labels: dict[str, str], wanted: Iterable[str]) -> bool:
 
 
 @asynccontextmanager
-async def fake_cluster(**settings: Any) -> AsyncIterator[FakeCluster]:
+async def fake_cluster(host: str = "127.0.0.1", **settings: Any) -> AsyncIterator[FakeCluster]:
     cluster = FakeCluster(**settings)
     application = web.Application()
     application.router.add_route("*", "/{path:.*}", cluster.serve)
     runner = web.AppRunner(application, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", 0)
+    site = web.TCPSite(runner, host, 0)
     await site.start()
-    cluster.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    cluster.url = f"http://{host}:{runner.addresses[0][1]}"
     try:
         yield cluster
     finally:

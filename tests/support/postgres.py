@@ -26,7 +26,9 @@ USER = "kusciajob"
 
 
 def programs() -> Path | None:
-    """Where its programs are, the newest; None: it is not installed."""
+    """Where its programs are: in POSTGRES_BIN, or the newest of the system's packages; None: it is not installed."""
+    if chosen := os.environ.get("POSTGRES_BIN"):
+        return Path(chosen)
     found = [Path(each).parent for each in glob.glob("/usr/lib/postgresql/*/bin/postgres")]
     if not found and (on_path := shutil.which("postgres")):
         found = [Path(on_path).parent]
@@ -37,9 +39,18 @@ class PostgresServer:
     """A running server. It ends with this process, however that ends."""
 
     def __init__(
-        self, binaries: Path, *, is_durable: bool = False, standby_of: "PostgresServer | None" = None, **settings: str
+        self,
+        binaries: Path,
+        *,
+        is_durable: bool = False,
+        standby_of: "PostgresServer | None" = None,
+        network: str = "",
+        **settings: str,
     ) -> None:
-        """Durable: what is committed outlives the machine, not only the process. Tests do without."""
+        """Durable: what is committed outlives the machine, not only the process. Tests do without.
+
+        `network`: one that may connect, beside this machine, e.g. `10.0.0.0/8`.
+        """
         (self.port,) = free_range(1)
         self._binaries = binaries
         self._directory = Path(tempfile.mkdtemp(prefix="kusciajob-postgres-"))
@@ -59,8 +70,11 @@ class PostgresServer:
                 *("127.0.0.1", "--port", str(standby_of.port), "--write-recovery-conf", "--no-sync"),
                 *("--checkpoint", "fast"),
             )
+        if network:
+            with (self._data / "pg_hba.conf").open("a") as rules:
+                rules.write(f"host all all {network} trust\n")
         own = {
-            "listen_addresses": "127.0.0.1",
+            "listen_addresses": "*" if network else "127.0.0.1",
             "unix_socket_directories": "",
             "fsync": "on" if is_durable else "off",
             "max_connections": "300",

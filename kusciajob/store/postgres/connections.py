@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import socket
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,12 @@ COMMAND_SECONDS = 60.0
 IDLE_TRANSACTION_SECONDS = 5
 """A server that stands still in a transaction, or cannot be reached, holds its locks so long."""
 MOST_CONNECTIONS = 8
+ACQUIRE_SECONDS = 15.0
+"""How long a read waits for a connection that is free, and for one to be made."""
+QUIET_SECONDS = 5
+"""A connection that has been silent for so long is asked whether the other side is there, and so often again."""
+VANISHED_SECONDS = 10
+"""What is not acknowledged for so long has not arrived: the connection has ended. A slow database acknowledges."""
 RECONNECT_SECONDS = 1.0
 IDLE_SECONDS = 30.0
 """A connection that listens is asked so often whether it still does."""
@@ -37,9 +44,10 @@ _SETTINGS: Mapping[str, str] = {
     "jit": "off",
     "idle_in_transaction_session_timeout": f"{IDLE_TRANSACTION_SECONDS}s",
     # Who has locked a row and is gone must not be waited for; but on a Unix socket these say nothing.
-    "tcp_keepalives_idle": "10",
-    "tcp_keepalives_interval": "5",
-    "tcp_keepalives_count": "3",
+    "tcp_keepalives_idle": str(QUIET_SECONDS),
+    "tcp_keepalives_interval": str(QUIET_SECONDS),
+    "tcp_keepalives_count": "2",
+    "tcp_user_timeout": f"{VANISHED_SECONDS}s",
 }
 # Plans of the statements that commit are kept, and were perhaps made when the tables were empty: reading all of a table
 # was right then, and would not be later.
@@ -50,6 +58,26 @@ def failed(what: str, error: BaseException) -> StoreFailed:
     """What did not work, and why."""
     cause = str(error) or type(error).__name__
     return StoreFailed(f"{what}: {cause.splitlines()[0]} ({type(error).__name__})")
+
+
+class WatchedConnection(asyncpg.Connection):  # type: ignore[misc]
+    """A connection that ends when the database has vanished without a word, as it does when a network fails."""
+
+    __slots__ = ()
+
+    def __init__(self, protocol: Any, transport: asyncio.Transport, *rest: Any) -> None:
+        super().__init__(protocol, transport, *rest)
+        to_database: socket.socket = transport.get_extra_info("socket")
+        if to_database.family == socket.AF_UNIX:
+            return
+        to_database.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in (
+            (socket.TCP_KEEPIDLE, QUIET_SECONDS),
+            (socket.TCP_KEEPINTVL, QUIET_SECONDS),
+            (socket.TCP_KEEPCNT, 2),
+            (socket.TCP_USER_TIMEOUT, VANISHED_SECONDS * 1000),
+        ):
+            to_database.setsockopt(socket.IPPROTO_TCP, option, value)
 
 
 class Database(NamedTuple):
@@ -75,6 +103,7 @@ async def open_pool(database: Database) -> asyncpg.Pool:
             max_size=MOST_CONNECTIONS,
             timeout=CONNECT_SECONDS,
             command_timeout=COMMAND_SECONDS,
+            connection_class=WatchedConnection,
             server_settings=dict(_SETTINGS),
         )
         async with pool.acquire():
@@ -150,5 +179,9 @@ async def listen(
 
 async def _connect(database: Database, settings: Mapping[str, str]) -> asyncpg.Connection:
     return await asyncpg.connect(
-        **database.options, timeout=CONNECT_SECONDS, command_timeout=COMMAND_SECONDS, server_settings=dict(settings)
+        **database.options,
+        timeout=CONNECT_SECONDS,
+        command_timeout=COMMAND_SECONDS,
+        connection_class=WatchedConnection,
+        server_settings=dict(settings),
     )

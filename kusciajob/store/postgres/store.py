@@ -19,7 +19,7 @@ from kusciajob.store.damage import DamageLog
 from kusciajob.store.postgres import changes, reads, schema, selection, upkeep
 from kusciajob.store.postgres.changes import Change, Kind, Outcome
 from kusciajob.store.postgres.committer import CommitReport, Committer
-from kusciajob.store.postgres.connections import CUT_OFF, FAILURES, Database, close, failed, open_pool
+from kusciajob.store.postgres.connections import ACQUIRE_SECONDS, CUT_OFF, FAILURES, Database, close, failed, open_pool
 from kusciajob.store.postgres.tail import Tail
 
 FORGOTTEN_AT_ONCE = 1000
@@ -60,7 +60,7 @@ class PostgresStore:
         self._writing = asyncio.create_task(self._committer.run(), name="store writer")
         self._tailing = [
             asyncio.create_task(tail.follow(database, self.channel), name="store listener"),
-            asyncio.create_task(tail.poll(pool), name="store poll"),
+            asyncio.create_task(tail.poll(pool, on_away=self.failing.set), name="store poll"),
         ]
 
     @classmethod
@@ -249,10 +249,10 @@ class PostgresStore:
     ) -> T:
         if self._is_closed.is_set():
             raise StoreFailed("the job store is closed")
-        # What a connection that was cut meanwhile did not answer, another one may: a restarted database is no failure.
-        with contextlib.suppress(*CUT_OFF):
-            return await self._ask(query, *args, **kwargs)
         try:
+            # What a connection that was cut did not answer, another one may: a restarted database is no failure.
+            with contextlib.suppress(*CUT_OFF):
+                return await self._ask(query, *args, **kwargs)
             return await self._ask(query, *args, **kwargs)
         except FAILURES as error:
             raise failed("the job store cannot be read", error) from error
@@ -260,7 +260,7 @@ class PostgresStore:
     async def _ask(
         self, query: Callable[Concatenate[asyncpg.Connection, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        async with self._pool.acquire() as connection:
+        async with self._pool.acquire(timeout=ACQUIRE_SECONDS) as connection:
             return await query(connection, *args, **kwargs)
 
     async def _commit(self, change: Change) -> Outcome:

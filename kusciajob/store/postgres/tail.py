@@ -55,17 +55,20 @@ class Tail:
         """Listen, for ever."""
         await listen(database, channel, self._hear, self._asked.set)
 
-    async def poll(self, pool: asyncpg.Pool) -> None:
-        """Ask for what no notification told, for ever. It goes on while the database is away."""
+    async def poll(self, pool: asyncpg.Pool, *, on_away: Callable[[], object]) -> None:
+        """Ask for what no notification told, for ever. While the database is away it goes on, and tells of that."""
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(POLL_SECONDS):
                     await self._asked.wait()
             self._asked.clear()
-            with contextlib.suppress(*FAILURES):
+            try:
                 revision, images = await pool.fetchrow(_NEWS, timeout=ASK_SECONDS)
-                self._note_images(images)
-                self.note(revision)
+            except FAILURES:
+                on_away()
+                continue
+            self._note_images(images)
+            self.note(revision)
 
     def _note_images(self, images: int) -> None:
         if images > self.images:
