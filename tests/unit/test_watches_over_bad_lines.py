@@ -168,7 +168,7 @@ def test_a_revision_that_the_log_does_not_have_any_more_is_told(chance: random.R
 
 
 class Noting(LossyTransport):
-    """Knows which jobs its answers were about, by their numbers: a job may go, and another one get its id, at any time."""
+    """Knows by number which jobs its answers were about: at any time a job may go, and another one get its id."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
