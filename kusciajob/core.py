@@ -140,6 +140,7 @@ class Core:
         for part in reversed(self._parts):
             part.cancel()
             await asyncio.wait([part])
+        await self._leadership.close()
         await self._leases.close()
         await self.runtime.close()
 

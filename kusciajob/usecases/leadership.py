@@ -33,6 +33,7 @@ class Leadership:
         self._appoint = appoint
         self._resign = resign
         self._taken: tuple[Lease, Office] | None = None
+        """What `open` has taken, until `run` works with it."""
         self.scheduler: Scheduler | None = None
         """The one that works; None while another server schedules."""
         self.settled = asyncio.Event()
@@ -44,19 +45,19 @@ class Leadership:
         if lease is None:
             self.settled.set()
             return
-        try:
-            self._taken = lease, await self._open_office(lease)
-        except BaseException:
-            await lease.release()
-            raise
+        self._taken = lease, await self._open_office(lease)
 
     async def run(self) -> None:
         """Schedule whenever this server may, until cancelled or until the hub closes. An unexpected error ends it."""
-        if self._taken is None:
-            self._taken = await self._take_over()
-        while not await self._lead(*self._taken):
+        taken, self._taken = self._taken, None
+        while not await self._lead(*(taken or await self._take_over())):
             self.settled.set()
-            self._taken = await self._take_over()
+            taken = None
+
+    async def close(self) -> None:
+        """Let another server take over at once, if this one was stopped before it came to `run`."""
+        if self._taken is not None:
+            await self._leave(self._taken[0])
 
     async def _take_over(self) -> tuple[Lease, Office]:
         while True:
@@ -69,12 +70,11 @@ class Leadership:
 
     async def _open_office(self, lease: Lease) -> Office:
         """StoreFailed, and then the lease is released."""
-        office = self._appoint(lease)
         try:
+            office = self._appoint(lease)
             await office.scheduler.open()
         except BaseException:
-            await lease.release()
-            await self._resign()
+            await self._leave(lease)
             raise
         return office
 
@@ -97,9 +97,21 @@ class Leadership:
             is_lost = True
         finally:
             self.scheduler = None
-            await lease.release()
-            await self._resign()
+            await self._leave(lease)
         return not is_lost
+
+    async def _leave(self, lease: Lease) -> None:
+        """Let another server take over. A server that stops ends this with everything else: it is done all the same."""
+        leaving = asyncio.create_task(self._hand_over(lease), name="hand over")
+        try:
+            await asyncio.shield(leaving)
+        except asyncio.CancelledError:
+            await leaving
+            raise
+
+    async def _hand_over(self, lease: Lease) -> None:
+        await lease.release()
+        await self._resign()
 
     async def _settle(self, scheduler: Scheduler) -> None:
         await scheduler.recovered.wait()

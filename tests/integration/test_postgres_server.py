@@ -1,7 +1,10 @@
 """A server that keeps its jobs in PostgreSQL: setting store."""
 
+import asyncio
+import socket
 from pathlib import Path
 
+import asyncpg
 import pytest
 
 from kusciajob.config import SettingsError, load
@@ -25,6 +28,21 @@ async def test_jobs_outlive_the_server_and_its_data_directory(tmp_path: Path) ->
         assert not list(server.data_dir.glob("jobs.db*"))
     async with running_server(other, runtime="simulated", store=url) as server:
         assert (await status_of(server.stub, "job-1")) == told
+
+
+@pytest.mark.parametrize("setting", ["--progress-address", "--grpc-port"])
+async def test_a_server_that_cannot_listen_leaves_the_lease_to_others(setting: str, tmp_path: Path) -> None:
+    url = await postgres_server().new_database()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        address = f"127.0.0.1:{port}" if setting == "--progress-address" else port
+        arguments = ["--runtime", "simulated", "--http-port", -1, "--data-dir", tmp_path / "data", "--store", url]
+        refused = await asyncio.to_thread(kusciajob, "serve", *arguments, setting, address)
+    assert refused.returncode == 1
+    assert str(port) in refused.stderr
+    connection = await asyncpg.connect(url)
+    assert await connection.fetchval("SELECT leased_until FROM store") is None
+    await connection.close()
 
 
 def test_a_server_without_the_extra_says_what_to_install(tmp_path: Path) -> None:
