@@ -40,7 +40,7 @@ def run_with_store(name: str, directory: Path, use: Callable[[JobStore], Awaitab
     async def run() -> T:
         store = await open_store(name, directory)
         try:
-            return await asyncio.wait_for(use(store), AT_MOST_SECONDS)
+            return await use(store)
         finally:
             await store.close()
 
