@@ -12,7 +12,7 @@ CONSTRAINTS ?= scripts/constraints.txt
 SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-postgres test-pythons soak soak-servers soak-lines fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-examples test-postgres test-pythons soak soak-servers soak-lines fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -88,6 +88,9 @@ test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its sh
 
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
 	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
+
+test-examples: ## follow the README of each example of tests of applications: Python, Java, Go; Maven comes by apt if need be (3 minutes)
+	PYTHON=$(PYTHON) scripts/test_examples.sh
 
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60

@@ -8,12 +8,12 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import filtered, lists, processes, report, scale, servers, startup, unary, watch
+from benchmarks import filtered, kit, lists, processes, report, scale, servers, startup, unary, watch
 from benchmarks.harness import FULL, QUICK, Result
 
 BENCHMARKS = {
     benchmark.__name__: benchmark
-    for module in (unary, watch, processes, scale, startup, filtered, lists)
+    for module in (unary, watch, processes, scale, startup, kit, filtered, lists)
     for benchmark in module.BENCHMARKS
 }
 

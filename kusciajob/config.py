@@ -1,5 +1,6 @@
 """The server's settings: one definition for flags, environment variables, the configuration file and the documents."""
 
+import ipaddress
 import os
 import re
 import reprlib
@@ -17,6 +18,8 @@ from kusciajob import users
 from kusciajob.files.yaml import InvalidYaml, read_documents, read_text
 
 ENVIRONMENT_PREFIX = "KUSCIAJOB_"
+IN_MEMORY = ":memory:"
+"""The data directory of a server for tests that keeps nothing."""
 
 _HOST = re.compile(r"\*|[-a-z0-9._]+|[0-9a-f.]*:[0-9a-f.]*:[0-9a-f:.]*")
 _METAVARS = {
@@ -78,9 +81,13 @@ class Settings(Struct, frozen=True, kw_only=True):
             "https://portal.example.com, separated by commas"
         ),
     ] = ()
-    data_dir: Annotated[Path, Meta(description="where jobs, logs and party directories are kept")] = Path(
-        "kusciajob-data"
-    )
+    data_dir: Annotated[
+        Path,
+        Meta(
+            description="where jobs, logs and party directories are kept; with testing, unless it is set, they are "
+            "in memory only (:memory:)"
+        ),
+    ] = Path("kusciajob-data")
     store: Annotated[
         str,
         Meta(
@@ -127,6 +134,21 @@ class Settings(Struct, frozen=True, kw_only=True):
             "needs the extra `containers`); pods of a cluster (needs the extra `kubernetes`); or scripts"
         ),
     ] = "process"
+    testing: Annotated[
+        bool,
+        Meta(description="for tests of clients: the runtime is simulated, and host must be a loopback address"),
+    ] = False
+    quirks: Annotated[
+        Literal["none", "kuscia"],
+        Meta(description="with testing: kuscia = only the services of a plain Kuscia, with its habits"),
+    ] = "none"
+    clock: Annotated[
+        Literal["stopped", "auto", "machine"],
+        Meta(
+            description="with testing, how time passes: not by itself; auto = to the next thing that a job does "
+            "whenever nothing else can happen; machine = as this machine's"
+        ),
+    ] = "stopped"
     progress_address: Annotated[
         str,
         Meta(
@@ -278,6 +300,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     ] = ""
 
     def __post_init__(self) -> None:
+        self._check_testing()
         if self.first_port > self.last_port:
             raise ValueError(f"first_port {self.first_port} is above last_port {self.last_port}")
         for host in self.allowed_hosts:
@@ -313,6 +336,25 @@ class Settings(Struct, frozen=True, kw_only=True):
                     f"{name} {getattr(self, name)} is below max_message_mib {self.max_message_mib}: "
                     "no request of that size could arrive"
                 )
+
+    def _check_testing(self) -> None:
+        if self.testing and self.runtime != "simulated":
+            raise ValueError(f"setting testing is for the simulated runtime, and setting runtime is {self.runtime!r}")
+        if self.testing and not _is_loopback(self.host):
+            raise ValueError(f"setting testing is for this machine only, and setting host is {self.host!r}")
+        if self.testing and self.store:
+            raise ValueError("setting testing is for one server with its own jobs: it cannot be with setting store")
+        for name in ("quirks", "clock"):
+            value = getattr(self, name)
+            if value not in ("none", "stopped") and not self.testing:
+                raise ValueError(f"setting {name} is {value!r}: it needs setting testing")
+        if self.is_in_memory and not self.testing:
+            raise ValueError(f"setting data_dir is '{IN_MEMORY}': only with setting testing is nothing kept")
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether jobs are kept as long as the server runs, and not in a directory."""
+        return str(self.data_dir) == IN_MEMORY
 
     @property
     def users(self) -> users.Users | None:
@@ -390,6 +432,13 @@ def describe() -> list[Setting]:
     return settings
 
 
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
 def _metavar(name: str) -> str:
     """The placeholder for a setting's value in help texts, from its name: its unit, what is special, or a number."""
     if name in _METAVARS:
@@ -420,6 +469,9 @@ def load_with_sources(
         (Source.OPTION, in_flags),
     ):
         sources |= dict.fromkeys(given, source)
+    if str(merged.get("testing")).lower() in ("true", "1"):
+        merged.setdefault("runtime", "simulated")
+        merged.setdefault("data_dir", IN_MEMORY)
     return _convert(merged, settings), sources
 
 

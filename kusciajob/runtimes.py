@@ -33,6 +33,7 @@ from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtime.hosted.workloads import Policy
 from kusciajob.runtime.process.runtime import ProcessRuntime
+from kusciajob.runtime.scripts import Director
 from kusciajob.runtime.simulated import AnyImage, SimulatedRuntime
 from kusciajob.security.credentials import DomainCredentials
 from kusciajob.security.guard import Guard
@@ -57,6 +58,8 @@ class Links(NamedTuple):
     on_waiting: WaitReport
     held: Callable[[], Awaitable[None]]
     """Returns once no other server can look after the programs."""
+    director: Director | None = None
+    """Of the simulated runtime."""
 
 
 def ports_of(settings: Settings) -> range:
@@ -82,7 +85,9 @@ def build_images(settings: Settings) -> tuple[ImageSource, AppImageCatalog]:
 def build_runtime(settings: Settings, guard: Guard | None, store: JobStore, links: Links) -> AnyRuntime:
     """The runtime. Raises RuntimeUnavailable, InvalidDomains."""
     if settings.runtime == "simulated":
-        return SimulatedRuntime(clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting)
+        return SimulatedRuntime(
+            clock=links.clock, on_progress=links.on_progress, on_waiting=links.on_waiting, director=links.director
+        )
     domains = DomainsFile(settings.domain_settings, is_required=settings.domains_file is not None)
     credentials = DomainCredentials(settings.certificates, guard)
 

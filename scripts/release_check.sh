@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Whether this tree can be released: builds sdist and wheel into dist/, looks into both, installs the wheel into an empty
-# environment and runs a job there. The CHANGELOG must have a dated section of the version, below Unreleased.
+# Whether this tree can be released: builds sdist and wheel into dist/, looks into both, installs the wheel into empty
+# environments, for the client alone and for the server, and runs a job there. The CHANGELOG must have a dated section of
+# the version, below Unreleased.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -49,7 +50,12 @@ for name in kusciajob/py.typed kusciajob/store/sqlite/schema/001_jobs.sql $page 
 done
 ! grep -vE "^kusciajob(-$version\.dist-info)?/" "$work/wheel" || fail "the wheel has more than the package"
 
-new_environment "$work/clean" "$PWD/$wheel"
+new_environment "$work/client" "$PWD/$wheel"
+(cd "$work" && client/bin/python -c 'import kusciajob.client, kusciajob.wire.jobfile') ||
+    fail "the client library needs more than the package asks for"
+told=$("$work/client/bin/kusciajob" --version 2>&1) && fail "the command line needs no extra: $told"
+[[ $told == *"kusciajob[server]"* ]] || fail "where only the client is installed, the command line says: $told"
+new_environment "$work/clean" "$PWD/$wheel[server]"
 mkdir "$work/elsewhere" && cd "$work/elsewhere" # where the tree cannot be imported
 told=$("$work/clean/bin/kusciajob" --version)
 [[ $told == *"$version"* ]] || fail "kusciajob --version says $told, not $version"

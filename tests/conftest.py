@@ -1,5 +1,6 @@
 """What tests of every room use."""
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -8,9 +9,14 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.server import RunningServer, running_server
 
+pytest_plugins = ("kusciajob.pytest_plugin",)
+
 # How fast the machine is decides nothing.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# Where the run itself was put in the background, Ctrl-C means nothing to it; to the programs of the tests it does.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

@@ -8,9 +8,11 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, tables, terminal
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.remote import connected, end_promptly
+from kusciajob.cli.remote import connected, end_promptly, tell_outage
 from kusciajob.cli.texts import FINAL_STATES
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.aio_job import AsyncJob
+from kusciajob.client.calling import Calling
+from kusciajob.client.errors import CallFailed, JobDeleted, JobNotFound
 
 
 class Action(Struct, frozen=True):
@@ -40,17 +42,17 @@ def perform(action: Action, request: Any, server: options.Target, *, output: str
 
 async def _perform(action: Action, request: Any, server: options.Target, *, output: str, waits: bool) -> None:
     job_id = request.job_id
-    async with connected(server) as connection:
-        before = await _status(connection, job_id)
-        response = await connection.call(getattr(connection.jobs, action.method), request)
-        after = None if action is DELETE else await _status(connection, job_id)
+    async with connected(server) as calling:
+        before = await _status(calling, job_id)
+        response = await calling.ask(getattr(calling.stubs.jobs, action.method), request)
+        after = None if action is DELETE else await _status(calling, job_id)
         if output == "json":
             tables.print_json(response.data)
         else:
             terminal.say_line(_told(action, job_id, before, after))
         if waits and action.ends_in:
             end_promptly()
-            state = await _wait(connection, job_id, action.ends_in)
+            state = await _wait(calling, job_id, action.ends_in)
             if action.must_end_in not in ("", state):
                 raise CommandError(f"job {job_id} ended: {state}")
             if output != "json":
@@ -74,26 +76,19 @@ def _changeable(status: pb.JobStatusDetail) -> tuple[object, ...]:
     return status.state, status.err_msg, status.end_time, list(status.approve_status_list)
 
 
-async def _status(connection: Connection, job_id: str) -> pb.JobStatusDetail | None:
+async def _status(calling: Calling, job_id: str) -> pb.JobStatusDetail | None:
     """Where the job stands; None where the server does not tell: the call itself fails then, and says why."""
     try:
-        answer = await connection.call(
-            connection.jobs.BatchQueryJobStatus, pb.BatchQueryJobStatusRequest(job_ids=[job_id])
-        )
+        request = pb.BatchQueryJobStatusRequest(job_ids=[job_id])
+        answer = await calling.ask(calling.stubs.jobs.BatchQueryJobStatus, request)
     except CallFailed:
         return None
     return answer.data.jobs[0].status if answer.data.jobs else None
 
 
-async def _wait(connection: Connection, job_id: str, states: frozenset[str]) -> str:
+async def _wait(calling: Calling, job_id: str, states: frozenset[str]) -> str:
     """The first of the states that the job is in, or `deleted`."""
-    if await _status(connection, job_id) is None:  # the stream would be silent about it
+    try:
+        return (await AsyncJob(calling, job_id).wait(*states, on_outage=tell_outage)).state
+    except (JobDeleted, JobNotFound):
         return "deleted"
-    async for event in connection.watch():
-        if event.object.job_id != job_id:
-            continue
-        if event.type == pb.DELETED:
-            return "deleted"
-        if event.type in (pb.ADDED, pb.MODIFIED) and event.object.status.state in states:
-            return event.object.status.state
-    raise CommandError(f"the watch of job {job_id} ended before the job")

@@ -6,7 +6,7 @@ import shlex
 from msgspec import Struct
 
 from kusciajob.config import Settings
-from kusciajob.security import tls
+from kusciajob.security import names
 from kusciajob.security.guard import protocol_in_force
 from kusciajob.security.tokens import MASTER_FILE
 
@@ -51,9 +51,9 @@ class Calling(Struct, frozen=True):
 
     def _credentials(self, dash: str) -> str:
         """The options for the files, which curl and grpcurl call by the same names."""
-        files = {"cacert": tls.CA_CERTIFICATE}
-        if (self.settings.certificates / tls.CLIENT_CERTIFICATE).exists():
-            files |= {"cert": tls.CLIENT_CERTIFICATE, "key": tls.CLIENT_KEY}
+        files = {"cacert": names.CA_CERTIFICATE}
+        if (self.settings.certificates / names.CLIENT_CERTIFICATE).exists():
+            files |= {"cert": names.CLIENT_CERTIFICATE, "key": names.CLIENT_KEY}
         return " ".join(f"{dash}{option} {self._quoted(file)}" for option, file in files.items())
 
     def _token(self, header: str) -> str:

@@ -34,5 +34,6 @@ def create(file: Path, server: options.Target, output: str) -> None:
 
 
 async def _create(request: pb.CreateJobRequest, server: options.Target) -> pb.CreateJobResponseData:
-    async with connected(server) as connection:
-        return (await connection.call(connection.jobs.CreateJob, request)).data
+    async with connected(server) as calling:
+        response: pb.CreateJobResponse = await calling.ask(calling.stubs.jobs.CreateJob, request)
+        return response.data

@@ -20,7 +20,7 @@ _COLUMNS_OF_ATTEMPTS = ("TASK", "ATTEMPT", "STATE", "STARTED", "TIME", "PARTY", 
 def describe(job_id: str, server: options.Target, output: str) -> None:
     """Show all of a job: why it waits or failed, its tasks, and each attempt of each task, party by party."""
     request = jobs_pb2.GetJobRequest(job_id=job_id)
-    job = asyncio.run(_ask(server, lambda connection: connection.ask(connection.v1.GetJob, request))).job
+    job = asyncio.run(_ask(server, lambda calling: calling.ask(calling.stubs.v1.GetJob, request))).job
     if output == "json":
         tables.print_json(job)
         return
@@ -61,7 +61,7 @@ def images(name: str, server: options.Target, output: str) -> None:
         request = app_images_pb2.GetAppImageRequest(name=name)
         found = [
             asyncio.run(
-                _ask(server, lambda connection: connection.ask(connection.app_images.GetAppImage, request))
+                _ask(server, lambda calling: calling.ask(calling.stubs.app_images.GetAppImage, request))
             ).app_image
         ]
     else:
@@ -130,19 +130,19 @@ def _ports(role: app_images_pb2.Role) -> str:
 
 
 async def _ask(server: options.Target, call: Any) -> Any:
-    async with connected(server) as connection:
-        return await call(connection)
+    async with connected(server) as calling:
+        return await call(calling)
 
 
 async def _history(job_id: str, server: options.Target) -> list[jobs_pb2.JobHistoryEntry]:
     request = jobs_pb2.ListJobHistoryRequest(job_id=job_id, page_size=_PAGE)
-    async with connected(server) as connection:
-        pages = connection.pages(connection.v1.ListJobHistory, request)
+    async with connected(server) as calling:
+        pages = calling.pages(calling.stubs.v1.ListJobHistory, request)
         return [entry async for page in pages for entry in page.entries]
 
 
 async def _images(server: options.Target) -> list[app_images_pb2.AppImage]:
     request = app_images_pb2.ListAppImagesRequest(page_size=_PAGE)
-    async with connected(server) as connection:
-        pages = connection.pages(connection.app_images.ListAppImages, request)
+    async with connected(server) as calling:
+        pages = calling.pages(calling.stubs.app_images.ListAppImages, request)
         return [image async for page in pages for image in page.app_images]

@@ -47,8 +47,8 @@ def greeting(
     grpc = f"{settings.bracketed_host}:{grpc_port}"
     http = None if http_port is None else f"{scheme}://{settings.bracketed_host}:{http_port}"
     metrics = None if http is None else f"{http}{METRICS_PATH}"
-    page = None if http is None else f"{http}{PAGE_PATH}"
-    data_dir = str(settings.data_dir.resolve())
+    page = None if http is None or settings.quirks != "none" else f"{http}{PAGE_PATH}"
+    data_dir = "none: jobs are in memory only" if settings.is_in_memory else str(settings.data_dir.resolve())
     to_try = _to_try(call, grpc_port, http_port, is_simulated=app_images is None)
     details = {
         "version": __version__,

@@ -5,6 +5,7 @@ import json
 
 import click
 
+from kusciajob.api import kuscia
 from kusciajob.cli import options, terminal
 from kusciajob.cli.errors import EXIT_FAILED
 from kusciajob.cli.remote import connected
@@ -28,5 +29,5 @@ def health(is_life_enough: bool, server: options.Target, output: str) -> int:
 
 
 async def _ask(server: options.Target) -> bool:
-    async with connected(server) as connection:
-        return await connection.is_serving()
+    async with connected(server) as calling:
+        return bool((await calling.ask(calling.stubs.health.healthZ, kuscia.HealthRequest())).data.ready)

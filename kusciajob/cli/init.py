@@ -12,9 +12,9 @@ from kusciajob.cli import options, terminal
 from kusciajob.cli.calling import calling
 from kusciajob.cli.errors import CommandError
 from kusciajob.config import Settings
-from kusciajob.security import tls
 from kusciajob.security.certificates import VALID_DAYS, server_names
 from kusciajob.security.errors import SecurityError
+from kusciajob.security.names import CA_KEY
 from kusciajob.security.provisioning import provision
 
 _PYTHON = Template("""\
@@ -22,7 +22,7 @@ $python - <<'END'
 from pathlib import Path
 
 import grpc
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2, health_pb2_grpc
+from kusciajob.api import kuscia
 
 certs = Path($directory)
 credentials = grpc.ssl_channel_credentials(
@@ -32,8 +32,8 @@ credentials = grpc.ssl_channel_credentials(
 )
 token = (certs / "token").read_text().strip()
 with grpc.secure_channel($address, credentials) as channel:
-    health = health_pb2_grpc.HealthServiceStub(channel)
-    print(health.healthZ(health_pb2.HealthRequest(), metadata=[("token", token)]))
+    health = kuscia.HealthServiceStub(channel)
+    print(health.healthZ(kuscia.HealthRequest(), metadata=[("token", token)]))
 END""")
 
 
@@ -88,7 +88,7 @@ def init(directory: Path | None, domains: tuple[str, ...], names: tuple[str, ...
         terminal.say(f"wrote {file}")
     terminal.say(
         f"The server's certificate is for {', '.join(all_names)}. All are valid for {VALID_DAYS} days. "
-        f"Who has {tls.CA_KEY} can make more that the server trusts. Programs of tasks run as the server's user and "
+        f"Who has {CA_KEY} can make more that the server trusts. Programs of tasks run as the server's user and "
         "can read all this, unless the server is started as root with --run-as USER."
     )
     terminal.say(_usage(settings))

@@ -10,7 +10,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import actions, options, tables
 from kusciajob.cli.errors import CommandError
 from kusciajob.cli.remote import connected
-from kusciajob.client.connection import CallFailed
+from kusciajob.client.errors import CallFailed
 from kusciajob.model.job import REASON_HEADER
 
 _ANSWERS = {True: pb.APPROVE_RESULT_ACCEPT, False: pb.APPROVE_RESULT_REJECT}
@@ -128,19 +128,20 @@ def _call(server: options.Target, method: str, request: Any) -> Any:
     """The data of the response to the call of JobService of that name."""
 
     async def call() -> Any:
-        async with connected(server) as connection:
-            return await connection.call(getattr(connection.jobs, method), request)
+        async with connected(server) as calling:
+            return await calling.ask(getattr(calling.stubs.jobs, method), request)
 
     return asyncio.run(call()).data
 
 
 async def _statuses(server: options.Target, job_ids: Sequence[str]) -> tuple[list[pb.JobStatus], list[CallFailed]]:
     """The jobs asked for, and why others cannot be told; the server answers for all at once or for none."""
-    async with connected(server) as connection:
+    async with connected(server) as calling:
 
         async def ask(ids: Sequence[str]) -> Sequence[pb.JobStatus]:
-            request = pb.BatchQueryJobStatusRequest(job_ids=ids)
-            return (await connection.call(connection.jobs.BatchQueryJobStatus, request)).data.jobs
+            request, method = pb.BatchQueryJobStatusRequest(job_ids=ids), calling.stubs.jobs.BatchQueryJobStatus
+            answer: pb.BatchQueryJobStatusResponse = await calling.ask(method, request)
+            return answer.data.jobs
 
         try:
             return list(await ask(job_ids)), []

@@ -12,7 +12,7 @@ from kusciajob.cli.durations import Moment, set_moments
 from kusciajob.cli.pairs import pair_of
 from kusciajob.cli.remote import connected, end_promptly
 from kusciajob.cli.texts import STATES
-from kusciajob.client.connection import Connection
+from kusciajob.client.calling import Calling
 
 MAX_PAGE = 1000
 _COLUMNS = ("JOB", "STATE", "TASKS", "INITIATOR", "CREATED", "TIME", "MESSAGE")
@@ -74,13 +74,13 @@ async def _list(
     output: str,
 ) -> None:
     end_promptly()
-    async with connected(server) as connection:
+    async with connected(server) as calling:
         request = pb.ListJobsRequest(oldest_first=oldest_first, page_size=min(limit, MAX_PAGE) if limit else MAX_PAGE)
         request.MergeFrom(filters)
         rows: list[Sequence[str | Any]] = []
         left = limit or None
         revision, is_more = None, False
-        async for page in connection.pages(connection.v1.ListJobs, request):
+        async for page in calling.pages(calling.stubs.v1.ListJobs, request):
             revision = page.revision if revision is None else revision
             jobs = page.jobs if left is None else page.jobs[:left]
             left = None if left is None else left - len(jobs)
@@ -97,10 +97,10 @@ async def _list(
             if is_more:
                 tables.say_cut(limit)
         if watches:
-            await _follow(connection, filters, revision or 0, output)
+            await _follow(calling, filters, revision or 0, output)
 
 
-async def _follow(connection: Connection, filters: pb.ListJobsRequest, revision: int, output: str) -> None:
+async def _follow(calling: Calling, filters: pb.ListJobsRequest, revision: int, output: str) -> None:
     """Tell what happens after that revision, until interrupted."""
     request = pb.WatchJobsRequest(after_revision=revision)
     for field, value in filters.ListFields():
@@ -108,7 +108,7 @@ async def _follow(connection: Connection, filters: pb.ListJobsRequest, revision:
             setattr(request, field.name, value)
         else:
             getattr(request, field.name).MergeFrom(value)
-    async for event in connection.stream(connection.v1.WatchJobs, request):
+    async for event in calling.stream(calling.stubs.v1.WatchJobs, request):
         if output == "json":
             tables.print_json(event, indent=None)
         elif event.type != pb.WatchJobsResponse.TYPE_BOOKMARK:

@@ -13,9 +13,10 @@ from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob.cli import options, terminal
 from kusciajob.cli.durations import Moment, set_moments
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.lines import MAX_LINE_CHARACTERS, whole_lines
 from kusciajob.cli.remote import connected, end_promptly
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.calling import Calling
+from kusciajob.client.errors import CallFailed
+from kusciajob.client.lines import MAX_LINE_CHARACTERS, whole_lines
 from kusciajob.wire.status import Code
 
 
@@ -85,14 +86,14 @@ async def _print_logs(
     is_json: bool,
 ) -> None:
     end_promptly()
-    async with connected(server) as connection:
-        sources = await _find(connection, name, alias, domain)
+    async with connected(server) as calling:
+        sources = await _find(calling, name, alias, domain)
         show = _printer(is_json=is_json, is_marked=len(sources) > 1)
         show_log: Callable[[_Source], Coroutine[None, None, None]]
         if choice is None:
-            show_log = partial(_print_plain, connection, show=show, follow=follow)
+            show_log = partial(_print_plain, calling, show=show, follow=follow)
         else:
-            show_log = partial(_print_chosen, connection, show=show, choice=choice)
+            show_log = partial(_print_chosen, calling, show=show, choice=choice)
         if follow:
             await asyncio.gather(*map(show_log, sources))
         else:
@@ -100,10 +101,10 @@ async def _print_logs(
                 await show_log(source)
 
 
-async def _find(connection: Connection, name: str, alias: str, domain: str) -> Sequence[_Source]:
+async def _find(calling: Calling, name: str, alias: str, domain: str) -> Sequence[_Source]:
     """The logs of the job of that name, else of the task."""
     try:
-        job = await connection.call(connection.jobs.QueryJob, pb.QueryJobRequest(job_id=name))
+        job = await calling.ask(calling.stubs.jobs.QueryJob, pb.QueryJobRequest(job_id=name))
     except CallFailed as error:
         if error.code != Code.QUERY_FAILED or alias:
             raise
@@ -137,7 +138,7 @@ def _print_json(source: _Source, line: str) -> None:
 
 
 async def _print_chosen(
-    connection: Connection,
+    calling: Calling,
     source: _Source,
     *,
     show: Callable[[_Source, str], None] | None,
@@ -146,7 +147,7 @@ async def _print_chosen(
     request = v1.ReadTaskLogRequest(task_id=source.task_id, domain_id=source.domain)
     request.MergeFrom(choice)
     rest: dict[str, str] = {}
-    async for answer in connection.stream(connection.v1.ReadTaskLog, request):
+    async for answer in calling.stream(calling.stubs.v1.ReadTaskLog, request):
         for line in answer.lines:
             text = rest.pop(line.stream, "") + line.text
             if line.dropped_bytes:
@@ -167,9 +168,9 @@ def _show(source: _Source, line: str, show: Callable[[_Source, str], None] | Non
 
 
 async def _print_plain(
-    connection: Connection, source: _Source, *, show: Callable[[_Source, str], None] | None, follow: bool
+    calling: Calling, source: _Source, *, show: Callable[[_Source, str], None] | None, follow: bool
 ) -> None:
-    pieces = connection.read_log(source.task_id, domain=source.domain, follow=follow)
+    pieces = calling.plain_log(source.task_id, source.domain, follow=follow)
     if show is None:
         async for text in pieces:
             terminal.pass_on(text)

@@ -3,24 +3,16 @@
 from collections.abc import Callable, Collection, Mapping
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import click
 from click.shell_completion import CompletionItem
-from msgspec import Struct
 
 from kusciajob import config
 from kusciajob.cli.errors import WronglyCalled
+from kusciajob.client.settings import ClientSettings
 
-
-class Target(Struct, frozen=True):
-    """A server to call: its address, and for TLS the directory of certificates and the file of the token."""
-
-    address: str
-    cert_dir: Path | None = None
-    token_file: Path | None = None
-
-
+Target: TypeAlias = ClientSettings
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 

@@ -85,8 +85,8 @@ async def _audit(
 ) -> tuple[list[jobs_pb2.AuditEntry], bool]:
     """At most so many entries (0: all), and whether there are more."""
     entries: list[jobs_pb2.AuditEntry] = []
-    async with connected(server) as connection:
-        async for page in connection.pages(connection.v1.ListAuditEntries, request):
+    async with connected(server) as calling:
+        async for page in calling.pages(calling.stubs.v1.ListAuditEntries, request):
             entries += page.entries
             if limit and len(entries) >= limit:
                 return entries[:limit], len(entries) > limit or bool(page.next_page_token)
@@ -94,5 +94,7 @@ async def _audit(
 
 
 async def _info(server: options.Target) -> server_pb2.GetServerInfoResponse:
-    async with connected(server) as connection:
-        return await connection.ask(connection.server.GetServerInfo, server_pb2.GetServerInfoRequest())
+    async with connected(server) as calling:
+        request, method = server_pb2.GetServerInfoRequest(), calling.stubs.server.GetServerInfo
+        response: server_pb2.GetServerInfoResponse = await calling.ask(method, request)
+        return response

@@ -44,10 +44,10 @@ async def _ask(server: options.Target, job_id: str) -> str:
     host = _HOST.fullmatch(server.address)
     if host is None:
         raise CommandError(f"a browser needs a host: name the server as HOST:PORT, not as {server.address}")
-    async with connected(server) as connection:
-        info = await connection.ask(connection.server.GetServerInfo, server_pb2.GetServerInfoRequest())
+    async with connected(server) as calling:
+        info = await calling.ask(calling.stubs.server.GetServerInfo, server_pb2.GetServerInfoRequest())
         if job_id:
-            await connection.ask(connection.v1.GetJob, jobs_pb2.GetJobRequest(job_id=job_id))
+            await calling.ask(calling.stubs.v1.GetJob, jobs_pb2.GetJobRequest(job_id=job_id))
     if not info.http_port:
         raise CommandError(
             f"the server at {server.address} serves no page: it has --http-port -1, or is of an earlier version"

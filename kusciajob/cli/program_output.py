@@ -5,8 +5,9 @@ from collections.abc import Awaitable, Callable
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import terminal
-from kusciajob.cli.lines import whole_lines
-from kusciajob.client.connection import CallFailed, Connection
+from kusciajob.client.calling import Calling
+from kusciajob.client.errors import CallFailed
+from kusciajob.client.lines import whole_lines
 from kusciajob.model.failures import party_names
 
 Print = Callable[..., Awaitable[None]]
@@ -19,8 +20,8 @@ class ProgramOutput:
     is read, so there is never more in memory than a piece for each party that runs.
     """
 
-    def __init__(self, connection: Connection, request: pb.CreateJobRequest, printed: Print) -> None:
-        self._connection = connection
+    def __init__(self, calling: Calling, request: pb.CreateJobRequest, printed: Print) -> None:
+        self._calling = calling
         self._printed = printed
         self._parties = {task.alias: _names(task) for task in request.tasks}
         self._reading: dict[str, list[asyncio.Task[None]]] = {}
@@ -48,7 +49,7 @@ class ProgramOutput:
         mark, colour = f"{task.alias}/{party} | ", self._colours
         self._colours += 1
         try:
-            async for lines in whole_lines(self._connection.read_log(task.task_id, domain=party, follow=True)):
+            async for lines in whole_lines(self._calling.plain_log(task.task_id, party, follow=True)):
                 await self._printed(terminal.say_marked, mark, lines, colour)
         except CallFailed as error:
             await self._printed(terminal.say_marked, mark, [f"(cannot be read: {error})"], colour)

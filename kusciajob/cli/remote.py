@@ -8,48 +8,60 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import grpc
-
-from kusciajob.cli import slips
+from kusciajob.cli import slips, terminal
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
-from kusciajob.client.connection import (
-    CallFailed,
-    ClientError,
-    Connection,
-    NotKnown,
-    NotOffered,
-    Unreachable,
-    tls_credentials,
-    token_file_of,
-)
+from kusciajob.client.calling import CALL_SECONDS, Calling
+from kusciajob.client.errors import CallFailed, ClientError, NotOffered, TimedOut, Unauthenticated, Unavailable
+from kusciajob.client.settings import token_file_of
+from kusciajob.client.transport import AsyncTransport
 from kusciajob.security.errors import SecurityError
 
+CONNECT_SECONDS = 10.0
 _WHAT_KUSCIA_OFFERS = (
-    "a plain Kuscia, or an earlier kusciajob, has create, get, status, watch, logs and the commands that change a job; "
-    "list, describe, history, wait, validate, submit, images and the choices of logs need kusciajob.v1"
+    "a plain Kuscia, or an earlier kusciajob, has create, get, status, watch, wait, logs and the commands that change "
+    "a job; list, describe, history, validate, submit, images, audit, info, open and the choices of logs need "
+    "kusciajob.v1"
 )
 
 
 @asynccontextmanager
-async def connected(target: Target) -> AsyncIterator[Connection]:
-    """A connection whose errors are CommandErrors."""
+async def connected(target: Target) -> AsyncIterator[Calling]:
+    """Calls of a server; their errors are CommandErrors. None is tried again: somebody waits to be told."""
+    transport = AsyncTransport(target)
+    _open(target, transport)
     try:
-        async with Connection(target.address, _credentials(target)) as connection:
-            yield connection
-    except Unreachable as error:
+        try:
+            yield Calling(transport, CALL_SECONDS, is_patient=False)
+        finally:
+            await transport.close()
+    except Unavailable as error:
         slip = await slips.explain(target, error.details)
         raise CommandError(
             slip
             or f"no job server can be reached at {error.address}: start one there with `kusciajob serve`, "
             f"or name another address by --server or KUSCIAJOB_SERVER ({error.details})"
         ) from None
-    except NotKnown as error:
+    except Unauthenticated as error:
         raise CommandError(f"{error}{_whose_token(target)}") from None
     except NotOffered as error:
         raise CommandError(f"{error}: {_WHAT_KUSCIA_OFFERS}") from None
     except ClientError as error:
-        raise CommandError(str(error), error.code if isinstance(error, CallFailed) else None) from None
+        raise CommandError(str(error), (error.code or None) if isinstance(error, CallFailed) else None) from None
+
+
+async def reach(calling: Calling) -> None:
+    """Connect now, for what would otherwise try again for ever. Unavailable where that fails, or takes too long."""
+    try:
+        await calling.has_v1(CONNECT_SECONDS)
+    except TimedOut:
+        raise Unavailable(calling.transport.address, f"no connection within {CONNECT_SECONDS:g} seconds") from None
+
+
+def tell_outage(error: ClientError) -> None:
+    """That a watch connects again, and why."""
+    details = error.details if isinstance(error, Unavailable) else str(error)
+    terminal.say_line(f"kusciajob: connection lost, trying again: {details}", err=True)
 
 
 def end_promptly() -> None:
@@ -63,11 +75,9 @@ def end_promptly() -> None:
         loop.add_reader(descriptor, sys.exit, EXIT_FAILED)
 
 
-def _credentials(target: Target) -> grpc.ChannelCredentials | None:
-    if target.cert_dir is None:
-        return None
+def _open(target: Target, transport: AsyncTransport) -> None:
     try:
-        return tls_credentials(target.cert_dir, target.token_file)
+        _ = transport.stubs  # now the files are read
     except OSError as error:
         raise CommandError(
             f"{error.filename} cannot be read: {error.strerror}; --cert-dir takes a directory with ca.crt, token and, "

@@ -21,7 +21,7 @@ from kusciajob.cli.program_output import ProgramOutput
 from kusciajob.cli.progress import Progress
 from kusciajob.cli.remote import connected
 from kusciajob.cli.texts import FINAL_STATES
-from kusciajob.client.connection import Connection
+from kusciajob.client.calling import Calling
 from kusciajob.config import Settings
 from kusciajob.operations import datadir
 from kusciajob.runtime.process.layout import PASSAGE
@@ -142,13 +142,13 @@ def _say(text: str) -> None:
 async def _run(call: _Call, settings: Settings) -> _Ended:
     signals = StopSignals()
     progress, job_id = Progress(is_moving=not call.shows_logs), call.request.job_id
-    async with started(settings) as server, connected(options.Target(f"{HOST}:{server.grpc_port}")) as connection:
+    async with started(settings) as server, connected(options.Target(f"{HOST}:{server.grpc_port}")) as calling:
         if signals.arrival.done():
             return _Ended(pb.JobStatus(job_id=job_id), signals.arrival.result().name, signals.exit_code, progress.told)
-        await connection.call(connection.jobs.CreateJob, call.request)
-        programs = ProgramOutput(connection, call.request, progress.printed) if call.shows_logs else None
+        await calling.ask(calling.stubs.jobs.CreateJob, call.request)
+        programs = ProgramOutput(calling, call.request, progress.printed) if call.shows_logs else None
         failure = asyncio.ensure_future(server.wait_failed())
-        following = asyncio.ensure_future(_follow(connection, job_id, progress, programs))
+        following = asyncio.ensure_future(_follow(calling, job_id, progress, programs))
         try:
             async with progress.shown():
                 ends: list[asyncio.Future[Any]] = [following, failure, signals.arrival]
@@ -158,7 +158,7 @@ async def _run(call: _Call, settings: Settings) -> _Ended:
                     progress.note = "stopping, Ctrl-C again leaves at once"
                     reason = f"kusciajob run received {signals.arrival.result().name}"
                     stop = pb.StopJobRequest(job_id=job_id, reason=reason)
-                    await connection.call(connection.jobs.StopJob, stop)
+                    await calling.ask(calling.stubs.jobs.StopJob, stop)
                     await asyncio.wait({following, failure}, return_when=asyncio.FIRST_COMPLETED)
             if failure.done():
                 raise ServerDied(f"a part of the server has died: {failure.exception()}")
@@ -171,11 +171,10 @@ async def _run(call: _Call, settings: Settings) -> _Ended:
     return _Ended(job, "", 0 if job.status.state == "Succeeded" else EXIT_FAILED, progress.told)
 
 
-async def _follow(
-    connection: Connection, job_id: str, progress: Progress, programs: ProgramOutput | None
-) -> pb.JobStatus:
+async def _follow(calling: Calling, job_id: str, progress: Progress, programs: ProgramOutput | None) -> pb.JobStatus:
     """The job once it is finished, and all that its programs wrote is shown; its progress is told meanwhile."""
-    async for event in connection.watch():
+    event: pb.WatchJobEventResponse
+    async for event in calling.stream(calling.stubs.jobs.WatchJob, pb.WatchJobRequest()):
         if event.object.job_id != job_id or event.type not in (pb.ADDED, pb.MODIFIED):
             continue
         is_over = event.object.status.state in FINAL_STATES

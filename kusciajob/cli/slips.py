@@ -12,7 +12,7 @@ from pathlib import Path
 
 from kusciajob.cli.options import Target
 from kusciajob.client.probe import Heard, Place, Protocol, ask, is_alert, names_at, unverified
-from kusciajob.security.tls import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
+from kusciajob.security.names import CA_CERTIFICATE, CLIENT_CERTIFICATE, CLIENT_KEY
 
 PROBE_SECONDS = 3.0
 """How long the address may take to show what it speaks, in all."""

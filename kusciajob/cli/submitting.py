@@ -158,16 +158,17 @@ def _party(party: pb.PartyPreview) -> str:
 
 
 async def _validate(request: pb.ValidateJobRequest, server: options.Target) -> pb.ValidateJobResponse:
-    async with connected(server) as connection:
-        return await connection.ask(connection.v1.ValidateJob, request)
+    async with connected(server) as calling:
+        answer: pb.ValidateJobResponse = await calling.ask(calling.stubs.v1.ValidateJob, request)
+        return answer
 
 
 async def _submit(request: pb.SubmitJobRequest, server: options.Target, *, output: str, waits: bool) -> None:
-    async with connected(server) as connection:
-        job = (await connection.ask(connection.v1.SubmitJob, request)).job
+    async with connected(server) as calling:
+        job = (await calling.ask(calling.stubs.v1.SubmitJob, request)).job
         if output == "json":
             tables.print_json(job)
         else:
             terminal.say_line(job.job_id)
         if waits:
-            await wait_for(connection, job.job_id, ("Succeeded",), is_quiet=output == "json")
+            await wait_for(calling, job.job_id, ("Succeeded",), is_quiet=output == "json")

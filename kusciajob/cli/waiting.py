@@ -5,16 +5,16 @@ from collections.abc import Collection
 
 import click
 
-from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.cli import options, terminal
 from kusciajob.cli.durations import Span
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.remote import connected, end_promptly
+from kusciajob.cli.remote import connected, end_promptly, reach, tell_outage
 from kusciajob.cli.texts import FINAL_STATES, STATES
-from kusciajob.client.connection import Connection, Unreachable
+from kusciajob.client.aio_job import AsyncJob
+from kusciajob.client.calling import Calling
+from kusciajob.client.errors import JobDeleted, JobEnded, WaitTimeout
 
 FINISHED = "finished"
-RETRY_SECONDS = 1.0
 
 
 @click.command()
@@ -41,34 +41,24 @@ def wait(job_id: str, wanted: tuple[str, ...], timeout: float | None, server: op
 
 async def _wait(job_id: str, wanted: tuple[str, ...], server: options.Target, timeout: float | None) -> None:
     end_promptly()
-    async with connected(server) as connection:
-        await connection.wait_ready()
-        try:
-            async with asyncio.timeout(timeout):
-                await wait_for(connection, job_id, wanted)
-        except TimeoutError:
-            job = (await connection.ask(connection.v1.GetJob, pb.GetJobRequest(job_id=job_id))).job
-            text = f"job {job_id} is {job.summary.state} after {timeout:g} s, not {' or '.join(wanted)}: {job.waiting}"
-            raise CommandError(text.rstrip(": ")) from None
+    async with connected(server) as calling:
+        await reach(calling)
+        await wait_for(calling, job_id, wanted, timeout=timeout)
 
 
-async def wait_for(connection: Connection, job_id: str, wanted: Collection[str], *, is_quiet: bool = False) -> None:
+async def wait_for(
+    calling: Calling, job_id: str, wanted: Collection[str], *, timeout: float | None = None, is_quiet: bool = False
+) -> None:
     """Return when the job is in one of the states. CommandError once it is not to be expected any more."""
     states = set(wanted) - {FINISHED} | (FINAL_STATES if FINISHED in wanted else frozenset())
-    while True:
-        try:
-            await connection.ask(connection.v1.GetJob, pb.GetJobRequest(job_id=job_id))  # or it is unknown
-            request = pb.WatchJobsRequest(job_ids=[job_id], include_existing=True)
-            async for event in connection.stream(connection.v1.WatchJobs, request):
-                if event.type == pb.WatchJobsResponse.TYPE_DELETED:
-                    raise CommandError(f"job {job_id} was deleted")
-                state = event.job.state
-                if state in states:
-                    if not is_quiet:
-                        terminal.say_line(f"job {job_id} is {state}")
-                    return
-                if state in FINAL_STATES:
-                    raise CommandError(f"job {job_id} ended: {state}: {event.job.err_msg}".rstrip(": "))
-        except Unreachable as error:
-            terminal.say_line(f"kusciajob: connection lost, trying again: {error.details}", err=True)
-        await asyncio.sleep(RETRY_SECONDS)
+    try:
+        status = await AsyncJob(calling, job_id).wait(*states, timeout=timeout, on_outage=tell_outage)
+    except JobDeleted:
+        raise CommandError(f"job {job_id} was deleted") from None
+    except JobEnded as error:
+        raise CommandError(f"job {job_id} ended: {error.status.state}: {error.status.err_msg}".rstrip(": ")) from None
+    except WaitTimeout as error:
+        text = f"job {job_id} is {error.status.state} after {timeout:g} s, not {' or '.join(wanted)}: {error.waiting}"
+        raise CommandError(text.rstrip(": ")) from None
+    if not is_quiet:
+        terminal.say_line(f"job {job_id} is {status.state}")

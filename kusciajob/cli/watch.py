@@ -1,6 +1,7 @@
 """`kusciajob watch`: what happens to jobs, as it happens."""
 
 import asyncio
+from contextlib import aclosing
 from datetime import datetime
 
 import click
@@ -8,11 +9,10 @@ import click
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.cli import options, tables, terminal, texts
 from kusciajob.cli.errors import CommandError
-from kusciajob.cli.remote import connected, end_promptly
-from kusciajob.client.connection import Connection, Unreachable
-
-FIRST_RETRY_SECONDS = 0.5
-LAST_RETRY_SECONDS = 10.0
+from kusciajob.cli.remote import connected, end_promptly, reach, tell_outage
+from kusciajob.client.calling import Calling
+from kusciajob.client.watching import Choice
+from kusciajob.client.watching import watch as watch_jobs
 
 
 @click.command()
@@ -38,36 +38,27 @@ def watch(job_id: str, timeout_seconds: int | None, server: options.Target, outp
 async def _watch(job_id: str, timeout_seconds: int | None, server: options.Target, *, is_json: bool) -> None:
     end_promptly()
     report = _Report(job_id, is_json=is_json)
-    async with connected(server) as connection:
-        await connection.wait_ready()
-        try:
-            async with asyncio.timeout(timeout_seconds):
-                await _follow(connection, report)
-        except TimeoutError:
-            if job_id:
-                raise CommandError(f"job {job_id} is not finished after {timeout_seconds} seconds") from None
+    async with connected(server) as calling:
+        await reach(calling)
+        await _follow(calling, report, timeout_seconds)
+    if job_id and not report.is_complete:
+        raise CommandError(f"job {job_id} is not finished after {timeout_seconds} seconds")
     if report.state != "Succeeded" and job_id:
         raise CommandError(f"job {job_id} ended: {report.state}")
 
 
-async def _follow(connection: Connection, report: "_Report") -> None:
+async def _follow(calling: Calling, report: "_Report", timeout: float | None) -> None:
     """Feed the report until it is complete, over as many connections as that takes."""
-    retry_seconds = FIRST_RETRY_SECONDS
-    while True:
-        try:
-            if report.job_id:  # the stream would be silent about a job that does not exist
-                await connection.call(
-                    connection.jobs.BatchQueryJobStatus, pb.BatchQueryJobStatusRequest(job_ids=[report.job_id])
-                )
-            async for event in connection.watch():
-                retry_seconds = FIRST_RETRY_SECONDS
-                report.take(event)
-                if report.is_complete:
-                    return
-        except Unreachable as error:
-            terminal.say_line(f"kusciajob: connection lost, trying again: {error.details}", err=True)
-        await asyncio.sleep(retry_seconds)
-        retry_seconds = min(retry_seconds * 2, LAST_RETRY_SECONDS)
+    if report.job_id:  # the stream would be silent about a job that does not exist
+        request = pb.BatchQueryJobStatusRequest(job_ids=[report.job_id])
+        await calling.ask(calling.stubs.jobs.BatchQueryJobStatus, request)
+    choice = Choice(jobs=(report.job_id,) if report.job_id else ())
+    async with aclosing(watch_jobs(calling, choice, timeout=timeout, on_outage=tell_outage)) as changes:
+        async for change in changes:
+            job = pb.JobStatus(job_id=change.job_id, status=change.status.raw)
+            report.take(pb.WatchJobEventResponse(type=change.type.value, object=job))
+            if report.is_complete:
+                return
 
 
 class _Report:
@@ -83,8 +74,6 @@ class _Report:
 
     def take(self, event: pb.WatchJobEventResponse) -> None:
         job = event.object
-        if self.job_id not in ("", job.job_id):
-            return
         if self._is_json:
             tables.print_json(event, indent=None)
         else:

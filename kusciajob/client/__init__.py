@@ -1,1 +1,97 @@
-"""The client side of the job API."""
+"""For applications that drive jobs: one client for this server and for a plain Kuscia, blocking and for asyncio.
+
+with Client("127.0.0.1:8083") as client:
+    job = client.create(JobSpec("j1", "alice", [Task("psi", "psi-image", ["alice", "bob"])]))
+    job.result(timeout=3600)
+"""
+
+from kusciajob.client.aio import AsyncClient
+from kusciajob.client.aio_job import AsyncJob
+from kusciajob.client.blocking import Client, Job
+from kusciajob.client.errors import (
+    CallFailed,
+    ClientClosed,
+    ClientError,
+    InvalidJob,
+    InvalidTransition,
+    JobCancelled,
+    JobDeleted,
+    JobEnded,
+    JobExists,
+    JobFailed,
+    JobNotFound,
+    JobRejected,
+    LimitReached,
+    NotAllowed,
+    NotOffered,
+    PartyFailure,
+    Problem,
+    RevisionGone,
+    RpcFailed,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+    WaitTimeout,
+)
+from kusciajob.client.specs import JobSpec, Party, Retry, Schedule, Task
+from kusciajob.client.values import (
+    AppImage,
+    CallerRights,
+    Change,
+    ChangeType,
+    HistoryEntry,
+    JobStatus,
+    JobSummary,
+    LogLine,
+    PartyStatus,
+    ServerInfo,
+    State,
+    TaskStatus,
+)
+
+__all__ = [
+    "AppImage",
+    "AsyncClient",
+    "AsyncJob",
+    "CallFailed",
+    "CallerRights",
+    "Change",
+    "ChangeType",
+    "Client",
+    "ClientClosed",
+    "ClientError",
+    "HistoryEntry",
+    "InvalidJob",
+    "InvalidTransition",
+    "Job",
+    "JobCancelled",
+    "JobDeleted",
+    "JobEnded",
+    "JobExists",
+    "JobFailed",
+    "JobNotFound",
+    "JobRejected",
+    "JobSpec",
+    "JobStatus",
+    "JobSummary",
+    "LimitReached",
+    "LogLine",
+    "NotAllowed",
+    "NotOffered",
+    "Party",
+    "PartyFailure",
+    "PartyStatus",
+    "Problem",
+    "Retry",
+    "RevisionGone",
+    "RpcFailed",
+    "Schedule",
+    "ServerInfo",
+    "State",
+    "Task",
+    "TaskStatus",
+    "TimedOut",
+    "Unauthenticated",
+    "Unavailable",
+    "WaitTimeout",
+]

@@ -8,7 +8,7 @@ from kusciajob.events.replay import FilteredReplay, Replay
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.events.selection import BOOKMARK_EVENTS, Group, wants
 from kusciajob.events.source import Source
-from kusciajob.events.stream import Stream
+from kusciajob.events.stream import Stream, Timeouts
 from kusciajob.model.status import JobSummary
 
 
@@ -28,9 +28,12 @@ class FilteredStream(Stream):
         after: int | None,
         batch_events: int,
         added: Callable[[JobSummary], SharedEvent],
+        timeouts: Timeouts = asyncio.timeout,
     ) -> None:
         self._group = group
-        super().__init__(ring=ring, source=source, after=after, batch_events=batch_events, added=added)
+        super().__init__(
+            ring=ring, source=source, after=after, batch_events=batch_events, added=added, timeouts=timeouts
+        )
         self._owes_bookmark = after is None
         self.bookmark_at = self._cursor + BOOKMARK_EVENTS
 

@@ -12,7 +12,7 @@ from kusciajob.events.filtered import FilteredStream
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.events.selection import Selection
 from kusciajob.events.source import Source
-from kusciajob.events.stream import Stream
+from kusciajob.events.stream import Stream, Timeouts
 from kusciajob.model import weight
 from kusciajob.model.errors import LogTruncated
 from kusciajob.model.selection import JobFilter
@@ -41,7 +41,15 @@ class Hub:
     store fails, the hub waits. Any other error closes the streams, and `wait_failed` raises it.
     """
 
-    def __init__(self, store: JobStore, *, ring_events: int = RING_EVENTS, batch_events: int = BATCH_EVENTS) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        *,
+        ring_events: int = RING_EVENTS,
+        batch_events: int = BATCH_EVENTS,
+        timeouts: Timeouts = asyncio.timeout,
+    ) -> None:
+        self._timeouts = timeouts
         self._source = Source(store)
         self._ring = Ring(ring_events)
         self._batch_events = batch_events
@@ -88,6 +96,7 @@ class Hub:
             after=after,
             batch_events=self._batch_events,
             added=self._added,
+            timeouts=self._timeouts,
         )
 
     @contextmanager
@@ -100,6 +109,7 @@ class Hub:
             after=after,
             batch_events=self._batch_events,
             added=self._added,
+            timeouts=self._timeouts,
         )
         self._selection.mark(stream)
         try:
@@ -117,6 +127,11 @@ class Hub:
     def lags(self) -> list[int]:
         """For each open stream, how many events it has yet to read."""
         return [stream.lag for stream in self._streams]
+
+    @property
+    def waits_for(self) -> int:
+        """How many open streams have yet to take what there is; 0 if all wait for more."""
+        return sum(not stream.is_up_to_date for stream in self._streams)
 
     async def _follow_log(self) -> None:
         while True:

@@ -2,12 +2,17 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import TypeAlias
 
 from kusciajob.contracts import Published
 from kusciajob.events.replay import Replay
 from kusciajob.events.ring import Ring, SharedEvent
 from kusciajob.events.source import Source
 from kusciajob.model.status import JobSummary
+
+Timeouts: TypeAlias = Callable[[float | None], AbstractAsyncContextManager[asyncio.Timeout]]
+"""What limits how long a read waits, as asyncio.timeout."""
 
 
 class Stream:
@@ -24,7 +29,9 @@ class Stream:
         after: int | None,
         batch_events: int,
         added: Callable[[JobSummary], SharedEvent],
+        timeouts: Timeouts = asyncio.timeout,
     ) -> None:
+        self._timeouts = timeouts
         self._ring = ring
         self._source = source
         self._batch_events = batch_events
@@ -44,13 +51,18 @@ class Stream:
         if self._is_live and (events := self._take_live()):
             return events
         try:
-            async with asyncio.timeout(timeout) as self._deadline:
+            async with self._timeouts(timeout) as self._deadline:
                 return await self._next()
         except TimeoutError:
             self._ring.check_open()
             return []
         finally:
             self._deadline = None
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether its watcher has taken all that there is, and waits for more."""
+        return self._deadline is not None and self._is_live and not self.lag
 
     def interrupt(self) -> None:
         """End a waiting read at once, because the hub is closed."""

@@ -31,14 +31,14 @@ class ServerMetrics:
         hub: Hub,
         scheduler: Callable[[], Scheduler | None],
     ) -> None:
-        """`scheduler`: the one at work; None while another server schedules."""
+        """See `follow`."""
 
         def of_scheduler(value: Callable[[Scheduler], int]) -> Callable[[], float]:
-            return lambda: value(present) if (present := scheduler()) is not None else 0
+            return lambda: value(present) if (present := self._scheduler()) is not None else 0
 
         self._metrics = metrics
         self._directory = directory
-        self._store = store
+        self.follow(store=store, hub=hub, scheduler=scheduler)
         self._bytes = 0
         self._counting = asyncio.Lock()
         self._count_at = 0.0
@@ -47,14 +47,14 @@ class ServerMetrics:
                 "Parties that have a slot: placed, started or being stopped.",
                 of_scheduler(lambda scheduler: scheduler.parties),
             ),
-            "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(hub.lags)),
+            "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(self._hub.lags)),
             "watch_lag_events_max": (
                 "Events the slowest stream has yet to read.",
-                lambda: max(hub.lags, default=0),
+                lambda: max(self._hub.lags, default=0),
             ),
-            "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(hub.lags)),
-            "store_queue_length": ("Changes that wait for a commit.", lambda: store.health.queue_length),
-            "leader": ("Whether this server schedules.", lambda: scheduler() is not None),
+            "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(self._hub.lags)),
+            "store_queue_length": ("Changes that wait for a commit.", lambda: self._store.health.queue_length),
+            "leader": ("Whether this server schedules.", lambda: self._scheduler() is not None),
             "scheduler_jobs": (
                 "Jobs that the scheduler works on: Pending or Running ones.",
                 of_scheduler(lambda scheduler: scheduler.jobs),
@@ -63,16 +63,20 @@ class ServerMetrics:
                 "Jobs of which a task waits for a free slot or port.",
                 of_scheduler(lambda scheduler: scheduler.waiting_for_room),
             ),
-            "revision": ("The newest revision that was published.", lambda: hub.head),
-            "damaged_rows": ("Damaged rows met in the store since the start.", lambda: store.health.damaged_rows),
+            "revision": ("The newest revision that was published.", lambda: self._hub.head),
+            "damaged_rows": ("Damaged rows met in the store since the start.", lambda: self._store.health.damaged_rows),
             "losses": (
                 "Starts at which acknowledged changes were missing from the store.",
-                lambda: store.health.losses,
+                lambda: self._store.health.losses,
             ),
             "data_directory_bytes": ("What the data directory takes on disk.", lambda: self._bytes),
         }
         for name, (meaning, value) in shown.items():
             metrics.watch(name, meaning, value)
+
+    def follow(self, *, store: JobStore, hub: Hub, scheduler: Callable[[], Scheduler | None]) -> None:
+        """Show these from now on. `scheduler` returns the one at work; None while another server schedules."""
+        self._store, self._hub, self._scheduler = store, hub, scheduler
 
     async def read(self) -> bytes:
         """The present metrics. Counted values may be COUNT_SECONDS old."""

@@ -1,17 +1,16 @@
-"""A runtime without processes, for client developers and benchmarks: a script in its input config runs each task."""
+"""A runtime without processes, for client developers and benchmarks: a script runs each party."""
 
 import asyncio
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 
-import msgspec
-from msgspec import Struct
-
+from kusciajob.clock import pause
 from kusciajob.contracts import (
     Arrival,
     Clock,
     ConfigFile,
     ExitResult,
+    NoCapacity,
     Node,
     OutputPiece,
     OutputStream,
@@ -22,102 +21,11 @@ from kusciajob.contracts import (
     StartFailed,
     WaitReport,
 )
-from kusciajob.model.limits import MAX_PARTIES
 from kusciajob.model.status import Endpoint
 from kusciajob.runtime.machine import this_machine
+from kusciajob.runtime.scripts import Director, Line, Script, script_in
 
-
-class PartyScript(Struct, frozen=True, forbid_unknown_fields=True):
-    """How one party's program ends."""
-
-    exit_code: int = 0
-    message: str = ""
-    seconds: float | None = None
-    """Instead of the task's."""
-    start_seconds: float | None = None
-    """Instead of the task's."""
-    waiting: str = ""
-    """Instead of the task's; without any, the task's."""
-
-
-class TaskScript(Struct, frozen=True):
-    """What task_input_config may hold, as JSON; other members are ignored. Default: succeed at once.
-
-    `seconds` is how long each party runs, `parties` maps domain ids to what they do instead, `progress` lists values
-    (0 to 1) reported at equal distances over the run, `start_error` makes the start itself fail with that text.
-    A start takes `start_seconds`, and `waiting` is why: what the task is told meanwhile.
-    """
-
-    seconds: float = 0.0
-    exit_code: int = 0
-    message: str = ""
-    parties: dict[str, PartyScript] = {}
-    progress: tuple[float, ...] = ()
-    start_error: str = ""
-    start_seconds: float = 0.0
-    waiting: str = ""
-
-
-_NOTHING_SCRIPTED = TaskScript()
-MAX_LIST_BYTES = 256 * 1024
-"""How long the text of `progress` and of `parties` may be; what else a config holds is not looked at."""
-MAX_STEPS = 1000
-"""How many values `progress` may have."""
-
-
-def read_script(config: str) -> TaskScript:
-    """The script in a task's input config; none if that is no JSON object. Raises StartFailed for a bad script."""
-    if not config.lstrip().startswith("{"):
-        return _NOTHING_SCRIPTED
-    try:
-        if len(config) > MAX_LIST_BYTES:
-            _check_sizes(msgspec.json.decode(config, type=_Lists))
-        return _check_counts(msgspec.json.decode(config, type=TaskScript))
-    except msgspec.ValidationError as error:
-        raise StartFailed(f"task_input_config is no script for the simulated runtime: {error}") from None
-    except RecursionError:
-        raise StartFailed("task_input_config is no script for the simulated runtime: nested too deeply") from None
-    except msgspec.DecodeError:
-        return _NOTHING_SCRIPTED
-
-
-def _script_of(party: PartySpec) -> TaskScript:
-    """The script of a party. Raises StartFailed for a bad script."""
-    config = party.task.task_input_config
-    return read_script(config) if config else _NOTHING_SCRIPTED
-
-
-def _own(script: TaskScript, party: PartySpec) -> PartyScript:
-    return script.parties.get(party.party.domain_id, PartyScript(script.exit_code, script.message))
-
-
-class _Lists(Struct, frozen=True):
-    """A script whose lists are left as they are."""
-
-    parties: msgspec.Raw = msgspec.Raw()
-    progress: msgspec.Raw = msgspec.Raw()
-
-
-def _check_sizes(lists: _Lists) -> None:
-    for name, text in (("progress", lists.progress), ("parties", lists.parties)):
-        if len(bytes(text)) > MAX_LIST_BYTES:
-            raise StartFailed(
-                f"task_input_config is no script for the simulated runtime: {name} has {len(bytes(text)):,} bytes, "
-                f"at most {MAX_LIST_BYTES:,} are allowed"
-            )
-
-
-def _check_counts(script: TaskScript) -> TaskScript:
-    for name, count, most in (
-        ("progress", len(script.progress), MAX_STEPS),
-        ("parties", len(script.parties), MAX_PARTIES),
-    ):
-        if count > most:
-            raise StartFailed(
-                f"task_input_config is no script for the simulated runtime: {name} has {count:,} values, "
-                f"at most {most:,} are allowed"
-            )
-    return script
+PIECE_BYTES = 64 * 1024
 
 
 class _Run:
@@ -132,16 +40,44 @@ class _Run:
             self.result.set_result(result)
 
 
+class _Output:
+    """What a party has written, and when."""
+
+    def __init__(self) -> None:
+        self.written = {stream: bytearray() for stream in OutputStream}
+        self.arrivals: list[Arrival] = []
+
+    def write(self, line: Line, now: float) -> None:
+        text = line.text if line.text.endswith("\n") else f"{line.text}\n"
+        self.written[line.stream] += text.encode()
+        stdout, stderr = (len(self.written[stream]) for stream in (OutputStream.STDOUT, OutputStream.STDERR))
+        self.arrivals.append(Arrival(now, stdout, stderr))
+
+
 class SimulatedRuntime:
-    """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again."""
+    """Runs scripts on the event loop. Nothing outlives the server: after a restart an unfinished party starts again.
+
+    A script is the director's or, without one for a party, in its task's input config.
+    """
 
     def __init__(
-        self, *, clock: Clock, on_progress: ProgressReport, on_waiting: WaitReport = lambda _key, _text: None
+        self,
+        *,
+        clock: Clock,
+        on_progress: ProgressReport,
+        on_waiting: WaitReport = lambda _key, _text: None,
+        director: Director | None = None,
     ) -> None:
         self._clock = clock
         self._on_progress = on_progress
         self._on_waiting = on_waiting
+        self._director = director
         self._runs: dict[PartyKey, _Run] = {}
+        self._outputs: dict[int, dict[PartyKey, _Output]] = {}
+        """By the number of the job."""
+        self.held: dict[PartyKey, tuple[PartySpec, Callable[[], None]]] = {}
+        """The parties that hold, each with what lets it end."""
+        self.lines_written = 0
         self.failing = asyncio.Event()
         """Never set."""
 
@@ -150,7 +86,7 @@ class SimulatedRuntime:
 
     def preview(self, party: PartySpec) -> PartyPreview:
         """A script that the start would refuse is refused here too."""
-        script = _script_of(party)
+        script = script_in(party)
         if script.start_error:
             raise StartFailed(script.start_error)
         return PartyPreview()
@@ -163,57 +99,80 @@ class SimulatedRuntime:
         return [0] * len(parties)
 
     async def allocate(self, parties: Sequence[PartySpec]) -> list[tuple[Endpoint, ...]]:
-        return [()] * len(parties)
+        endpoints: list[tuple[Endpoint, ...]] = []
+        for party in parties:
+            with suppress(StartFailed):  # the start raises it
+                script = self._script_of(party)
+                if script.never_scheduled:
+                    raise NoCapacity(script.never_scheduled)
+                endpoints.append(script.endpoints)
+                continue
+            endpoints.append(())
+        return endpoints
 
     async def attach(self, party: PartySpec) -> None:
         # A party that was being started is started again; that call raises what is wrong.
         with suppress(StartFailed):
-            self._begin(party, _script_of(party))
+            self._begin(party, self._script_of(party))
 
     async def start(self, party: PartySpec) -> None:
         if party.key in self._runs:
             return
-        script = _script_of(party)
-        own = _own(script, party)
-        if waiting := own.waiting or script.waiting:
-            self._on_waiting(party.key, waiting)
-        await self._pause(script.start_seconds if own.start_seconds is None else own.start_seconds)
+        script = self._script_of(party)
+        if script.waiting:
+            self._on_waiting(party.key, script.waiting)
+        if script.start_seconds > 0:
+            await pause(script.start_seconds, clock=self._clock)
         self._begin(party, script)
 
-    def _begin(self, party: PartySpec, script: TaskScript) -> None:
+    def _script_of(self, party: PartySpec) -> Script:
+        """Raises StartFailed for a bad one."""
+        told = self._director.script_of(party) if self._director is not None else None
+        return told or script_in(party)
+
+    def _begin(self, party: PartySpec, script: Script) -> None:
         if party.key in self._runs:
             return
         if script.start_error:
             raise StartFailed(script.start_error)
-        own = _own(script, party)
-        seconds = script.seconds if own.seconds is None else own.seconds
         run = self._runs[party.key] = _Run(asyncio.get_running_loop().create_future())
-        # The scripted message takes the place of a program's output.
-        text = f"exit code {own.exit_code}" if own.exit_code else ""
-        result = ExitResult(succeeded=not own.exit_code, message=text, detail=own.message, exit_code=own.exit_code)
-        if seconds <= 0:
-            run.end(result)
-            return
-        run.timers.append(self._clock.call_later(seconds, lambda: run.end(result)))
-        if party.key.party == 0:
-            self._script_progress(run, party.key, script.progress, seconds)
+        output = _Output()
+        if script.lines or script.message:
+            self._outputs.setdefault(party.key.job, {})[party.key] = output
 
-    async def _pause(self, seconds: float) -> None:
-        if seconds <= 0:
-            return
-        over = asyncio.Event()
-        timer = self._clock.call_later(seconds, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
+        def write(line: Line) -> None:
+            output.write(line, self._clock.now())
+            self.lines_written += 1
 
-    def _script_progress(self, run: _Run, key: PartyKey, steps: Sequence[float], seconds: float) -> None:
-        for number, progress in enumerate(steps, start=1):
-            delay = seconds * number / (len(steps) + 1)
-            run.timers.append(
-                self._clock.call_later(delay, lambda progress=progress: self._on_progress(key, progress))  # type: ignore[misc]
-            )
+        def end() -> None:
+            if script.message and not run.result.done():
+                write(Line(script.message, OutputStream.STDERR))
+            run.end(script.result)
+
+        for line in script.lines:
+            self._later(run, line.seconds, lambda line=line: write(line))  # type: ignore[misc]
+        if script.holds or script.hangs:
+            if script.holds:
+                self.held[party.key] = party, end
+                self._note_hold(party.key)
+        elif script.seconds <= 0:
+            end()
+            return
+        else:
+            self._later(run, script.seconds, end)
+        for number, progress in enumerate(script.progress, start=1):
+            delay = script.seconds * number / (len(script.progress) + 1)
+            self._later(run, delay, lambda progress=progress: self._on_progress(party.key, progress))  # type: ignore[misc]
+
+    def _later(self, run: _Run, seconds: float, act: Callable[[], None]) -> None:
+        if seconds <= 0:
+            act()
+        else:
+            run.timers.append(self._clock.call_later(seconds, act))
+
+    def _note_hold(self, key: PartyKey) -> None:
+        if self._director is not None:
+            self._director.note_hold(key)
 
     async def wait(self, key: PartyKey) -> ExitResult:
         run = self._runs.get(key)
@@ -221,12 +180,18 @@ class SimulatedRuntime:
             return ExitResult(succeeded=False, message="never started here", is_fault=True)
         result = run.result.result() if run.result.done() else await asyncio.shield(run.result)
         self._runs.pop(key, None)
+        self._let_go(key)
         return result
 
     async def stop(self, key: PartyKey) -> None:
         run = self._runs.get(key)
         if run is not None:
             run.end(ExitResult(succeeded=False, message="terminated by SIGTERM"))
+        self._let_go(key)
+
+    def _let_go(self, key: PartyKey) -> None:
+        if self.held and self.held.pop(key, None) is not None:
+            self._note_hold(key)
 
     async def node(self, key: PartyKey, *, replica: int = 0) -> Node:
         return await this_machine()
@@ -240,19 +205,21 @@ class SimulatedRuntime:
             self._runs.pop(key, None)
 
     async def remove(self, job: int) -> None:
-        pass
+        self._outputs.pop(job, None)
 
     async def read_output(self, key: PartyKey, stream: OutputStream, offset: int, *, replica: int = 0) -> OutputPiece:
-        """A script writes nothing."""
-        return OutputPiece(offset, b"")
+        """What the script has had it write by now."""
+        return OutputPiece(offset, bytes(self._output(key).written[stream][offset : offset + PIECE_BYTES]))
 
     async def arrivals(self, key: PartyKey, *, replica: int = 0) -> Sequence[Arrival]:
-        """A script writes nothing."""
-        return ()
+        """The lines, each with its time."""
+        return list(self._output(key).arrivals)
 
     async def output_size(self, key: PartyKey, stream: OutputStream, *, replica: int = 0) -> int:
-        """A script writes nothing."""
-        return 0
+        return len(self._output(key).written[stream])
+
+    def _output(self, key: PartyKey) -> _Output:
+        return self._outputs.get(key.job, {}).get(key) or _NO_OUTPUT
 
     async def replicas(self, key: PartyKey) -> int:
         return 1
@@ -261,6 +228,9 @@ class SimulatedRuntime:
         for run in self._runs.values():
             for timer in run.timers:
                 timer.cancel()
+
+
+_NO_OUTPUT = _Output()
 
 
 class AnyImage:

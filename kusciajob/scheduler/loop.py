@@ -5,6 +5,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
 
+from kusciajob.clock import pause
 from kusciajob.contracts import (
     Clock,
     EventHub,
@@ -21,7 +22,7 @@ from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.scheduler.departures import Departures
 from kusciajob.scheduler.recovery import NOTHING_FOUND, Stray, attach, look_around, stray_of
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
-from kusciajob.scheduler.supervisor import pause, until_done
+from kusciajob.scheduler.supervisor import until_done
 from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.scheduler.worker import STORE_RETRY_SECONDS, JobWorker, Tools
 from kusciajob.telemetry.story import LOG_ONLY, Story
@@ -45,17 +46,21 @@ class Scheduler:
         runtime: Runtime,
         images: ImageSource,
         clock: Clock,
+        upkeep: Clock | None = None,
         limits: SlotLimits = NO_LIMITS,
         story: Story = LOG_ONLY,
         renew_images: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`renew_images` takes in AppImages that other servers have made. StoreFailed."""
+        """`upkeep`: the clock of what is looked at again and again.
+
+        `renew_images` takes in AppImages that other servers have made. StoreFailed.
+        """
         self._store = store
         self._hub = hub
         self._runtime = runtime
         self._clock = clock
         self._story = story
-        self._room = WaitingRoom(limits, clock)
+        self._room = WaitingRoom(limits, upkeep or clock)
         self._departures = Departures()
         self._tools = Tools(
             store=store,

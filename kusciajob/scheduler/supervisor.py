@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kusciajob.clock import pause
 from kusciajob.contracts import Clock, ExitResult, PartyKey, PartySpec, Runtime, StartFailed
 from kusciajob.model.moves import PartyEvent
 from kusciajob.telemetry.story import LOG_ONLY, Story, of_party
@@ -163,13 +164,3 @@ async def until_done(
             logger.error(text, what, seconds, error or repr(error), exc_info=is_first, extra=fields)
             await pause(seconds, clock=clock)
     raise AssertionError("the tries have no end")
-
-
-async def pause(seconds: float, *, clock: Clock) -> None:
-    """Wait that many seconds of the clock."""
-    over = asyncio.Event()
-    timer = clock.call_later(seconds, over.set)
-    try:
-        await over.wait()
-    finally:
-        timer.cancel()

@@ -17,6 +17,14 @@ from msgspec import Struct
 
 from kusciajob.security import tls
 from kusciajob.security.errors import SecurityError
+from kusciajob.security.names import (
+    CA_CERTIFICATE,
+    CA_KEY,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
+    SERVER_CERTIFICATE,
+    SERVER_KEY,
+)
 
 VALID_DAYS = 3650
 _MAX_COMMON_NAME_CHARACTERS = 64
@@ -46,12 +54,12 @@ def make_certificates(names: Sequence[str], domains: Sequence[str] = ()) -> dict
     server = _leaf("kusciajob server", server_key, ca, [ExtendedKeyUsageOID.SERVER_AUTH], validity)
     client = _leaf("kusciajob client", client_key, ca, [ExtendedKeyUsageOID.CLIENT_AUTH], validity)
     files = {
-        tls.CA_KEY: _key_pem(ca_key),
-        tls.CA_CERTIFICATE: _pem(ca),
-        tls.SERVER_KEY: _key_pem(server_key),
-        tls.SERVER_CERTIFICATE: _pem(server.add_extension(alternatives, critical=False).sign(ca_key, hashes.SHA256())),
-        tls.CLIENT_KEY: _key_pem(client_key),
-        tls.CLIENT_CERTIFICATE: _pem(client.sign(ca_key, hashes.SHA256())),
+        CA_KEY: _key_pem(ca_key),
+        CA_CERTIFICATE: _pem(ca),
+        SERVER_KEY: _key_pem(server_key),
+        SERVER_CERTIFICATE: _pem(server.add_extension(alternatives, critical=False).sign(ca_key, hashes.SHA256())),
+        CLIENT_KEY: _key_pem(client_key),
+        CLIENT_CERTIFICATE: _pem(client.sign(ca_key, hashes.SHA256())),
     }
     for domain in dict.fromkeys(domains):
         if len(domain) > _MAX_COMMON_NAME_CHARACTERS:

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from kusciajob.contracts import CERTIFICATE_VARIABLES, SECRET_NAMES, DomainFacts, StartFailed
 from kusciajob.security.guard import Guard
-from kusciajob.security.tls import CA_CERTIFICATE, domain_certificate, domain_key
+from kusciajob.security.names import CA_CERTIFICATE
+from kusciajob.security.tls import domain_certificate, domain_key
 from kusciajob.security.tokens import domain_file
 
 _WITHOUT_TLS = DomainFacts(

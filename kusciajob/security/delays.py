@@ -3,13 +3,16 @@
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from typing import TypeAlias
 
 FREE_FAILURES = 8
 FIRST_SECONDS = 0.1
 FORGOTTEN_SECONDS = 60.0
 MAX_PEERS = 4096
 MAX_WAITING = 1024
+
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
 
 
 class FailureDelays:
@@ -18,9 +21,12 @@ class FailureDelays:
     Only refusals wait: a right token is served at once, whoever else calls from that address.
     """
 
-    def __init__(self, longest_seconds: float, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, longest_seconds: float, *, clock: Callable[[], float] = time.monotonic, sleep: Sleep = asyncio.sleep
+    ) -> None:
         self._longest_seconds = longest_seconds
         self._clock = clock
+        self._sleep = sleep
         self._failures: OrderedDict[str, tuple[int, float]] = OrderedDict()
         """How many, and when the last one was; the peer that failed last comes last."""
         self._waiting = 0
@@ -44,6 +50,6 @@ class FailureDelays:
             return
         self._waiting += 1
         try:
-            await asyncio.sleep(seconds)
+            await self._sleep(seconds)
         finally:
             self._waiting -= 1

@@ -9,16 +9,9 @@ from pathlib import Path
 from kusciajob.config import Settings
 from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import SecurityError, Unauthenticated
+from kusciajob.security.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 from kusciajob.security.streams import Credentials, HeldStreams
-from kusciajob.security.tls import (
-    CA_CERTIFICATE,
-    SERVER_CERTIFICATE,
-    SERVER_KEY,
-    ServerTls,
-    has_lost_authority,
-    is_vouched_for,
-    load_tls,
-)
+from kusciajob.security.tls import ServerTls, has_lost_authority, is_vouched_for, load_tls
 from kusciajob.security.tokens import MASTER_FILE, Tokens, digest_of, load_tokens
 
 logger = logging.getLogger(__name__)
@@ -33,11 +26,16 @@ class Guard:
     """
 
     def __init__(
-        self, directory: Path, *, requires_client_certificate: bool, max_token_delay_seconds: float = 0.0
+        self,
+        directory: Path,
+        *,
+        requires_client_certificate: bool,
+        max_token_delay_seconds: float = 0.0,
+        delays: FailureDelays | None = None,
     ) -> None:
         """Raises SecurityError if a file is missing or cannot be used."""
         self.requires_client_certificate = requires_client_certificate
-        self.delays = FailureDelays(max_token_delay_seconds)
+        self.delays = delays or FailureDelays(max_token_delay_seconds)
         self.has_lost_authority = False
         """Whether calls over older connections are to be looked at with `check_certificate`."""
         self._directory = directory
@@ -109,7 +107,7 @@ def protocol_in_force(settings: Settings) -> str:
     return "mtls" if any((settings.certificates / name).exists() for name in _NEEDED) else "notls"
 
 
-def open_guard(settings: Settings) -> Guard | None:
+def open_guard(settings: Settings, *, delays: FailureDelays | None = None) -> Guard | None:
     """The guard for the settings; None for notls, where every caller is the master. Raises SecurityError."""
     protocol = protocol_in_force(settings)
     if protocol != "notls":
@@ -117,6 +115,7 @@ def open_guard(settings: Settings) -> Guard | None:
             settings.certificates,
             requires_client_certificate=protocol == "mtls",
             max_token_delay_seconds=settings.max_token_delay_seconds,
+            delays=delays,
         )
     if not _is_loopback(settings.host):
         if not settings.allow_insecure_bind:

@@ -10,10 +10,8 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
 from kusciajob.security.errors import SecurityError
+from kusciajob.security.names import CA_CERTIFICATE, SERVER_CERTIFICATE, SERVER_KEY
 
-CA_CERTIFICATE, CA_KEY = "ca.crt", "ca.key"
-SERVER_CERTIFICATE, SERVER_KEY = "server.crt", "server.key"
-CLIENT_CERTIFICATE, CLIENT_KEY = "client.crt", "client.key"
 DOMAIN_DIRECTORY = "domains"
 
 

@@ -24,10 +24,10 @@ LOOKED_AT = 10_000
 class MemoryStore:
     """A JobStore in memory. Only `census` yields to the event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, after: int = 0) -> None:
+        """Its first revision follows `after`."""
+        self._start = after
         self.id = uuid.uuid4().hex
-        self.failing = asyncio.Event()
-        """Never set."""
         self.health = StoreHealth()
         self.phases_told_after = 0
         self._jobs: dict[str, Job] = {}
@@ -40,8 +40,14 @@ class MemoryStore:
         self._positions = 0
         self._audit: list[AuditEntry] = []
         self._app_images: dict[str, bytes] = {}
-        self._news = asyncio.Event()
+        self._waiting: set[asyncio.Future[None]] = set()
+        """Each of the event loop that waits: a later server, which goes on with the jobs, has another."""
         self._closed = False
+
+    @property
+    def failing(self) -> asyncio.Event:
+        """Never set."""
+        return asyncio.Event()
 
     async def probe(self) -> None:
         self._check_open()
@@ -214,6 +220,8 @@ class MemoryStore:
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         self._check_open()
+        if after < self._start:
+            raise common.log_truncated(after, self._start + 1)
         if after >= self._head:
             return ()
         start = after + 1 - self._log[0].revision
@@ -231,7 +239,12 @@ class MemoryStore:
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closed:
-            await self._news.wait()
+            news = asyncio.get_running_loop().create_future()
+            self._waiting.add(news)
+            try:
+                await news
+            finally:
+                self._waiting.discard(news)
 
     async def truncate_log(self, through: int) -> None:
         self._check_open()
@@ -243,7 +256,7 @@ class MemoryStore:
 
     @property
     def _head(self) -> int:
-        return self._log[-1].revision if self._log else 0
+        return self._log[-1].revision if self._log else self._start
 
     def _check_open(self) -> None:
         if self._closed:
@@ -287,8 +300,9 @@ class MemoryStore:
             self._audit.append(replace(notes.audit, id=self._audit[-1].id + 1 if self._audit else 1))
 
     def _wake_waiters(self) -> None:
-        self._news.set()
-        self._news.clear()
+        for news in self._waiting:
+            if not news.done():
+                news.set_result(None)
 
 
 def _count(statuses: Sequence[JobStatus]) -> Census:

@@ -2,7 +2,6 @@
 
 import asyncio
 import secrets
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -102,15 +101,20 @@ class JobService:
         requires_approval: bool = False,
         max_jobs: int = 0,
         max_jobs_per_domain: int = 0,
+        check: Callable[[JobSpec], None] = lambda _: None,
         story: Story = LOG_ONLY,
         renew_images: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`renew_images` takes in AppImages that other servers have made."""
+        """`check` raises InvalidJob for what the runtime will never run.
+
+        `renew_images` takes in AppImages that other servers have made.
+        """
         self._renew_images = renew_images
         self._store = store
         self._hub = hub
         self._images = images
-        self._clock = clock
+        self.clock = clock
+        self._check = check
         self._story = story
         self._requires_approval = requires_approval
         self._max_jobs = max_jobs
@@ -126,13 +130,14 @@ class JobService:
         Raises UnknownAppImage, TaskExists, TooManyJobs; NotAllowed if a domain is not the job's initiator.
         """
         caller.require_initiator(spec.initiator)
+        self._check(spec)
         images = await self._images_of(spec)
         limits.check_status_size(spec, [image.most_endpoints if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
             spec,
             task_ids=task_ids(spec, task_id_suffixes(len(spec.tasks))),
-            now=self._clock.now(),
+            now=self.clock.now(),
             awaited=tuple(domain for domain in awaited if domain != spec.initiator),
             traceparent=self._story.trace_of_call,
         )
@@ -185,6 +190,10 @@ class JobService:
             if isinstance(unknown := images.get(task.app_image), UnknownAppImage):
                 found.append(Problem(f"tasks[{index}].app_image", str(unknown)))
         if spec is not None:
+            try:
+                self._check(spec)
+            except InvalidJob as error:
+                found += error.problems
             known = [images[task.app_image] for task in spec.tasks]
             try:
                 limits.check_status_size(
@@ -253,7 +262,7 @@ class JobService:
         """Stop, cancel, suspend or restart a job. Raises InvalidTransition if its state forbids it."""
 
         def ask(job: Job) -> Job:
-            return transitions.request(job, operation, by=caller.name, reason=reason, now=self._clock.now())
+            return transitions.request(job, operation, by=caller.name, reason=reason, now=self.clock.now())
 
         entry = self._audit(f"{operation}Job", job_id, caller, reason)
         await self._change(entry, caller, ask, lambda job: self._story.asked(job, operation, caller.name, reason))
@@ -264,7 +273,7 @@ class JobService:
         def answer(job: Job) -> Job:
             given = {approval.domain_id for approval in job.status.approvals}
             domains = [caller.domain] if caller.domain else [d for d in job.status.awaited if d not in given]
-            return transitions.approve(job, domains, accepted=accepted, reason=reason, now=self._clock.now())
+            return transitions.approve(job, domains, accepted=accepted, reason=reason, now=self.clock.now())
 
         def tell(job: Job) -> None:
             self._story.answered(job, caller.name, reason, accepted=accepted)
@@ -288,14 +297,14 @@ class JobService:
                 continue
             except JobNotFound as unknown:
                 raise caller.explain(unknown) from None
-            self._story.deleted(job, caller.name, now=self._clock.now())
+            self._story.deleted(job, caller.name, now=self.clock.now())
             return
 
     @asynccontextmanager
     async def watch(self, caller: Caller) -> AsyncIterator[WatchStream]:
         """Every existing job as ADDED, then what happens to the jobs that the caller may see."""
         async with self._hub.subscribe() as stream:
-            yield _VisibleStream(stream, caller) if caller.domain else stream
+            yield _VisibleStream(stream, caller, self.clock.monotonic) if caller.domain else stream
 
     async def _change(
         self, entry: AuditEntry, caller: Caller, change: Callable[[Job], Job], tell: Callable[[Job], None]
@@ -326,7 +335,7 @@ class JobService:
     def _audit(self, method: str, job_id: str, caller: Caller, reason: str = "") -> AuditEntry:
         """The entry of a call that is accepted."""
         reason = cut(reason, MAX_REASON_CHARACTERS)
-        return AuditEntry(self._clock.now(), caller.name, request.present().peer, method, job_id, reason=reason)
+        return AuditEntry(self.clock.now(), caller.name, request.present().peer, method, job_id, reason=reason)
 
     async def _find(self, job_id: str, caller: Caller) -> Job:
         """The job. Raises JobNotFound, NotAllowed; JobDamaged only to those who may see the job."""
@@ -419,7 +428,8 @@ class JobService:
 class _VisibleStream:
     """Leaves out the jobs that a domain may not see, and details of others' parties."""
 
-    def __init__(self, stream: WatchStream, caller: Caller) -> None:
+    def __init__(self, stream: WatchStream, caller: Caller, monotonic: Callable[[], float]) -> None:
+        self._monotonic = monotonic
         self._stream = stream
         self._caller = caller
 
@@ -430,7 +440,7 @@ class _VisibleStream:
 
     async def read(self, timeout: float | None = None) -> Sequence[Published]:
         """See WatchStream. Nothing shows what the domain may not see, not even an early return."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else self._monotonic() + timeout
         while True:
             batch = await self._stream.read(timeout)
             domain = self._caller.domain
@@ -438,7 +448,7 @@ class _VisibleStream:
             if visible or not batch:
                 return visible
             if deadline is not None:
-                timeout = deadline - time.monotonic()
+                timeout = deadline - self._monotonic()
                 if timeout <= 0:
                     return []
 

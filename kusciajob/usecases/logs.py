@@ -1,8 +1,9 @@
 """The use cases of the log API: what the programs of a task have written, and where they run."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, aclosing, contextmanager
+from typing import TypeAlias
 
 from msgspec import Struct, structs
 
@@ -13,12 +14,25 @@ from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed, Problem, TaskNotFound
 from kusciajob.model.status import ACTIVE, JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
+from kusciajob.streams import interleaved
 from kusciajob.usecases.jobs import Caller
 from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Output, Round, Timeline
 from kusciajob.usecases.log_order import TailFilter, merged
 
 POLL_SECONDS = 0.2
+Pause: TypeAlias = Callable[[float], Awaitable[None]]
+"""Returns when a follower should look again, after so many seconds at most."""
+Following: TypeAlias = Callable[[], AbstractContextManager[Pause]]
+"""Entered by each follower of output for as long as it follows."""
+PARTIES_AT_ONCE = 8
+"""Of so many parties one stream reads at once, at most; where it follows more, each is looked at more rarely."""
 _ENDED = frozenset({TaskState.SUCCEEDED, TaskState.FAILED})
+
+
+@contextmanager
+def in_rounds() -> Iterator[Pause]:
+    """A follower looks as often as it wants to."""
+    yield asyncio.sleep
 
 
 class LogQuery(Struct, frozen=True):
@@ -52,11 +66,20 @@ class PartyRun(Struct, frozen=True):
 class TaskOutput:
     """Reads what a task's programs write: while they run, after they ended, after a restart."""
 
-    def __init__(self, *, store: JobStore, runtime: NodeSource, source: OutputSource, images: ImageSource) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        runtime: NodeSource,
+        source: OutputSource,
+        images: ImageSource,
+        following: Following = in_rounds,
+    ) -> None:
         self._store = store
         self._runtime = runtime
         self._source = source
         self._images = images
+        self._following = following
 
     async def read(
         self, task_id: str, *, domain: str, replica: int, caller: Caller, follow: bool, container: str = ""
@@ -70,19 +93,20 @@ class TaskOutput:
         key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
         if container:
             await self._check_container(container, task_id, key)
-        while follow and not key.attempt and not await self._is_ended(task_id, key):
-            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
-        followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
-        while True:
-            is_last = not follow or await self._is_ended(task_id, key)
-            for follower in followers:
-                async with aclosing(follower.read(to_the_end=is_last)) as texts:
-                    async for text in texts:
-                        yield text
-            if is_last:
-                return
-            await asyncio.sleep(POLL_SECONDS)
+        with self._following() as pause:
+            while follow and not key.attempt and not await self._is_ended(task_id, key):
+                await pause(POLL_SECONDS)  # it has yet to start
+                key = await self._party(task_id, domain=domain, replica=replica, caller=caller)
+            followers = [_Follower(Output(self._source, key, stream, replica)) for stream in OutputStream]
+            while True:
+                is_last = not follow or await self._is_ended(task_id, key)
+                for follower in followers:
+                    async with aclosing(follower.read(to_the_end=is_last)) as texts:
+                        async for text in texts:
+                            yield text
+                if is_last:
+                    return
+                await pause(POLL_SECONDS)
 
     async def find(self, query: LogQuery, caller: Caller) -> PartyKey:
         """The first of `find_all`."""
@@ -124,30 +148,45 @@ class TaskOutput:
             f"task {shown(query.task_id)} has no party {shown(wanted)}; it has: {known}",
         )
 
-    async def lines(self, query: LogQuery, key: PartyKey, caller: Caller) -> AsyncGenerator[Sequence[LogLine], None]:
-        """The lines of the run that was found, some at a time; when it follows, whole ones as they come.
+    def lines(
+        self, query: LogQuery, runs: Sequence[PartyRun], caller: Caller
+    ) -> AsyncGenerator[tuple[PartyRun, Sequence[LogLine]], None]:
+        """The lines of these runs, some at a time; when it follows, whole ones as they come.
 
-        What was written after the call is left out unless it follows. Raises as `find`.
+        What was written after the call is left out unless it follows. What many runs cost is bounded, see
+        PARTIES_AT_ONCE. Raises as `find_all`.
         """
-        while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
-            await asyncio.sleep(POLL_SECONDS)  # it has yet to start
-            newest = await self.find(query, caller)
-            key = structs.replace(key, attempt=newest.attempt)
-        streams = [query.stream] if query.stream else list(OutputStream)
-        outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
-        is_over = await self._is_ended(query.task_id, key)
-        now = await self._round(query, key, outputs, before=None, is_over=is_over)
-        readers, chosen = await _begin(query, outputs, now)
-        while True:
-            async with aclosing(merged(readers, now)) as pieces:
-                async for lines in pieces:
-                    if kept := chosen.keep(lines):
-                        yield kept
-            if now.is_last:
-                return
-            await asyncio.sleep(POLL_SECONDS)
-            is_over = await self._is_ended(query.task_id, key)
-            now = await self._round(query, key, outputs, before=now, is_over=is_over)
+        turns = asyncio.Semaphore(PARTIES_AT_ONCE)
+        pause_seconds = POLL_SECONDS * max(1.0, len(runs) / PARTIES_AT_ONCE)
+        return interleaved([self._lines(query, run, caller, turns, pause_seconds) for run in runs])
+
+    async def _lines(
+        self, query: LogQuery, run: PartyRun, caller: Caller, turns: asyncio.Semaphore, pause_seconds: float
+    ) -> AsyncGenerator[tuple[PartyRun, Sequence[LogLine]], None]:
+        """Who has no turn holds nothing of what was written."""
+        key = run.key
+        with self._following() as pause:
+            while query.follow and not key.attempt and not await self._is_ended(query.task_id, key):
+                await pause(pause_seconds)  # it has yet to start
+                newest = await self.find(query, caller)
+                key = structs.replace(key, attempt=newest.attempt)
+            streams = [query.stream] if query.stream else list(OutputStream)
+            outputs = {stream: Output(self._source, key, stream, query.replica) for stream in streams}
+            async with turns:
+                is_over = await self._is_ended(query.task_id, key)
+                now = await self._round(query, key, outputs, before=None, is_over=is_over)
+                readers, chosen = await _begin(query, outputs, now)
+            while True:
+                async with turns, aclosing(merged(readers, now)) as pieces:
+                    async for lines in pieces:
+                        if kept := chosen.keep(lines):
+                            yield run, kept
+                if now.is_last:
+                    return
+                await pause(pause_seconds)
+                async with turns:
+                    is_over = await self._is_ended(query.task_id, key)
+                    now = await self._round(query, key, outputs, before=now, is_over=is_over)
 
     async def _round(
         self,

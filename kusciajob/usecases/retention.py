@@ -3,13 +3,13 @@
 import logging
 from collections import deque
 
+from kusciajob.clock import pause
 from kusciajob.contracts import Clock, JobStore
 from kusciajob.model import history, transitions
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import JobNotFound, StaleJob, StoreFailed
 from kusciajob.model.history import Notes
 from kusciajob.model.status import JobSummary
-from kusciajob.scheduler.supervisor import pause
 from kusciajob.telemetry.story import LOG_ONLY, Story
 
 logger = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ __all__ = ["JsonError", "from_json", "from_value", "to_json"]
 
 _Message = TypeVar("_Message", bound=Message)
 
-_STRICT_PACKAGE = "kusciajob.v1"
+_STRICT_PACKAGES = ("kusciajob.v1", "kusciajob.testing.v1")
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -83,4 +83,4 @@ def from_json(data: bytes, kind: type[_Message]) -> _Message:
 
 def from_value(value: object, kind: type[_Message]) -> _Message:
     """Like from_json, for a text that a reader of JSON or YAML has decoded. Raises JsonError."""
-    return kind(**reader_of(kind.DESCRIPTOR, is_strict=kind.DESCRIPTOR.file.package == _STRICT_PACKAGE)(value))
+    return kind(**reader_of(kind.DESCRIPTOR, is_strict=kind.DESCRIPTOR.file.package in _STRICT_PACKAGES)(value))

@@ -92,6 +92,9 @@ HTTP_STATUSES: Mapping[int, HTTPStatus] = MappingProxyType(
         code_pb2.UNAVAILABLE: HTTPStatus.SERVICE_UNAVAILABLE,
         code_pb2.DATA_LOSS: HTTPStatus.INTERNAL_SERVER_ERROR,
         code_pb2.INTERNAL: HTTPStatus.INTERNAL_SERVER_ERROR,
+        code_pb2.UNKNOWN: HTTPStatus.INTERNAL_SERVER_ERROR,
+        code_pb2.CANCELLED: HTTPStatus.INTERNAL_SERVER_ERROR,
+        code_pb2.DEADLINE_EXCEEDED: HTTPStatus.GATEWAY_TIMEOUT,
     }
 )
 _CODES: Mapping[int, int] = MappingProxyType(
@@ -132,6 +135,14 @@ def status(
     told.details.add().Pack(info)
     if problems:
         told.details.add().Pack(_bad_request(problems))
+    return told
+
+
+def of_broken(code: int, text: str, kuscia_code: int) -> status_pb2.Status:
+    """The status of a call that a test has end so."""
+    told = status_pb2.Status(code=code, message=text)
+    metadata = {CODE_KEY: str(kuscia_code or int(Code.UNEXPECTED))}
+    told.details.add().Pack(error_details_pb2.ErrorInfo(reason="INJECTED", domain=DOMAIN, metadata=metadata))
     return told
 
 

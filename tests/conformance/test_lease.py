@@ -108,15 +108,24 @@ async def test_a_server_that_has_lost_the_lease_changes_nothing_and_all_others_d
 async def test_a_lease_that_is_kept_is_not_taken(
     stores: list[PostgresStore], of: Of, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(leases, "LEASE_SECONDS", SHORT_SECONDS)
-    monkeypatch.setattr(leases, "RENEWAL_SECONDS", SHORT_SECONDS / 10)
+    monkeypatch.setattr(leases, "LEASE_SECONDS", 60.0)
+    monkeypatch.setattr(leases, "RENEWAL_SECONDS", 0.0)
     lease = await taken(of(stores[0], "one"))
+    connection = await asyncpg.connect(stores[0].database.url)
+
+    first = await connection.fetchval("SELECT leased_until FROM store")
+
+    async def is_renewed() -> bool:
+        return bool(await connection.fetchval("SELECT leased_until > $1 FROM store", first))
+
     keeping = asyncio.create_task(lease.keep())
-    for _ in range(20):
-        assert await of(stores[1], "other").take() is None
-        await lease.held()
-        await asyncio.wait([keeping], timeout=SHORT_SECONDS / 5)
+    await eventually_true(is_renewed)
+    assert await of(stores[1], "other").take() is None
+    later = leases._uptime() + 61.0
+    monkeypatch.setattr(leases, "_uptime", lambda: later)  # it is over by then, but for a renewal
+    await asyncio.wait_for(lease.held(), PATIENCE_SECONDS)
     keeping.cancel()
+    await connection.close()
     await lease.release()
 
 

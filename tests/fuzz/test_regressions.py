@@ -13,7 +13,7 @@ from kusciajob.contracts import StartFailed
 from kusciajob.model import graph, rules
 from kusciajob.model.errors import InvalidJob, JobNotFound, TaskNotFound
 from kusciajob.runtime.directories import directory_name
-from kusciajob.runtime.simulated import read_script
+from kusciajob.runtime.scripts import read_script
 from tests.fuzz.edge import Edge
 from tests.support.callers import GRPC_OPERATIONS
 

@@ -20,6 +20,7 @@ from kusciajob.api.http import gateway as http_gateway
 from kusciajob.api.http import messages as http_messages
 from kusciajob.api.http import streams as http_streams
 from kusciajob.api.http.gateway import HttpGateway
+from kusciajob.clock import SystemClock
 from kusciajob.contracts import Form, HubClosed, Published
 from kusciajob.events.ring import SharedEvent
 from kusciajob.model.errors import LogTruncated
@@ -41,6 +42,7 @@ class Service:
     """A service whose watch does what it is told to, and counts."""
 
     def __init__(self) -> None:
+        self.clock = SystemClock()
         self.open_streams = 0
         self.read_batches = 0
         self.batches = 0

@@ -1,33 +1,25 @@
 """Commands that change a job say what they did; errors are told to programs as JSON; `status` tells what it can."""
 
 import json
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-import pytest_asyncio
 
-from tests.support.program import END_SECONDS, job_file, kusciajob, started, task
-from tests.support.server import RunningServer, running_server
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def server(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningServer]:
-    async with running_server(tmp_path_factory.mktemp("told"), runtime="simulated") as running:
-        yield running
+from kusciajob.testing.session import TestKit
+from tests.support.program import END_SECONDS, job_file, kusciajob, started
 
 
-def create(server: RunningServer, directory: Path, job_id: str, seconds: float = 60) -> None:
-    file = job_file(directory, job_id, task(script={"seconds": seconds}))
-    assert kusciajob("create", "-f", file, server=server).returncode == 0
+def create(kuscia: TestKit, directory: Path, job_id: str) -> None:
+    assert kusciajob("create", "-f", job_file(directory, job_id), server=kuscia).returncode == 0
 
 
-def test_each_command_says_what_it_did_or_that_nothing_changed(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "told")
-    with started("watch", "told", server=server) as watching:
+def test_each_command_says_what_it_did_or_that_nothing_changed(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "told")
+    with started("watch", "told", server=kuscia) as watching:
         while "told Running" not in watching.stdout.readline():
             assert watching.poll() is None
-    suspended = kusciajob("suspend", "told", "--wait", server=server)
+    suspended = kusciajob("suspend", "told", "--wait", server=kuscia)
     assert suspended.stdout.startswith("suspended job told: it ")
     assert suspended.stdout.endswith("\njob told is Suspended\n")
     for command, told in (
@@ -37,42 +29,41 @@ def test_each_command_says_what_it_did_or_that_nothing_changed(server: RunningSe
         ("cancel", "nothing changed: job told is Cancelled\n"),
         ("delete", "deleted job told: it was Cancelled\n"),
     ):
-        finished = kusciajob(command, "told", server=server)
+        finished = kusciajob(command, "told", server=kuscia)
         assert (finished.returncode, finished.stdout, finished.stderr) == (0, told, ""), command
 
 
 def test_wait_returns_when_the_job_is_where_it_leads_and_fails_where_it_ends_otherwise(
-    server: RunningServer, tmp_path: Path
+    kuscia: TestKit, tmp_path: Path
 ) -> None:
-    create(server, tmp_path, "waits")
-    stopped = kusciajob("stop", "waits", "--wait", server=server)
+    kuscia.task().hangs()
+    create(kuscia, tmp_path, "waits")
+    stopped = kusciajob("stop", "waits", "--wait", server=kuscia)
     assert (stopped.returncode, stopped.stdout.splitlines()[-1]) == (0, "job waits is Failed")
-    with started("restart", "waits", "--wait", server=server) as restarting:
+    with started("restart", "waits", "--wait", server=kuscia) as restarting:
         assert "restarted job waits: it was Failed" in restarting.stdout.readline()
-        assert kusciajob("cancel", "waits", "--wait", server=server).returncode == 0
+        assert kusciajob("cancel", "waits", "--wait", server=kuscia).returncode == 0
         assert restarting.wait(END_SECONDS) == 1
         assert restarting.stderr.read() == "kusciajob: job waits ended: Cancelled\n"
-    assert kusciajob("delete", "waits", "--wait", server=server).returncode == 0
+    assert kusciajob("delete", "waits", "--wait", server=kuscia).returncode == 0
 
 
-def test_a_job_restarted_with_wait_has_succeeded(server: RunningServer, tmp_path: Path) -> None:
-    for seconds in (0.5, 2, 8, 32):  # the job must not have ended before it is stopped: a loaded machine takes its time
-        job_id = f"again-{seconds:g}"
-        create(server, tmp_path, job_id, seconds)
-        if "stopped job" in kusciajob("stop", job_id, server=server).stdout:
-            break
-    restarted = kusciajob("restart", job_id, "--wait", server=server)
-    assert (restarted.returncode, restarted.stdout.splitlines()[-1]) == (0, f"job {job_id} is Succeeded")
+def test_a_job_restarted_with_wait_has_succeeded(kuscia: TestKit, tmp_path: Path) -> None:
+    kuscia.task(attempt=1).hangs()
+    create(kuscia, tmp_path, "again")
+    assert "stopped job" in kusciajob("stop", "again", server=kuscia).stdout
+    restarted = kusciajob("restart", "again", "--wait", server=kuscia)
+    assert (restarted.returncode, restarted.stdout.splitlines()[-1]) == (0, "job again is Succeeded")
 
 
-def test_status_tells_the_known_jobs_beside_the_unknown(server: RunningServer, tmp_path: Path) -> None:
-    create(server, tmp_path, "known", 0)
-    told = kusciajob("status", "absent", "known", "missing", server=server)
+def test_status_tells_the_known_jobs_beside_the_unknown(kuscia: TestKit, tmp_path: Path) -> None:
+    create(kuscia, tmp_path, "known")
+    told = kusciajob("status", "absent", "known", "missing", server=kuscia)
     assert told.returncode == 1
     assert [line.split()[0] for line in told.stdout.splitlines()] == ["JOB", "known"]
     assert '"absent"' in told.stderr
     assert '"missing"' in told.stderr
-    told = kusciajob("status", "absent", "known", "-o", "json", server=server)
+    told = kusciajob("status", "absent", "known", "-o", "json", server=kuscia)
     assert [job["job_id"] for job in json.loads(told.stdout)["jobs"]] == ["known"]
     assert json.loads(told.stderr)["code"] == 11203
 
@@ -88,9 +79,9 @@ def test_status_tells_the_known_jobs_beside_the_unknown(server: RunningServer, t
     ],
 )
 def test_an_error_is_one_json_object_with_code_and_message(
-    server: RunningServer, arguments: list[str], exit_code: int, code: int
+    kuscia: TestKit, arguments: list[str], exit_code: int, code: int
 ) -> None:
-    refused = kusciajob(*arguments, server=server)
+    refused = kusciajob(*arguments, server=kuscia)
     assert (refused.returncode, refused.stdout) == (exit_code, "")
     error = json.loads(refused.stderr)
     assert error.keys() == {"code", "message"}

@@ -4,7 +4,6 @@ from playwright.async_api import Page, expect
 
 from tests.page.jobs import address
 from tests.support.polling import eventually_true
-from tests.support.requests import ended
 from tests.support.server import RunningServer
 
 JOB = """job_id: twice
@@ -17,7 +16,8 @@ tasks:
 FAILING = JOB.replace("twice", "fails") + "  task_input_config: '{\"exit_code\": 3}'\n"
 
 
-async def submit(page: Page, text: str, job_id: str) -> None:
+async def submit(server: RunningServer, page: Page, text: str, job_id: str) -> None:
+    await page.goto(address(server, "?show=submit"))
     await page.get_by_label("The job", exact=True).fill(text)
     await page.get_by_role("button", name=f"Submit {job_id}").click()
 
@@ -32,12 +32,10 @@ async def ids(page: Page) -> list[str]:
 async def test_a_job_that_is_there_is_told_and_can_be_opened_or_submitted_under_a_fresh_id(
     server: RunningServer, page: Page
 ) -> None:
-    await page.goto(address(server, "?show=submit"))
-    await submit(page, JOB, "twice")
+    await submit(server, page, JOB, "twice")
     await expect(page.locator("h1 .badge")).to_contain_text("Succeeded")
     for fresh in ("twice-2", "twice-3"):
-        await page.goto(address(server, "?show=submit"))
-        await submit(page, JOB, "twice")
+        await submit(server, page, JOB, "twice")
         told = page.locator(".existing")
         await expect(told).to_be_focused()
         await expect(told).to_contain_text("A job with this id and content already exists: twice")
@@ -47,8 +45,7 @@ async def test_a_job_that_is_there_is_told_and_can_be_opened_or_submitted_under_
         await told.get_by_role("button", name="Submit under a fresh id").click()
         await expect(page.locator("h1 .id")).to_have_text(fresh)
     assert await ids(page) == ["twice-3", "twice-2", "twice"]
-    await page.goto(address(server, "?show=submit"))
-    await submit(page, JOB, "twice")
+    await submit(server, page, JOB, "twice")
     await page.get_by_role("link", name="Open it").click()
     await expect(page.locator("h1 .id")).to_have_text("twice")
 
@@ -56,11 +53,9 @@ async def test_a_job_that_is_there_is_told_and_can_be_opened_or_submitted_under_
 async def test_a_job_that_is_there_and_failed_can_be_restarted_and_what_is_said_goes_with_the_text(
     server: RunningServer, page: Page
 ) -> None:
-    await page.goto(address(server, "?show=submit"))
-    await submit(page, FAILING, "fails")
-    await ended(server.stub, "fails")
-    await page.goto(address(server, "?show=submit"))
-    await submit(page, FAILING, "fails")
+    await submit(server, page, FAILING, "fails")
+    await expect(page.locator("h1 .badge")).to_contain_text("Failed")
+    await submit(server, page, FAILING, "fails")
     await expect(page.locator(".existing")).to_contain_text("Failed")
     await page.get_by_label("The job", exact=True).fill(FAILING + "# changed\n")
     await expect(page.locator(".existing")).to_have_count(0)

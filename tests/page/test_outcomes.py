@@ -32,6 +32,9 @@ async def test_what_a_stop_or_a_failure_kept_from_starting_is_told_apart_from_wh
     await expect(kept).to_contain_text("Not started not started: the job was stopped")
     await expect(kept.locator(".state-Failed")).to_have_count(0)
     await expect(page.locator(".facts")).to_contain_text("0/2 succeeded, 1 failed or stopped, 1 not started")
+    await page.goto(address(server, "?job=flow&view=graph&task=b"))
+    await expect(page.locator(".node .below")).to_have_text([re.compile("^Failed"), "Not started"])
+    await expect(page.locator(".panel h2")).to_contain_text("not started: the job was stopped")
 
 
 async def test_what_failed_is_not_counted_as_done(server: RunningServer, page: Page) -> None:

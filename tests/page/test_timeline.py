@@ -98,7 +98,7 @@ async def test_the_keyboard_goes_from_bar_to_bar_and_to_the_log(server: RunningS
     await page.keyboard.press("+")
     await expect(page.locator(".timeline .rows")).to_have_css("width", re.compile(r"1[6-9]\d\d(\.\d+)?px"))
     await page.keyboard.press("Enter")
-    await expect(page.get_by_label("Attempt")).to_have_value("2")
+    await expect(page.get_by_label("Attempt").locator("option:checked")).to_have_text("2 (newest)")
     await expect(page.get_by_label("Parties")).to_have_value("bob")
 
 

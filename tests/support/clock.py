@@ -1,6 +1,7 @@
 """Time that moves only when a test says so."""
 
 import asyncio
+import time
 from collections.abc import Callable
 
 from tests.support.builders import NOW
@@ -16,6 +17,13 @@ class ManualClock:
 
     def now(self) -> float:
         return self._now + self._turned
+
+    def monotonic(self) -> float:
+        """The machine's, as its time-outs are."""
+        return time.monotonic()
+
+    def timeout(self, seconds: float | None) -> asyncio.Timeout:
+        return asyncio.timeout(seconds)
 
     def turn(self, seconds: float) -> None:
         """Somebody sets the hands; timers take no notice."""

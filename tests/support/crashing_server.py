@@ -7,11 +7,11 @@ N-th commit of its store (0: never).
 import asyncio
 import os
 import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from kusciajob.clock import SystemClock
 from kusciajob.events.hub import Hub
 from kusciajob.images.catalog import AppImageCatalog
 from kusciajob.model.history import NO_NOTES, Notes
@@ -29,16 +29,6 @@ CRASHED = 86
 JOB_ID = "crashing"
 
 T = TypeVar("T")
-
-
-class LoopClock:
-    """As the server's, without importing all its edges in every process."""
-
-    def now(self) -> float:
-        return time.time()
-
-    def call_later(self, seconds: float, callback: Callable[[], None]) -> asyncio.TimerHandle:
-        return asyncio.get_running_loop().call_later(seconds, callback)
 
 
 class CrashingStore(GuardedStore):
@@ -79,7 +69,7 @@ def job() -> JobSpec:
 
 async def run(directory: Path, *, when: str, at: int) -> int:
     """The number of commits that the whole job took."""
-    data, clock = directory / "data", LoopClock()
+    data, clock = directory / "data", SystemClock()
     data.mkdir(exist_ok=True)
     store = CrashingStore(await SqliteStore.open(data / "jobs.db"), when=when, at=at)
     runtime = ProcessRuntime(

@@ -6,17 +6,25 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from tests.support.polling import PATIENCE_SECONDS
-from tests.support.server import RunningServer, clean_environment
+from tests.support.server import clean_environment
 
 END_SECONDS = PATIENCE_SECONDS
 
 Finished = subprocess.CompletedProcess[str]
 
 
-def kusciajob(*arguments: object, server: RunningServer | None = None, stdin: str = "", **environment: str) -> Finished:
+class Addressed(Protocol):
+    """A server of any kind."""
+
+    @property
+    def address(self) -> str:
+        """HOST:PORT of gRPC."""
+
+
+def kusciajob(*arguments: object, server: Addressed | None = None, stdin: str = "", **environment: str) -> Finished:
     """Run the program to its end."""
     return subprocess.run(
         argv(*arguments),
@@ -30,7 +38,7 @@ def kusciajob(*arguments: object, server: RunningServer | None = None, stdin: st
 
 
 @contextmanager
-def started(*arguments: object, server: RunningServer | None = None, **environment: str) -> Iterator[Any]:
+def started(*arguments: object, server: Addressed | None = None, **environment: str) -> Iterator[Any]:
     """The program while it runs, its output in pipes; killed at the end if need be."""
     with subprocess.Popen(
         argv(*arguments),
@@ -50,7 +58,7 @@ def argv(*arguments: object) -> list[str]:
     return [sys.executable, "-m", "kusciajob", *map(str, arguments)]
 
 
-def environment_for(server: RunningServer | None, more: dict[str, str]) -> dict[str, str]:
+def environment_for(server: Addressed | None, more: dict[str, str]) -> dict[str, str]:
     """What the program should see: the server's address, if there is one, and these variables."""
     address = {"KUSCIAJOB_SERVER": server.address} if server else {}
     return clean_environment() | address | more

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
+from kusciajob.clock import SystemClock
 from kusciajob.contracts import DomainFacts, PartyKey, PartySpec
 from kusciajob.model.appimage import AppImage, ConfigVolumeMount, Container, DeployTemplate, Image, Port
 from kusciajob.model.job import JobSpec, Party, Task
@@ -16,7 +17,6 @@ from kusciajob.runtime.hosted import names
 from kusciajob.runtime.hosted.engine import Engine, Ref
 from kusciajob.runtime.hosted.runtime import HostedRuntime
 from kusciajob.runtimes import AnyRuntime
-from kusciajob.server import SystemClock
 from tests.support.polling import eventually, eventually_true
 
 STOP_GRACE_SECONDS = 1.0

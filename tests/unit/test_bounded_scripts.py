@@ -5,7 +5,7 @@ import tracemalloc
 import pytest
 
 from kusciajob.contracts import StartFailed
-from kusciajob.runtime.simulated import MAX_STEPS, read_script
+from kusciajob.runtime.scripts import MAX_STEPS, read_script
 
 MIB = 1 << 20
 

@@ -58,6 +58,12 @@ def test_toml_and_yaml_files_say_the_same(tmp_path: Path, name: str, content: st
         ({"runtime": "docker"}, ["runtime", "'docker'"]),
         ({"max_message_mib": "0"}, ["max_message_mib", "'0'", "1"]),
         ({"first_port": "3000", "last_port": "2000"}, ["first_port 3000", "last_port 2000"]),
+        ({"testing": "true", "runtime": "process"}, ["testing", "simulated", "'process'"]),
+        ({"testing": "true", "host": "0.0.0.0"}, ["testing", "'0.0.0.0'"]),
+        ({"testing": "true", "store": "postgresql://kusciajob@db/jobs"}, ["testing", "store"]),
+        ({"quirks": "kuscia"}, ["quirks", "'kuscia'", "testing"]),
+        ({"clock": "auto"}, ["clock", "'auto'", "testing"]),
+        ({"data_dir": ":memory:"}, ["data_dir", ":memory:", "testing"]),
     ],
 )
 def test_a_bad_value_is_refused_by_name_and_value(flags: dict[str, object], words: list[str]) -> None:
@@ -98,6 +104,11 @@ def test_directories_without_a_setting_of_their_own_are_below_the_data_directory
     assert (settings.app_images, settings.domains) == (Path("jobs/appimages"), Path("jobs/domains"))
     elsewhere = Settings(app_image_dir=Path("images"), domains_dir=Path("domains"))
     assert (elsewhere.app_images, elsewhere.domains) == (Path("images"), Path("domains"))
+
+
+def test_a_server_for_testing_simulates() -> None:
+    settings = load({"testing": True, "quirks": "kuscia", "host": "::1"})
+    assert (settings.runtime, settings.quirks) == ("simulated", "kuscia")
 
 
 def test_every_setting_is_described_with_flag_variable_default_and_choices() -> None:

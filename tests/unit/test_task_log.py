@@ -3,7 +3,8 @@
 import asyncio
 import gc
 import tracemalloc
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from unittest.mock import patch
 
 import pytest
@@ -20,9 +21,10 @@ from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import log_lines, logs
 from kusciajob.usecases.jobs import MASTER, Caller
 from kusciajob.usecases.log_lines import LogLine
-from kusciajob.usecases.logs import LogQuery, TaskOutput
+from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.outputs import WrittenOutput
+from tests.support.polling import eventually, give_way
 from tests.support.runtimes import ManualRuntime
 
 STDOUT, STDERR = OutputStream
@@ -47,8 +49,14 @@ def evolved(job: Job, *, attempt: int, is_running: bool) -> Job:
 
 
 async def read(output: TaskOutput, query: LogQuery, caller: Caller = MASTER) -> list[LogLine]:
-    key = await output.find(query, caller)
-    return [line async for lines in output.lines(query, key, caller) for line in lines]
+    return [line async for lines in reading(output, query, caller) for line in lines]
+
+
+async def reading(output: TaskOutput, query: LogQuery, caller: Caller = MASTER) -> AsyncIterator[Sequence[LogLine]]:
+    """What the first of the runs has written."""
+    first, *_ = await output.find_all(query, caller)
+    async for _, lines in output.lines(query, [first], caller):
+        yield lines
 
 
 def joined(lines: Sequence[LogLine], stream: OutputStream | None = None) -> str:
@@ -257,7 +265,7 @@ async def test_what_is_dropped_while_it_is_read_is_told() -> None:
     output, _ = await open_output(source)
     query = LogQuery(TASK, stream=STDOUT)
     told: list[LogLine] = []
-    async for lines in output.lines(query, await output.find(query, MASTER), MASTER):
+    async for lines in reading(output, query):
         told += lines
         source.written[STDOUT][10:] = b" and much more\nend\n"
         source.gone[STDOUT] = 12
@@ -275,7 +283,7 @@ async def test_output_that_is_begun_anew_is_told_from_its_beginning() -> None:
     query = LogQuery(TASK, stream=STDOUT, follow=True)
     told: list[LogLine] = []
     with patch.object(logs, "POLL_SECONDS", 0):
-        async for lines in output.lines(query, await output.find(query, MASTER), MASTER):
+        async for lines in reading(output, query):
             told += lines
             source.written[STDOUT][:] = b"two\n"
             if len(told) == 2:
@@ -329,7 +337,7 @@ async def test_any_output_is_read_in_bounded_memory(text: bytes) -> None:
     try:
         for tail_lines in (None, 1_000_000):
             query = LogQuery(TASK, tail_lines=tail_lines)
-            async for lines in output.lines(query, await output.find(query, MASTER), MASTER):
+            async for lines in reading(output, query):
                 count += sum(line.end_offset - line.offset for line in lines)
         _, peak = tracemalloc.get_traced_memory()
     finally:
@@ -411,3 +419,51 @@ async def test_who_follows_an_attempt_is_told_its_end_when_the_next_is_awaited()
     await output._store.replace(replace(job, status=replace(job.status, tasks=(replace(task, attempt=1),))))
     async with asyncio.timeout(5):
         assert joined(await read(output, LogQuery(TASK, follow=True))) == "failed\n"
+
+
+async def test_of_many_parties_in_one_stream_each_is_looked_at_more_rarely() -> None:
+    source = WrittenOutput()
+    output, job = await open_output(source)
+    query, looks = LogQuery(TASK, follow=True), 0
+
+    async def looked(*_: object, **__: object) -> int:
+        nonlocal looks
+        looks += 1
+        return 0
+
+    many = [PartyRun(PartyKey(job.number, 0, 2, 0), "alice", str(at)) for at in range(20 * logs.PARTIES_AT_ONCE)]
+    with patch.object(source, "output_size", looked), patch.object(logs, "POLL_SECONDS", 0.01):
+        began = asyncio.get_running_loop().time()
+        following = asyncio.create_task(anext(output.lines(query, many, MASTER)))
+        await eventually(lambda: looks >= 3 * 2 * len(many))  # both outputs of each
+        seconds = asyncio.get_running_loop().time() - began
+        following.cancel()
+        await asyncio.gather(following, return_exceptions=True)
+    # The first look comes at once, the third after two pauses.
+    assert seconds >= 2 * 20 * 0.01
+
+
+async def test_of_many_parties_in_one_stream_few_are_read_ahead_of_who_reads_slowly() -> None:
+    source = WrittenOutput(piece_bytes=1000)
+    output, job = await open_output(source, is_running=False)
+    for number in range(100):
+        source.write(STDOUT, b"%d\n" % number * 100, at=None)
+    begun = 0
+    read_really = TaskOutput._lines
+
+    async def noted(*arguments: Any) -> AsyncIterator[tuple[PartyRun, Sequence[LogLine]]]:
+        nonlocal begun
+        is_first = True
+        async for piece in read_really(*arguments):
+            begun += is_first
+            is_first = False
+            yield piece
+
+    many = [PartyRun(PartyKey(job.number, 0, 2, 0), "alice", str(at)) for at in range(5 * logs.PARTIES_AT_ONCE)]
+    with patch.object(TaskOutput, "_lines", noted):
+        stream = output.lines(LogQuery(TASK), many, MASTER)
+        await anext(stream)
+        await give_way(1000)
+        assert 1 <= begun <= logs.PARTIES_AT_ONCE
+        told = {run.role async for run, _ in stream}
+    assert told == {run.role for run in many}

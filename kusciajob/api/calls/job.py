@@ -1,7 +1,6 @@
 """The calls of Kuscia's JobService: decode, call the use case, encode."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import suppress
 from functools import partial
@@ -177,7 +176,8 @@ class JobCalls:
         seconds = request.timeout_seconds
         if not 0 <= seconds <= MAX_WATCH_SECONDS:
             raise InvalidWatch(f"timeout_seconds {seconds} is out of range: 0 (no limit) to {MAX_WATCH_SECONDS}")
-        now = last = time.monotonic()
+        monotonic = self._service.clock.monotonic
+        now = last = monotonic()
         deadline = now + (seconds or float("inf"))
         idle = idle_seconds or float("inf")
         async with self._service.watch(caller) as stream:
@@ -186,7 +186,7 @@ class JobCalls:
                 wake = min(deadline, last + idle)
                 # It can come back early and empty: what the caller may not see is left out.
                 batch = await stream.read(None if wake == float("inf") else max(0, wake - now))
-                now = time.monotonic()
+                now = monotonic()
                 if batch or now >= last + idle:
                     last = now
                     yield batch

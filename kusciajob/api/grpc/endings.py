@@ -11,8 +11,9 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 from google.rpc import code_pb2, status_pb2
 
+from kusciajob.api.broken import Broken
 from kusciajob.api.calls.job import InvalidWatch
-from kusciajob.api.calls.v1 import PACKAGE, failed_code
+from kusciajob.api.calls.v1 import failed_code, is_v1
 from kusciajob.api.gate import LimitReached
 from kusciajob.api.grpc import requests
 from kusciajob.contracts import HubClosed
@@ -53,7 +54,7 @@ class Ending(Protocol):
 class KusciaEnding:
     """The outcome is in the response's status, but for what cannot be served, and for streams."""
 
-    call_errors: tuple[type[Exception], ...] = (LimitReached, TooManyElements, DecodeError)
+    call_errors: tuple[type[Exception], ...] = (LimitReached, TooManyElements, DecodeError, Broken)
     stream_errors: tuple[type[Exception], ...] = (*call_errors, InvalidWatch, HubClosed, LogTruncated, StoreFailed)
 
     def __init__(self, method: MethodDescriptor) -> None:
@@ -72,6 +73,8 @@ class KusciaEnding:
                 return grpc.StatusCode.INVALID_ARGUMENT, unreadable(self.kind, error)
             case LimitReached() | TooManyElements():
                 return grpc.StatusCode.RESOURCE_EXHAUSTED, str(error)
+            case Broken():
+                return _STATUSES[error.number], str(error)
             case InvalidWatch():
                 return grpc.StatusCode.INVALID_ARGUMENT, str(error)
             case HubClosed():
@@ -115,6 +118,8 @@ class RichEnding:
                     reason="LIMIT_REACHED",
                     kuscia_code=Code.INVALID_REQUEST,
                 )
+            case Broken():
+                return rich_status.of_broken(error.number, str(error), error.kuscia_code)
         return rich_status.status_of(error, self._failed)
 
 
@@ -127,7 +132,7 @@ def end_with(told: status_pb2.Status) -> End:
 
 def is_rich(method: str) -> bool:
     """Whether the method, by its path, is of kusciajob.v1."""
-    return method.startswith(f"/{PACKAGE}.")
+    return is_v1(method.strip("/").rpartition("/")[0].rpartition(".")[0])
 
 
 def unreadable(kind: type[Message], error: Exception) -> str:

@@ -10,8 +10,9 @@ import grpc.aio
 from google.protobuf.descriptor import ServiceDescriptor
 from google.protobuf.message import Message
 
-from kusciajob.api.calls import Calls, StreamCall, UnaryCall
-from kusciajob.api.calls.v1 import PACKAGE, Told
+from kusciajob.api.broken import Broken
+from kusciajob.api.calls import ServedCalls, StreamCall, UnaryCall
+from kusciajob.api.calls.v1 import Told, is_v1
 from kusciajob.api.decoding import BIG_BYTES, decode_beside, parse_protobuf
 from kusciajob.api.gate import Gate, host_of
 from kusciajob.api.grpc import requests
@@ -30,7 +31,7 @@ BROKEN_OFF = "BROKEN_OFF"
 
 def generic_handler(
     service: ServiceDescriptor,
-    calls: Calls,
+    calls: ServedCalls,
     gate: Gate,
     uploads: Uploads,
     caller_of: CallerOf = lambda _: MASTER,
@@ -48,7 +49,7 @@ def generic_handler(
         call = calls.of(method)
         if call is None:  # UNIMPLEMENTED, by gRPC
             continue
-        ending: Ending = RichEnding(method) if service.file.package == PACKAGE else KusciaEnding(method)
+        ending: Ending = RichEnding(method) if is_v1(service.file.package) else KusciaEnding(method)
         if method.server_streaming:
             stream = _stream(call, ending, gate, uploads, caller_of=caller_of)
             handlers[method.name] = grpc.stream_stream_rpc_method_handler(stream)
@@ -86,6 +87,8 @@ def _unary(
         except errors as error:
             status, text, metadata = ending.end_of(error)
             code = status.name
+            if isinstance(error, Broken) and error.cuts:
+                uploads.hang_up(peer)
             await context.abort(status, text, metadata)
         finally:
             if is_in:
@@ -120,6 +123,8 @@ def _stream(
         except ending.stream_errors as error:
             status, text, metadata = ending.end_of(error)
             code = status.name
+            if isinstance(error, Broken) and error.cuts:
+                uploads.hang_up(peer)
             await context.abort(status, text, metadata)
         finally:
             meter.note(code, now() - began)

@@ -8,7 +8,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2, job_pb2, log_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as kuscia_health_pb2
-from kusciajob.api.calls import Calls
+from kusciajob.api.calls import ServedCalls
 from kusciajob.api.gate import Gate
 from kusciajob.api.grpc.handlers import Context, generic_handler
 from kusciajob.api.grpc.reflection import serve_reflection
@@ -33,6 +33,8 @@ ASK_MILLISECONDS = 60_000
 """A client of which nothing came for so long is asked whether it is still there, also while its watch is silent."""
 PRESENT_MILLISECONDS = 60_000
 """Without an answer by then it has vanished: its connection is closed, and its calls and streams count no more."""
+PING_MILLISECONDS = 10_000
+"""So often a client may ask whether an idle connection lives. By gRPC's default, 5 minutes, it would be sent away."""
 NO_LIMIT = 2**31 - 2
 """One more and gRPC ends the process."""
 
@@ -46,7 +48,7 @@ class GrpcServer:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ServedCalls,
         *,
         gate: Gate,
         max_message_bytes: int,
@@ -54,6 +56,7 @@ class GrpcServer:
         connections: ConnectionLimits | None = None,
     ) -> None:
         self._calls = calls
+        self._services = (*SERVICES, *calls.more)
         connections = connections or ConnectionLimits()
         self._uploads = Uploads(gate.bodies, connections_per_peer=connections.per_peer)
         gate.connections = self._uploads.connections
@@ -74,14 +77,15 @@ class GrpcServer:
                 ("grpc.keepalive_timeout_ms", PRESENT_MILLISECONDS),
                 ("grpc.http2.ping_timeout_ms", PRESENT_MILLISECONDS),
                 ("grpc.http2.max_pings_without_data", 0),  # else it asks twice, and no more until something is sent
+                ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLISECONDS),
                 ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
             ],
         )
         self._server.add_generic_rpc_handlers(
-            tuple(generic_handler(service, calls, gate, self._uploads, caller) for service in SERVICES)
+            tuple(generic_handler(service, calls, gate, self._uploads, caller) for service in self._services)
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
-        serve_reflection((*(service.full_name for service in SERVICES), health.SERVICE_NAME), self._server)
+        serve_reflection((*(service.full_name for service in self._services), health.SERVICE_NAME), self._server)
 
     async def start(self, address: str) -> int:
         """Listen and return the port. Raises AddressInUse."""
@@ -100,7 +104,7 @@ class GrpcServer:
         """Set the answer of both health services."""
         self._calls.HealthService.is_serving = is_serving
         status = health_pb2.HealthCheckResponse.SERVING if is_serving else health_pb2.HealthCheckResponse.NOT_SERVING
-        for name in ("", *(service.full_name for service in SERVICES)):
+        for name in ("", *(service.full_name for service in self._services)):
             await self._health.set(name, status)
 
     async def stop(self) -> None:

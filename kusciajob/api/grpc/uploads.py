@@ -53,6 +53,7 @@ class Uploads:
 
     def __init__(self, budget: BodyBudget, *, connections_per_peer: int = 0) -> None:
         self._budget = budget
+        self._port = 0
         self._connections_per_peer = connections_per_peer
         self.connections: Counter[str] = Counter()
         """How many each address had at the last look."""
@@ -82,8 +83,16 @@ class Uploads:
         self._whole[peer] = self._whole.get(peer, 0) + len(data)
         return data
 
+    def hang_up(self, peer: str) -> None:
+        """Cut the connection of a client, by gRPC's name for it."""
+        place = _place_of(peer)
+        for connection in sockets.accepted_on(self._port):
+            if (connection.host, connection.port) == place:
+                sockets.hang_up(connection, self._port)
+
     async def watch(self, port: int) -> None:
         """Check the connections of a port at regular intervals."""
+        self._port = port
         while True:
             began = time.monotonic()
             whole, self._whole = self._whole, {}

@@ -13,7 +13,8 @@ from google.protobuf.message import Message
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2, log_pb2
-from kusciajob.api.calls import Calls, UnaryCall
+from kusciajob.api.broken import Broken
+from kusciajob.api.calls import ServedCalls, UnaryCall
 from kusciajob.api.calls.job import InvalidWatch
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.grpc.server import AddressInUse
@@ -34,13 +35,15 @@ from kusciajob.api.http.messages import (
 from kusciajob.api.http.paths import Handler, find_method
 from kusciajob.api.http.resources import Resources, is_below
 from kusciajob.api.routes import QUERY_LOG, ROUTES, TOKEN_HEADER, WATCH, Route
-from kusciajob.contracts import HubClosed, Published
+from kusciajob.clock import SystemClock
+from kusciajob.contracts import Clock, HubClosed, Published
 from kusciajob.security.browser import LOOPBACK_ONLY, BrowserRules
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.telemetry.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT, begin
 from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code, code_and_message
 
 logger = logging.getLogger(__name__)
@@ -50,6 +53,7 @@ METRICS_PATH = "/metrics"
 RETRY_SECONDS = 1
 """When a client may try again that was refused for a limit."""
 STOP_GRACE_SECONDS = 2.0
+_SYSTEM_CLOCK = SystemClock()
 _READING = ("GET", "HEAD", "OPTIONS")
 
 _Message = TypeVar("_Message", bound=Message)
@@ -60,7 +64,7 @@ class HttpGateway:
 
     def __init__(
         self,
-        calls: Calls,
+        calls: ServedCalls,
         *,
         gate: Gate,
         read_metrics: Callable[[], Awaitable[bytes]],
@@ -68,7 +72,10 @@ class HttpGateway:
         browser_rules: BrowserRules = LOOPBACK_ONLY,
         guard: Guard | None = None,
         connections: ConnectionLimits | None = None,
+        has_page: bool = True,
+        clock: Clock = _SYSTEM_CLOCK,
     ) -> None:
+        """`clock`: by which silent streams show that they live."""
         self._calls = calls
         self._gate = gate
         self._read_metrics = read_metrics
@@ -82,7 +89,9 @@ class HttpGateway:
             route.path: dict.fromkeys(route.http_methods, self._handler(route)) for route in ROUTES
         }
         self._changes = frozenset(route.path for route in ROUTES if route.is_change)
-        self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold)
+        self._resources = Resources(calls, gate=gate, read_body=self._read, hold=self._hold, clock=clock)
+        self._has_page = has_page
+        self._clock = clock
         self._handlers[OPENAPI_PATH] = {"GET": _serve_openapi}
         self._handlers[METRICS_PATH] = {"GET": self._serve_metrics}
         self._listener = HttpListener(self._serve, limits=connections, stop_grace_seconds=STOP_GRACE_SECONDS)
@@ -116,7 +125,7 @@ class HttpGateway:
         try:
             is_change = request.method not in _READING if is_below(request) else request.path in self._changes
             check_browser(request, self._browser_rules, is_change=is_change)
-            if (shown := page.answer(request)) is not None:
+            if self._has_page and (shown := page.answer(request)) is not None:
                 return shown
             caller = await self._authenticate(request)
             handler = self._find(request)
@@ -129,6 +138,11 @@ class HttpGateway:
             return self._refuse(request, Refused(HTTPStatus.TOO_MANY_REQUESTS, str(error), headers=headers), began)
         except Refused as refused:
             return self._refuse(request, refused, began)
+        except Broken as broken:
+            if broken.cuts and request.transport is not None:
+                request.transport.abort()
+            told = Refused(rich_status.HTTP_STATUSES[broken.number], str(broken), code=Code.UNEXPECTED)
+            return self._refuse(request, told, began)
         except Exception as error:  # the client gets a reference to the log only
             code, text = code_and_message(error, Code.UNEXPECTED)
             return self._refuse(request, Refused(HTTPStatus.INTERNAL_SERVER_ERROR, text, code=code), began)
@@ -198,8 +212,8 @@ class HttpGateway:
         with self._stream(request, caller, self._watch_meter):
             try:
                 watching = await self._read_message(request, job_pb2.WatchJobRequest)
-                batches = self._calls.JobService.WatchJob(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
-                return await streams.send(batches, request, self._hold(request, caller))
+                batches = self._calls.of(WATCH.call)(watching, caller, idle_seconds=streams.HEARTBEAT_SECONDS)
+                return await streams.send(batches, request, self._hold(request, caller), clock=self._clock)
             except Unreadable as error:
                 raise Refused(HTTPStatus.BAD_REQUEST, str(error), code=Code.UNEXPECTED) from None
             except InvalidWatch as error:
@@ -212,9 +226,8 @@ class HttpGateway:
         with self._stream(request, caller, self._log_meter):
             self._followers.add(request.task)
             try:
-                return await streams.send(
-                    await self._log_batches(request, caller), request, self._hold(request, caller)
-                )
+                batches = await self._log_batches(request, caller)
+                return await streams.send(batches, request, self._hold(request, caller), clock=self._clock)
             finally:
                 self._followers.discard(request.task)
 
@@ -242,7 +255,8 @@ class HttpGateway:
             message = await self._read_message(request, log_pb2.QueryLogRequest)
         except Unreadable as error:
             return _only(_unreadable(error))
-        return self._calls.LogService.QueryLog(message, caller)
+        batches: AsyncGenerator[Sequence[Published | Message], None] = self._calls.of(QUERY_LOG.call)(message, caller)
+        return batches
 
     async def _read_message(self, request: web.BaseRequest, kind: type[_Message]) -> _Message:
         """The request's message. Raises Unreadable, LimitReached."""

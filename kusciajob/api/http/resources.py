@@ -12,14 +12,16 @@ from aiohttp import web
 from google.protobuf.message import Message
 from google.rpc import code_pb2, status_pb2
 
-from kusciajob.api.calls import Calls
+from kusciajob.api.broken import Broken
+from kusciajob.api.calls import ServedCalls
 from kusciajob.api.calls.v1 import failed_code
 from kusciajob.api.gate import Gate, LimitReached
 from kusciajob.api.http import streams
 from kusciajob.api.http.messages import Refused, Unreadable, encoding_of, rich_answer
 from kusciajob.api.http.parameters import read_parameters
 from kusciajob.api.http.paths import Handler, PathTable, find_method
-from kusciajob.api.routes import V1_ROUTES, WATCHES, Route
+from kusciajob.api.routes import V1_ROUTES, WATCHES, Route, annotated
+from kusciajob.contracts import Clock
 from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.text import shown
 from kusciajob.security.errors import Unauthenticated
@@ -54,14 +56,21 @@ class Resources:
     """The handlers of all paths below /v1 whose calls somebody serves."""
 
     def __init__(
-        self, calls: Calls, *, gate: Gate, read_body: ReadBody, hold: Callable[[web.BaseRequest, Caller], streams.Hold]
+        self,
+        calls: ServedCalls,
+        *,
+        gate: Gate,
+        read_body: ReadBody,
+        hold: Callable[[web.BaseRequest, Caller], streams.Hold],
+        clock: Clock,
     ) -> None:
         self._gate = gate
         self._read_body = read_body
         self._hold = hold
+        self._clock = clock
         self._places = {
             route.name: _Place(route, call, gate.meter(route.name))
-            for route in V1_ROUTES
+            for route in (*V1_ROUTES, *annotated(calls.more))
             if (call := calls.of(route.call)) is not None
         }
         self._table = PathTable(place.route for place in self._places.values())
@@ -99,7 +108,7 @@ class Resources:
                 response = await place.call(message, caller)
             code = OK
             return encoding_of(request).answer(response)
-        except (LimitReached, Refused):
+        except (LimitReached, Refused, Broken):
             raise
         except Exception as error:
             told = _status_of(error, place)
@@ -131,8 +140,15 @@ class Resources:
                 form = streams.EVENTS if _takes_events(request) else streams.LINES
                 batches = place.call(message, caller)
                 code = OK
-                return await streams.send(batches, request, self._hold(request, caller), form=form, describe=describe)
-        except (LimitReached, Refused):
+                return await streams.send(
+                    batches,
+                    request,
+                    self._hold(request, caller),
+                    clock=self._clock,
+                    form=form,
+                    describe=describe,
+                )
+        except (LimitReached, Refused, Broken):
             raise
         except Exception as error:
             told = _status_of(error, place)

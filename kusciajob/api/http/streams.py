@@ -17,7 +17,8 @@ from msgspec import Struct
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls.v1 import Told
 from kusciajob.api.http.messages import JSON_TYPE
-from kusciajob.contracts import HubClosed, Published
+from kusciajob.clock import pause
+from kusciajob.contracts import Clock, HubClosed, Published
 from kusciajob.model.errors import LogTruncated, StoreFailed
 from kusciajob.model.status import JobEvent
 from kusciajob.security.errors import Unauthenticated
@@ -100,6 +101,7 @@ async def send(
     request: web.BaseRequest,
     hold: Hold,
     *,
+    clock: Clock,
     form: Form = KUSCIA_LINES,
     describe: Callable[[Exception], bytes] = lambda _: b"",
 ) -> web.StreamResponse:
@@ -117,7 +119,7 @@ async def send(
             if form.begin:
                 await response.write(form.begin)
             write = response.write
-            async with _broken_silence(response, form) as note:
+            async with _broken_silence(response, form, clock) as note:
                 async for batch in batches:
                     for item in batch:
                         await write(form.item(item))
@@ -130,27 +132,26 @@ async def send(
 
 
 @asynccontextmanager
-async def _broken_silence(response: web.StreamResponse, form: Form) -> AsyncIterator[Callable[[], None]]:
+async def _broken_silence(response: web.StreamResponse, form: Form, clock: Clock) -> AsyncIterator[Callable[[], None]]:
     """Write the form's sign of life in long pauses, where it has one. Call what this gives after something was sent."""
     if not form.silence:
         yield lambda: None
         return
-    loop = asyncio.get_running_loop()
-    last = loop.time()
+    last = clock.monotonic()
 
     def note() -> None:
         nonlocal last
-        last = loop.time()
+        last = clock.monotonic()
 
     async def speak() -> None:
         while True:
-            await asyncio.sleep(max(0.0, last + HEARTBEAT_SECONDS - loop.time()))
-            if loop.time() >= last + HEARTBEAT_SECONDS:
+            await pause(max(0.0, last + HEARTBEAT_SECONDS - clock.monotonic()), clock=clock)
+            if clock.monotonic() >= last + HEARTBEAT_SECONDS:
                 with suppress(ConnectionError):  # the stream itself notices
                     await response.write(form.silence)
                 note()
 
-    speaking = loop.create_task(speak(), name="silence of a stream")
+    speaking = asyncio.create_task(speak(), name="silence of a stream")
     try:
         yield note
     finally:

@@ -1,15 +1,16 @@
 """Reads the output of containers: frames of one line, or a part of one, each with its time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from contextlib import aclosing
 
 import aiohttp
 from aiodocker.exceptions import DockerError
 
 from kusciajob.contracts import OutputStream
 from kusciajob.runtime.container.connection import CONFLICT, Connection, is_gone, refusal
-from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, nanoseconds
-from kusciajob.runtime.hosted.merging import merged
+from kusciajob.runtime.hosted.engine import PIECES_AHEAD, EngineUnavailable, LogPiece, nanoseconds
+from kusciajob.streams import interleaved
 
 HEADER_BYTES = 8
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -26,13 +27,14 @@ async def read(
     than what is known of the other are not told again.
     """
     sources = [_read_one(connection, container, since, follows=follows) for container in containers]
-    async for piece in merged(sources):
-        yield piece
+    async with aclosing(interleaved(sources, ahead=PIECES_AHEAD)) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 async def _read_one(
     connection: Connection, container: str, since: Mapping[OutputStream, str], *, follows: bool
-) -> AsyncIterator[LogPiece]:
+) -> AsyncGenerator[LogPiece, None]:
     first = min((nanoseconds(since.get(stream, "")) for stream in OutputStream), default=0)
     params = {
         "follow": "1" if follows else "0",

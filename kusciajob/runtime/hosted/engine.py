@@ -14,6 +14,8 @@ from kusciajob.runtime.domains import DomainSettings
 
 DOMAIN_DIRECTORY = "/kuscia/domain"
 """Where a program finds the domain's own data."""
+PIECES_AHEAD = 256
+"""Where a workload has several outputs, so many pieces of all of them may wait for who reads them."""
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 

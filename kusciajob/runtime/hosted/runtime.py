@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from msgspec.structs import replace
 
+from kusciajob.clock import pause
 from kusciajob.contracts import (
     Arrival,
     Clock,
@@ -448,12 +449,7 @@ class HostedRuntime:
                 return
 
     async def _pause(self) -> None:
-        over = asyncio.Event()
-        timer = self._clock.call_later(RETRY_SECONDS, over.set)
-        try:
-            await over.wait()
-        finally:
-            timer.cancel()
+        await pause(RETRY_SECONDS, clock=self._clock)
 
     def _party(self, key: PartyKey) -> HostedParty:
         return self._parties.setdefault(key, HostedParty())

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
-from contextlib import suppress
+from contextlib import aclosing, suppress
 
 from msgspec import Struct
 
@@ -11,8 +11,7 @@ from kusciajob.contracts import OutputStream, StartFailed
 from kusciajob.runtime.chores import Chores
 from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted import labels, names
-from kusciajob.runtime.hosted.engine import EngineUnavailable, LogPiece, Ref, Sighting, Workload
-from kusciajob.runtime.hosted.merging import merged
+from kusciajob.runtime.hosted.engine import PIECES_AHEAD, EngineUnavailable, LogPiece, Ref, Sighting, Workload
 from kusciajob.runtime.kubernetes import credentials, objects, pods
 from kusciajob.runtime.kubernetes.api import Api, ApiError, Conflict, NotFound, granted
 from kusciajob.runtime.kubernetes.board import LOOK_SECONDS, LOST_SECONDS, Place, PodBoard, Tracked
@@ -20,6 +19,7 @@ from kusciajob.runtime.kubernetes.logs import Logs
 from kusciajob.runtime.kubernetes.making import Maker, Named
 from kusciajob.runtime.kubernetes.pods import Pod
 from kusciajob.runtime.kubernetes.watch import USUAL, Timing
+from kusciajob.streams import interleaved
 
 CLEARING_SECONDS = 5.0
 """How long closing waits for the removal of what the last pods leave: no later server may come."""
@@ -173,8 +173,9 @@ class KubernetesEngine:
             for container in tracked.pod.spec.containers
             for source in await granted(self._logs.sources(path, container.name, tracked.over))
         ]
-        async for piece in merged(sources):
-            yield piece
+        async with aclosing(interleaved(sources, ahead=PIECES_AHEAD)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def owned(self) -> Collection[int]:
         """See Engine."""

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import AsyncExitStack, suppress
 from typing import NamedTuple
 
@@ -128,7 +128,7 @@ class Logs:
 
     async def of_container(
         self, path: str, container: str, ref: Ref, source: "Source", *, since: str, over: asyncio.Event
-    ) -> AsyncIterator[LogPiece]:
+    ) -> AsyncGenerator[LogPiece, None]:
         """The output of one container until it is `over`, and then what is left of it. Raises EngineUnavailable."""
         self._reading += 1
         try:

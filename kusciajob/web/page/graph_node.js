@@ -2,12 +2,14 @@
 import { countsOf, stateOf } from './fold.js';
 import { html } from './html.js';
 import { NODE_HEIGHT, NODE_WIDTH } from './layout.js';
+import { UNSTARTED_SIGN, taskStateName, whyNotStarted } from './not_started.js';
 import { firstLine } from './plain.js';
 import { SIGNS } from './state.js';
 import { stateName, t } from './texts.js';
 import { duration } from './time.js';
 
 /**
+ * @typedef {import('./types.js').Job} Job
  * @typedef {import('./types.js').Task} Task
  * @typedef {import('./fold.js').Group} Group
  */
@@ -19,20 +21,21 @@ const HINT_CHARACTERS = 400;
 const COUNT_WIDTH = 78;
 
 /**
- * @param {{group: Group, x: number, y: number, isTolerable: boolean, isCritical: boolean, isFaint: boolean,
+ * @param {{job: Job, group: Group, x: number, y: number, isTolerable: boolean, isCritical: boolean, isFaint: boolean,
  *   isSelected: boolean, canFold: boolean, onClick: () => void, onFold: () => void,
  *   onKeyDown: (event: KeyboardEvent) => void, onPoint: (is: boolean) => void}} props
  */
-export function Node({ group, x, y, isTolerable, isCritical, isFaint, isSelected, canFold, onClick, onFold, onKeyDown, onPoint }) {
+export function Node({ job, group, x, y, isTolerable, isCritical, isFaint, isSelected, canFold, onClick, onFold, onKeyDown, onPoint }) {
   const { members, kind } = group;
   const isStack = members.length > 1;
-  const state = stateOf(members);
   const [task] = members;
+  const isUnstarted = !isStack && whyNotStarted(job, task) !== '';
+  const state = isUnstarted ? 'Pending' : stateOf(members);
   const classes = ['node', `state-${state}`, isStack && 'is-stack', isTolerable && 'is-tolerable', isCritical && 'is-critical',
     isFaint && 'is-faint', isSelected && 'is-selected'].filter(Boolean).join(' ');
   const progress = !isStack && task.state === 'Running' ? task.progress : 0;
   const name = shortened(kind === 'task' || kind === 'branch' ? task.alias : t('graph.tasks', { count: members.length }));
-  const below = isStack ? countsText(group) : timeText(task);
+  const below = isStack ? countsText(group) : timeText(job, task);
   /** @param {Event} event */
   const toggle = (event) => {
     event.stopPropagation();
@@ -44,7 +47,7 @@ export function Node({ group, x, y, isTolerable, isCritical, isFaint, isSelected
     onPointerEnter=${() => onPoint(true)} onPointerLeave=${() => onPoint(false)}>
     ${isStack && html`<rect class="box behind" x="6" y="6" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />`}
     <rect class="box" width=${NODE_WIDTH} height=${NODE_HEIGHT} rx="8" />
-    <text class="sign" x="20" y="32">${SIGNS[state] ?? '·'}</text>${' '}
+    <text class="sign" x="20" y="32">${isUnstarted ? UNSTARTED_SIGN : SIGNS[state] ?? '·'}</text>${' '}
     <text class="name" x="38" y="22">${name}</text>${' '}
     <text class="below" x="38" y="39">${below}</text>
     ${progress > 0 && html`<rect class="done" y=${NODE_HEIGHT - 4} width=${NODE_WIDTH * progress} height="4" rx="2" />`}
@@ -60,11 +63,11 @@ function countsText({ members }) {
   return countsOf(members).map(([state, count]) => `${SIGNS[state] ?? '·'} ${count}`).join('  ');
 }
 
-/** @param {Task} task */
-function timeText(task) {
+/** @param {Job} job @param {Task} task */
+function timeText(job, task) {
   const last = task.attempts.at(-1);
   const time = duration(last?.start_time ?? null, last?.end_time ?? null);
-  return [stateName(task.state), time].filter(Boolean).join(' · ');
+  return [taskStateName(job, task), time].filter(Boolean).join(' · ');
 }
 
 /** @param {string} text */
@@ -92,14 +95,14 @@ function namesText(members) {
 
 /**
  * Beside a node, in pixels of the canvas.
- * @param {{group: Group, left: number, top: number, isTolerable: boolean}} props
+ * @param {{job: Job, group: Group, left: number, top: number, isTolerable: boolean}} props
  */
-export function Hint({ group: { members }, left, top, isTolerable }) {
+export function Hint({ job, group: { members }, left, top, isTolerable }) {
   const [task] = members;
   const isStack = members.length > 1;
   return html`<div class="nodehint card" role="tooltip" style=${{ left: `${left}px`, top: `${top}px` }}>
     <strong>${isStack ? namesText(members) : task.alias}</strong>
-    <p>${isStack ? statesText(members) : timeText(task)}</p>
+    <p>${isStack ? statesText(members) : timeText(job, task)}</p>
     ${!isStack && task.err_msg && html`<p class="why-not">${firstLine(task.err_msg, HINT_CHARACTERS)}</p>`}
     ${!isStack && isTolerable && html`<p class="hint">${t('graph.tolerable')}</p>`}
   </div>`;

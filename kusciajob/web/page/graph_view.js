@@ -5,8 +5,8 @@ import { Hint, Node } from './graph_node.js';
 import { html } from './html.js';
 import { moveFocus, useKeys } from './keys.js';
 import { NODE_HEIGHT, NODE_WIDTH, criticalPath, layOut } from './layout.js';
+import { TaskBadge } from './not_started.js';
 import { go, hrefWith, place } from './place.js';
-import { StateBadge } from './state.js';
 import { TaskParties } from './task_parties.js';
 import { t } from './texts.js';
 import { now } from './time.js';
@@ -55,7 +55,8 @@ function toggleFold({ kind, id }) {
 }
 
 /** @param {{job: import('./types.js').Job, groups: Group[], way: string, layout: import('./layout.js').Layout}} props */
-function Canvas({ job: { tasks, request }, groups, way, layout }) {
+function Canvas({ job, groups, way, layout }) {
+  const { tasks, request } = job;
   const canvas = useRef(/** @type {SVGSVGElement|null} */ (null));
   const drag = useRef(/** @type {{x: number, y: number, id: number, hasMoved: boolean}|null} */ (null));
   const [view, setView] = useState(/** @type {Window} */ ({ x: 0, y: 0, scale: 1 }));
@@ -228,14 +229,14 @@ function Canvas({ job: { tasks, request }, groups, way, layout }) {
           class="edge ${critical.has(from) && critical.has(to) ? 'is-critical' : ''}" />`)}
         ${layout.nodes.map(({ alias, x, y }) => {
           const group = byId.get(alias);
-          return group && html`<${Node} key=${alias} group=${group} x=${x} y=${y} isCritical=${critical.has(alias)}
+          return group && html`<${Node} key=${alias} job=${job} group=${group} x=${x} y=${y} isCritical=${critical.has(alias)}
             isTolerable=${group.members.every((task) => tolerable.has(task.alias))} canFold=${canFold(group)}
             isFaint=${sought && !homesFound.has(alias)} isSelected=${alias === homes.get(place.value.get('task') ?? '')}
             onKeyDown=${(/** @type {KeyboardEvent} */ event) => walk(event, group)} onClick=${() => choose(group)}
             onFold=${() => toggleFold(group)} onPoint=${(/** @type {boolean} */ is) => setPointed(is ? alias : '')} />`;
         })}
       </svg>
-      ${hinted && at && html`<${Hint} group=${hinted} isTolerable=${tolerable.has(pointed)}
+      ${hinted && at && html`<${Hint} job=${job} group=${hinted} isTolerable=${tolerable.has(pointed)}
         left=${Math.max(0, Math.min((at.x - NODE_WIDTH / 2 - view.x) * view.scale, width - HINT_WIDTH))}
         top=${(at.y + NODE_HEIGHT / 2 - view.y) * view.scale + 8} />`}
     </div>
@@ -261,7 +262,7 @@ function TaskPanel({ job, task, group }) {
   const isToldBelow = task.state === 'Failed' && task.attempts.at(-1)?.parties.some(({ state }) => state === 'Failed');
   const hasMore = job.tasks.some(({ dependencies }) => dependencies.includes(task.alias));
   return html`<section class="card panel" aria-labelledby="panel">
-    <h2 id="panel"><${StateBadge} state=${task.state} /> ${task.alias}
+    <h2 id="panel"><${TaskBadge} job=${job} task=${task} /> ${task.alias}
       <span class="spring"></span>
       ${hasMore && group?.id === task.alias && html`<button type="button" onClick=${() => toggleFold(group)}>${group.kind === 'branch' ? t('graph.branch.unfold') : t('graph.branch.fold')}</button>`}</h2>
     <p class="hint">${task.app_image} · ${task.task_id}</p>

@@ -5,11 +5,12 @@ import { Choice } from './choice.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
 import { LogColumn } from './log_column.js';
+import { taskStateName } from './not_started.js';
 import { plain } from './plain.js';
 import { place } from './place.js';
 import { save } from './save.js';
 import { TaskLog, nameOf } from './task_log.js';
-import { stateName, t } from './texts.js';
+import { t } from './texts.js';
 
 /** @typedef {import('./task_log.js').Line} Line */
 
@@ -37,13 +38,13 @@ export function LogView({ job }) {
   return html`
     <div class="tools logtools">
       <${Choice} label=${t('log.task')} name="task" value=${task.alias} forget=${['party', 'role', 'attempt']}
-        options=${job.tasks.map(({ alias, state }) => [alias, `${alias} (${stateName(state)})`])} />
+        options=${job.tasks.map((each) => [each.alias, `${each.alias} (${taskStateName(job, each)})`])} />
       <${Choice} label=${t('log.parties')} name="party" value=${chosen.length ? chosen[0].domain_id : ''} forget=${['role']}
         options=${[['', t('log.all')], ...[...new Set(parties.map(({ domain_id }) => domain_id))].map((id) => [id, id])]} />
       ${what.parties.length > 1 && html`<${Choice} label=${t('log.layout')} name="layout" value=${isSplit ? SPLIT : ''}
         options=${[['', t('log.interleaved')], [SPLIT, t('log.split')]]} />`}
-      ${newest > 1 && html`<${Choice} label=${t('log.attempt')} name="attempt" value=${attempt ? String(attempt) : ''}
-        options=${[['', `${newest} (${t('log.newest')})`], ...Array.from({ length: newest }, (_, index) => [String(newest - index), String(newest - index)])]} />`}
+      ${newest > 1 && html`<${Choice} label=${t('log.attempt')} name="attempt" value=${attempt && attempt < newest ? String(attempt) : ''}
+        options=${[['', `${newest} (${t('log.newest')})`], ...Array.from({ length: newest - 1 }, (_, index) => [String(newest - 1 - index), String(newest - 1 - index)])]} />`}
       <${Choice} label=${t('log.stream')} name="stream" value=${stream}
         options=${[['', t('log.both')], ['stdout', 'stdout'], ['stderr', 'stderr']]} />
     </div>

@@ -1,7 +1,7 @@
 /** Tasks that never ran though their job has ended, and how many tasks have come how far. */
 import { html } from './html.js';
 import { StateBadge } from './state.js';
-import { t } from './texts.js';
+import { stateName, t } from './texts.js';
 
 /** @typedef {import('./types.js').Job} Job */
 /** @typedef {import('./types.js').Task} Task */
@@ -11,6 +11,9 @@ import { t } from './texts.js';
 const ENDED_BY = { Stop: 'unstarted.stopped', Cancel: 'unstarted.cancelled', Suspend: 'unstarted.suspended' };
 /** By the state of the job. What nothing keeps from starting but a failure stays Pending. @type {Record<string, Key>} */
 const LEFT_BY = { Failed: 'unstarted.failed', Cancelled: 'unstarted.cancelled', ApprovalReject: 'unstarted.rejected', Succeeded: 'unstarted.needed' };
+
+/** As SIGNS of the states. */
+export const UNSTARTED_SIGN = '–';
 
 /**
  * Why a task did not start, and will not without a restart; empty where it did, or where it may yet.
@@ -28,7 +31,12 @@ export function whyNotStarted(job, task) {
 export function TaskBadge({ job, task }) {
   const why = whyNotStarted(job, task);
   if (!why) return html`<${StateBadge} state=${task.state} />`;
-  return html`<span class="badge"><span class="sign" aria-hidden="true">–</span>${t('unstarted')}</span> <span class="hint">${why}</span>`;
+  return html`<span class="badge"><span class="sign" aria-hidden="true">${UNSTARTED_SIGN}</span>${t('unstarted')}</span> <span class="hint">${why}</span>`;
+}
+
+/** The same as a name alone. @param {Job} job @param {Task} task */
+export function taskStateName(job, task) {
+  return whyNotStarted(job, task) ? t('unstarted') : stateName(task.state);
 }
 
 /** How many of a job's tasks have succeeded; apart from them, what failed and what never began. @param {{job: Job}} props */

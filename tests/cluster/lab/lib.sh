@@ -40,6 +40,15 @@ start() {
     echo "$pid $(started_at $pid)" > "$run/$name.pid"
 }
 
+# keep NAME [--in NETNS] COMMAND...: the same, and anew whenever it ends by itself, as a cluster does with its programs:
+# the scheduler ends where it trusts its own memory no longer, once in a while after an outage of the API server.
+keep() {
+    local name=$1 enter=(); shift
+    if [ "$1" = --in ]; then enter=(--in "$2"); shift 2; fi
+    start "$name" "${enter[@]}" bash -c \
+        'trap "kill \$program; wait; exit" TERM; while :; do "$@" & program=$!; wait $program; sleep 0.5; done' keep "$@"
+}
+
 # stop NAME [SIGNAL]: end it and wait for that; by force after 5 seconds
 stop() {
     local pid i

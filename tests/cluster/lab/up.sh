@@ -47,13 +47,13 @@ fi
 until_ok 90 kubectl get --raw /readyz
 [ "${2:-}" != --api-only ] || exit 0
 
-start kube-controller-manager $in "$bin/kube-controller-manager" --kubeconfig="$lab/kube-controller-manager.kubeconfig" \
+keep kube-controller-manager $in "$bin/kube-controller-manager" --kubeconfig="$lab/kube-controller-manager.kubeconfig" \
     --authentication-kubeconfig="$lab/kube-controller-manager.kubeconfig" \
     --authorization-kubeconfig="$lab/kube-controller-manager.kubeconfig" --bind-address=127.0.0.1 \
     --secure-port=$((port + 3)) --leader-elect=false --use-service-account-credentials=true \
     --service-account-private-key-file="$pki/sa.key" --root-ca-file="$pki/ca.crt" --cert-dir="$lab/certs" \
     ${CONTROLLER_FLAGS:-}
-start kube-scheduler $in "$bin/kube-scheduler" --kubeconfig="$lab/kube-scheduler.kubeconfig" \
+keep kube-scheduler $in "$bin/kube-scheduler" --kubeconfig="$lab/kube-scheduler.kubeconfig" \
     --authentication-kubeconfig="$lab/kube-scheduler.kubeconfig" \
     --authorization-kubeconfig="$lab/kube-scheduler.kubeconfig" --bind-address=127.0.0.1 \
     --secure-port=$((port + 4)) --leader-elect=false --cert-dir="$lab/certs" ${SCHEDULER_FLAGS:-}

@@ -13,6 +13,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from kusciajob.wire.status import Code
 
 PACKAGE = "kusciajob.v1"
+_TESTING = "kusciajob.testing.v1"
 FAILED: Mapping[str, Code] = MappingProxyType(
     {
         "ListJobs": Code.QUERY_FAILED,
@@ -29,6 +30,11 @@ FAILED: Mapping[str, Code] = MappingProxyType(
     }
 )
 """Kuscia's code for what fails in a call; UNEXPECTED in others."""
+
+
+def is_v1(package: str) -> bool:
+    """Whether errors of its calls are statuses of gRPC, and its paths below /v1: ours, not Kuscia's."""
+    return package in (PACKAGE, _TESTING)
 
 
 class Told(Protocol):

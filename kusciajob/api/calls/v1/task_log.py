@@ -11,7 +11,6 @@ from kusciajob.model.text import shown
 from kusciajob.usecases.jobs import Caller
 from kusciajob.usecases.log_lines import LogLine
 from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
-from kusciajob.usecases.together import together
 from kusciajob.wire.v1.filters import decode_time
 
 MAX_MESSAGE_LINES = 1000
@@ -34,7 +33,7 @@ class TaskLogCalls:
         yield ()
         if request.all_parties:
             yield [_message(run) for run in runs]
-        async with aclosing(together({run: self._output.lines(query, run.key, caller) for run in runs})) as pieces:
+        async with aclosing(self._output.lines(query, runs, caller)) as pieces:
             async for run, lines in pieces:
                 for message in _messages(run, lines):
                     yield (message,)

@@ -2,7 +2,7 @@
 
 import random
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.errors import InvalidJob, Problem
@@ -19,8 +19,9 @@ MAX_SECONDS = 2**31 - 1
 class WatchCalls:
     """Serves WatchJobs."""
 
-    def __init__(self, watch: JobWatch) -> None:
+    def __init__(self, watch: JobWatch, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._watch = watch
+        self._monotonic = monotonic
 
     async def WatchJobs(
         self, request: pb.WatchJobsRequest, caller: Caller
@@ -33,7 +34,7 @@ class WatchCalls:
         chosen = decode_filter(request, visible_to=caller.domain)
         _check(request)
         after = request.after_revision if request.HasField("after_revision") else None
-        now = time.monotonic()
+        now = self._monotonic()
         deadline = now + (request.timeout_seconds or float("inf"))
         # Streams that begin together are not to be told together.
         silence = random.uniform(BOOKMARK_SECONDS / 2, BOOKMARK_SECONDS)  # noqa: S311  # no secret
@@ -46,7 +47,7 @@ class WatchCalls:
             while now < deadline:
                 is_exact = stream.position is not None
                 batch = await stream.read(min(silence, deadline - now))
-                now, silence = time.monotonic(), BOOKMARK_SECONDS
+                now, silence = self._monotonic(), BOOKMARK_SECONDS
                 if batch:
                     yield [
                         told(
