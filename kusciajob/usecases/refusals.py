@@ -27,9 +27,7 @@ class RefusalLog:
 
         `subject` is the id of the job, or the name of the AppImage.
         """
-        if (
-            self._store.failing.is_set()
-        ):  # the caller would wait for what is known, half a minute with packets that vanish
+        if self._store.failing.is_set():  # where packets vanish, it would take half a minute to learn that again
             logger.warning("a refused %s of %s is not noted: the job store cannot commit", method, caller.name)
             return
         entry = AuditEntry(

@@ -1,5 +1,6 @@
 """A refusal is in the audit before the caller has its answer, and a store that fails keeps nobody from the answer."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -47,9 +48,21 @@ async def test_a_store_that_cannot_note_a_refusal_keeps_nobody_from_it(caplog: p
     assert "a refused SubmitJob of bob is not noted" in caplog.text
 
 
+class SilentStore(SlowStore):
+    """It is known to fail, and would not answer a note."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(), "note")
+        self._failing = asyncio.Event()
+        self._failing.set()
+
+    @property
+    def failing(self) -> asyncio.Event:
+        return self._failing
+
+
 async def test_a_store_that_is_known_to_fail_is_not_asked(caplog: pytest.LogCaptureFixture) -> None:
-    store = SlowStore(MemoryStore(), "note")  # it would never answer
-    store.failing.set()
+    store = SilentStore()
     house = QuestionHouse(store)
     with pytest.raises(NotAllowed):
         await submit(house, store)(pb.SubmitJobRequest(job=job_request("j")), BOB)
