@@ -31,8 +31,11 @@ IDLE_MILLISECONDS = 600_000
 """A connection without a call is closed after so long; clients make a new one by themselves."""
 ASK_MILLISECONDS = 60_000
 """A client of which nothing came for so long is asked whether it is still there, also while its watch is silent."""
-PRESENT_MILLISECONDS = 60_000
-"""Without an answer by then it has vanished: its connection is closed, and its calls and streams count no more."""
+PRESENT_MILLISECONDS = 120_000
+"""Without an answer by then it has vanished: its connection is closed, and its calls and streams count no more.
+
+One that only reads nothing for a while answers late. By gRPC's default, a minute, it would be gone sooner.
+"""
 PING_MILLISECONDS = 10_000
 """So often a client may ask whether an idle connection lives. By gRPC's default, 5 minutes, it would be sent away."""
 NO_LIMIT = 2**31 - 2
