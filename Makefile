@@ -75,7 +75,7 @@ test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## r
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
 	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
-test-postgres: $(VENV)/.ready ## run the store in PostgreSQL and several servers on it, with Debian's package, which is installed if need be (10 minutes)
+test-postgres: $(VENV)/.ready ## run the store in PostgreSQL and several servers on it, with Debian's package, which is installed if need be, or the programs in POSTGRES_BIN (10 minutes)
 	scripts/postgres.sh
 	$(BIN)/python -m pytest -m postgres --numprocesses 2 --dist loadfile $(ELSEWHERE)
 
