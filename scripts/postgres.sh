@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Sees that the tests find a PostgreSQL and the proxy of deploy/compose: those that are here, or Debian's packages, which
-# are installed if need be. They start them themselves. POSTGRES_BIN: the directory of a PostgreSQL's programs, used instead.
+# Sees that the tests find a PostgreSQL, the proxy of deploy/compose and, as root, what makes networks: those that are here,
+# or Debian's packages, which are installed if need be. The tests start them themselves.
+#   POSTGRES_BIN=<directory> scripts/postgres.sh     the programs of another PostgreSQL, which the tests use then
 set -euo pipefail
 
 if [[ -n ${POSTGRES_BIN:-} ]]; then
@@ -11,6 +12,10 @@ if [[ -z ${POSTGRES_BIN:-} ]] && ! compgen -G "/usr/lib/postgresql/*/bin/postgre
     missing+=(postgresql)
 fi
 PATH=$PATH:/usr/sbin command -v haproxy >/dev/null || missing+=(haproxy)
+if [[ $(id -u) == 0 ]]; then
+    PATH=$PATH:/usr/sbin:/sbin command -v nft >/dev/null || missing+=(nftables)
+    PATH=$PATH:/usr/sbin:/sbin command -v ip >/dev/null || missing+=(iproute2)
+fi
 if ((${#missing[@]})); then
     command -v apt-get >/dev/null || { echo "these are not installed: ${missing[*]}" >&2; exit 1; }
     sudo=""; [[ $(id -u) == 0 ]] || sudo="sudo"
