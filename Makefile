@@ -8,9 +8,11 @@ DEMO   := .demo
 PSI_IMAGE := localhost/psi-example:1.0.0
 # The versions that are tested; empty for the newest that setup.cfg allows.
 CONSTRAINTS ?= scripts/constraints.txt
+# How long soak-servers and soak-lines go on.
+SECONDS ?= 600
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-examples test-pythons soak fuzz check check-page coverage release-check mutants bench bench-full bench-kubernetes fmt proto docs vendor clean
+.PHONY: help setup demo demo-containers demo-kubernetes image run test test-hostile test-containers test-kubernetes test-page test-examples test-postgres test-pythons soak soak-servers soak-lines fuzz check check-page coverage release-check mutants bench bench-full bench-servers bench-kubernetes fmt proto docs vendor clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -59,9 +61,9 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope
 # What needs an engine, a cluster or a browser.
 ELSEWHERE := --ignore tests/containers --ignore tests/cluster --ignore tests/page
 
-test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes and test-page run
-	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page)"
-	$(PYTEST) -m "not hostile" $(ELSEWHERE)
+test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes, test-page and test-postgres run
+	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page), on PostgreSQL (make test-postgres)"
+	$(PYTEST) -m "not hostile and not postgres" $(ELSEWHERE)
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
@@ -73,12 +75,16 @@ test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## r
 	    PIP_CONSTRAINT=$(CONSTRAINTS) $(BIN)/pip install --quiet --disable-pip-version-check --editable '.[page]'
 	$(BIN)/python -m pytest tests/page --numprocesses 2 --dist loadfile
 
+test-postgres: $(VENV)/.ready ## run the store in PostgreSQL and several servers on it, with Debian's package, which is installed if need be, or the programs in POSTGRES_BIN (10 minutes)
+	scripts/postgres.sh
+	$(BIN)/python -m pytest -m postgres --numprocesses 2 --dist loadfile $(ELSEWHERE)
+
 test-kubernetes: $(VENV)/.ready ## run the Kubernetes runtime on the cluster of KUBECONFIG, or on one that is built and started here (20 minutes to build it)
 	$(BIN)/python -m pytest tests/cluster --timeout 2400
 
 test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its shim, upgrade it while tasks run (5 minutes)
-	$(PYTEST) -m hostile $(ELSEWHERE)
-	$(PYTEST) -m "not hostile" -o asyncio_debug=true tests/conformance tests/unit
+	$(PYTEST) -m "hostile and not postgres" $(ELSEWHERE)
+	$(PYTEST) -m "not hostile and not postgres" -o asyncio_debug=true tests/conformance tests/unit
 
 test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
 	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
@@ -89,6 +95,12 @@ test-examples: ## follow the README of each example of tests of applications: Py
 soak: $(VENV)/.ready ## kill the server 200 times under load, suspend it for a minute, look at what is left (15 minutes at most)
 	$(BIN)/python -m tests.faults.soak --rounds 200 --seconds 780 --suspend-seconds 60
 
+soak-servers: $(VENV)/.ready ## kill two of three servers on one PostgreSQL and freeze one, in turn, for SECONDS (ten minutes)
+	$(BIN)/python -m tests.faults.soak_servers --seconds $(SECONDS)
+
+soak-lines: $(VENV)/.ready ## lose packets between three servers, PostgreSQL and clients for SECONDS (ten minutes; as root)
+	unshare --net $(BIN)/python -m tests.faults.soak_lines --seconds $(SECONDS)
+
 fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonsense each time (15 minutes at most)
 	FUZZ_TIMES=12 timeout 500 $(BIN)/python -m pytest tests/fuzz --numprocesses 5 --dist load
 	$(BIN)/python -m tests.fuzz.coverage --seconds 50
@@ -97,7 +109,7 @@ fuzz: $(VENV)/.ready ## feed the server and its loaders with nonsense, new nonse
 UNMEASURED := $(patsubst %,--ignore tests/unit/test_%.py,proto_contract told_once terminal certificates)
 
 coverage: $(VENV)/.ready ## measure what the quick tests reach of the rooms that decide, against the floor in setup.cfg (2 minutes of processor time)
-	$(PYTEST) tests/unit tests/conformance $(UNMEASURED) --cov
+	$(PYTEST) -m "not postgres" tests/unit tests/conformance $(UNMEASURED) --cov
 
 check: $(VENV)/.ready ## lint, types, import contracts, protos, generated parts, documents, coverage, known holes: changes nothing
 	$(BIN)/ruff check .
@@ -135,6 +147,9 @@ bench: $(VENV)/.ready ## measure against the floor of the stack, within 10 minut
 
 bench-full: $(VENV)/.ready ## the same with more rounds and a million stored jobs
 	$(BIN)/python -m benchmarks --full
+
+bench-servers: $(VENV)/.ready ## measure one to three servers on one PostgreSQL beside one on SQLite; writes benchmarks/several.json
+	$(BIN)/python -m benchmarks.several
 
 bench-kubernetes: $(VENV)/.ready ## measure the Kubernetes runtime on a cluster that is started here; writes benchmarks/kubernetes.json
 	$(BIN)/python -m benchmarks.kubernetes

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_type_hints
+from urllib.parse import parse_qs, urlsplit
 
 import msgspec
 from msgspec import Meta, Struct
@@ -31,6 +32,7 @@ _METAVARS = {
     "kube_config": "FILE",
     "namespace": "NAME",
     "otlp_endpoint": "URL",
+    "store": "URL",
     "allowed_origins": "ORIGIN,...",
 }
 _METAVAR_WORDS = ("host", "port", "dir", "file", "seconds", "hours", "days", "mib")
@@ -86,6 +88,27 @@ class Settings(Struct, frozen=True, kw_only=True):
             "in memory only (:memory:)"
         ),
     ] = Path("kusciajob-data")
+    store: Annotated[
+        str,
+        Meta(
+            description="where jobs and their log are kept instead of in data_dir: postgresql://USER@HOST/DATABASE; "
+            "several servers can share it, each with a data_dir of its own; needs the extra `postgres`; empty = SQLite"
+        ),
+    ] = ""
+    store_password_file: Annotated[
+        Path | None,
+        Meta(description="file that holds the password for it, no more; default: that of PGPASSFILE, or ~/.pgpass"),
+    ] = None
+    migrate_at_start: Annotated[
+        bool, Meta(description="a server may bring that database to its schema; else `kusciajob migrate` does")
+    ] = True
+    shared_dir: Annotated[
+        Path | None,
+        Meta(
+            description="where what is known of programs in pods, and their output, is kept: one directory for all "
+            "servers that share a store; default data_dir"
+        ),
+    ] = None
     app_image_dir: Annotated[
         Path | None, Meta(description="directory of AppImage files, YAML or JSON; default <data_dir>/appimages")
     ] = None
@@ -302,6 +325,7 @@ class Settings(Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value and not form.fullmatch(value):
                 raise ValueError(f"setting {name} is {reprlib.repr(value)}: it must be {example}")
+        _check_store(self.store)
         try:
             users.parse(self.run_as)
         except users.UserError as error:
@@ -318,6 +342,8 @@ class Settings(Struct, frozen=True, kw_only=True):
             raise ValueError(f"setting testing is for the simulated runtime, and setting runtime is {self.runtime!r}")
         if self.testing and not _is_loopback(self.host):
             raise ValueError(f"setting testing is for this machine only, and setting host is {self.host!r}")
+        if self.testing and self.store:
+            raise ValueError("setting testing is for one server with its own jobs: it cannot be with setting store")
         for name in ("quirks", "clock"):
             value = getattr(self, name)
             if value not in ("none", "stopped") and not self.testing:
@@ -349,6 +375,11 @@ class Settings(Struct, frozen=True, kw_only=True):
     def certificates(self) -> Path:
         """The directory of certificates and tokens in force."""
         return self.cert_dir or self.data_dir / "certs"
+
+    @property
+    def runs(self) -> Path:
+        """The directory in force below which the runs of containers and pods are kept."""
+        return self.shared_dir or self.data_dir
 
     @property
     def domains(self) -> Path:
@@ -485,6 +516,26 @@ def _read_file(file: Path) -> Mapping[str, object]:
 
 def _only(documents: list[Any]) -> Any:
     return documents[0] if len(documents) == 1 else None
+
+
+def _check_store(url: str) -> None:
+    """ValueError. It shows nothing of the value, which may hold a password."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        has_password = bool(parts.password) or "password" in parse_qs(parts.query)
+        for host in parts.netloc.rpartition("@")[2].split(","):  # PostgreSQL's own form for several ones
+            _ = urlsplit(f"//{host}").port
+    except ValueError as error:
+        raise ValueError(f"setting store is no URL: {error}") from None
+    if parts.scheme not in ("postgresql", "postgres"):
+        raise ValueError("setting store must be postgresql://USER@HOST/DATABASE, or empty for SQLite in data_dir")
+    if has_password:
+        raise ValueError(
+            "setting store has a password, which others can read in the list of processes: put it into a file that "
+            "setting store_password_file names, or PGPASSFILE, or into ~/.pgpass"
+        )
 
 
 def _to_path(kind: type, value: object) -> object:

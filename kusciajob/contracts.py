@@ -209,6 +209,40 @@ class JobStore(Protocol):
         """Commit what was accepted, then close the medium."""
 
 
+class LeaseLost(Exception):
+    """Another server has taken over: nothing that is decided under the lease can be done any more."""
+
+
+class Lease(Protocol):
+    """The right to schedule. One server at a time has it."""
+
+    @property
+    def store(self) -> JobStore:
+        """The store. Its changes raise LeaseLost, and are not kept, once another server has taken over."""
+
+    async def held(self) -> None:
+        """Return once no other server can have taken over yet: at once, unless the lease could not be renewed."""
+
+    async def keep(self) -> None:
+        """Renew the lease, for ever. Raises LeaseLost."""
+
+    async def release(self) -> None:
+        """Let another server take over at once. It raises nothing."""
+
+
+class Leases(Protocol):
+    """Where leases come from."""
+
+    async def take(self) -> Lease | None:
+        """The lease, if nobody has it. Raises StoreFailed."""
+
+    async def wait(self) -> None:
+        """Return when it is time to try again."""
+
+    async def close(self) -> None:
+        """Leave nothing open; leases that were taken go on."""
+
+
 Form = Callable[[JobEvent], bytes]
 """What makes the wire form of an event; the same function each time."""
 
@@ -379,6 +413,13 @@ class Node(Struct, frozen=True):
 
     name: str
     ip: str
+
+
+class NodeSource(Protocol):
+    """Where parties run, have run or are going to run."""
+
+    async def node(self, key: "PartyKey", *, replica: int = 0) -> Node:
+        """See Runtime."""
 
 
 class Runtime(Protocol):

@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
@@ -15,11 +17,12 @@ from kusciajob.api.calls.v1.watching import WatchCalls
 from kusciajob.api.gate import Gate
 from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
-from kusciajob.contracts import Clock, JobStore, PartyKey, PartySpec
+from kusciajob.contracts import Clock, JobStore, Lease, PartyKey, PartySpec
 from kusciajob.events.hub import Hub
 from kusciajob.model.job import JobSpec
 from kusciajob.runtime.scripts import Director, check_scripts
-from kusciajob.runtimes import Links, build_runtime, ports_of
+from kusciajob.runtimes import Links, RuntimeInUse, build_images, build_runtime, ports_of
+from kusciajob.scheduler.leases import LedRuntime, SoleLeases
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import SlotLimits
 from kusciajob.security.guard import Guard
@@ -28,12 +31,16 @@ from kusciajob.telemetry.story import LOG_ONLY, Story
 from kusciajob.usecases.app_images import AppImageService
 from kusciajob.usecases.dry_run import DryRun
 from kusciajob.usecases.jobs import JobService
+from kusciajob.usecases.leadership import Leadership, Office
 from kusciajob.usecases.logs import Following, TaskOutput, in_rounds
 from kusciajob.usecases.questions import Questions
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.usecases.retention import Retention
 from kusciajob.usecases.task_config import TaskConfigs
 from kusciajob.usecases.watching import JobWatch
+
+if TYPE_CHECKING:
+    from kusciajob.sharing import Sharing
 
 MIB = 1 << 20
 
@@ -62,45 +69,46 @@ class Core:
     """Everything between the edges and the store. `open`, then `run`, then `close`; the store stays open."""
 
     def __init__(
-        self, settings: Settings, store: JobStore, around: Surroundings, *, log: JobStore | None = None
+        self,
+        settings: Settings,
+        store: JobStore,
+        around: Surroundings,
+        *,
+        log: JobStore | None = None,
+        sharing: "Sharing | None" = None,
     ) -> None:
-        """`log`: the store as the hub reads it, if that is another view.
+        """`log`: the store as the hub reads it, if that is another view. `sharing`: None if the store is this server's.
 
         Raises RuntimeUnavailable, NoAppImageDirectory, InvalidDomains.
         """
         self.settings = settings
         self.store = store
         self._around = around
+        self._sharing = sharing
+        self._lease: Lease | None = None
+        """The present one, or the last."""
         links = Links(
             clock=around.clock,
             progress_url=around.progress_url,
-            on_progress=self._report_progress,
-            on_waiting=self._report_waiting,
+            on_progress=self._note_progress,
+            on_waiting=self._note_waiting,
+            held=self._held,
             director=around.director,
         )
-        self.runtime, self.images, self.catalog = build_runtime(settings, around.guard, store, links)
+        self.images, self.catalog = build_images(settings)
+        self.runtime = RuntimeInUse(partial(build_runtime, settings, around.guard, store, links))
         self.hub = Hub(log or store, timeouts=around.clock.timeout)
-        self.scheduler = Scheduler(
+        self._app_images = AppImageService(
             store=store,
-            hub=self.hub,
-            runtime=self.runtime,
-            images=self.images,
+            catalog=self.catalog,
             clock=around.clock,
-            upkeep=around.upkeep,
-            limits=_slot_limits(settings),
-            story=around.story,
+            version=sharing.store.images_version if sharing else None,
         )
-        self._retention = Retention(
-            store=store,
-            clock=around.upkeep,
-            job_days=settings.job_retention_days,
-            log_events=settings.log_retention_events,
-            log_hours=settings.log_retention_hours,
-            log_bytes=settings.log_retention_mib * MIB,
-            audit_days=settings.audit_days,
-            audit_entries=settings.audit_entries,
-            story=around.story,
-        )
+        self._renew_images = self._app_images.renew if sharing else None
+        self._leases = sharing.leases if sharing else SoleLeases(store)
+        self._leadership = Leadership(self._leases, appoint=self._appoint, resign=self.runtime.renew)
+        self.settled = self._leadership.settled
+        """Set once all that ran is attached to, or another server schedules."""
         self.calls = self._build_calls()
         self._parts: list[asyncio.Task[None]] = []
 
@@ -113,15 +121,14 @@ class Core:
         """Read the store, before anybody changes it: the AppImages of the API are there before any job is taken up."""
         self.catalog.restore(await self.store.app_images())
         await self.hub.open()
-        await self.scheduler.open()
+        await self._leadership.open()
 
     def run(self, note_end: Callable[[asyncio.Task[None]], None]) -> None:
         """Begin to work. `note_end` is called with each part that has ended."""
-        parts = {
-            "scheduler": self.scheduler.run(),
-            "event hub": self.hub.wait_failed(),
-            "retention": self._retention.run(),
-        }
+        parts = {"scheduler": self._leadership.run(), "event hub": self.hub.wait_failed()}
+        if self._sharing is not None:
+            self._sharing.on_progress(self._note_progress)
+            parts["AppImages"] = self._sharing.follow_app_images(self._app_images)
         for name, work in parts.items():
             part = asyncio.create_task(work, name=name)
             part.add_done_callback(note_end)
@@ -133,17 +140,61 @@ class Core:
         for part in reversed(self._parts):
             part.cancel()
             await asyncio.wait([part])
+        await self._leadership.close()
+        await self._leases.close()
         await self.runtime.close()
 
-    def _report_progress(self, key: PartyKey, progress: float) -> None:
-        self.scheduler.report_progress(key, progress)
+    def scheduler(self) -> Scheduler | None:
+        """The one at work; None while another server schedules, and before `run`."""
+        return self._leadership.scheduler
 
     def report_progress(self, key: PartyKey, progress: float) -> bool:
-        """Note the progress of a task, 0 to 1. False if the party's run is over."""
-        return self.scheduler.report_progress(key, progress)
+        """Note the progress of a task, 0 to 1, or pass it on to who schedules. False if the party's run is over."""
+        if scheduler := self.scheduler():
+            return scheduler.report_progress(key, progress)
+        if self._sharing is not None:
+            self._sharing.pass_progress(key, progress)
+        return True
 
-    def _report_waiting(self, key: PartyKey, text: str) -> None:
-        self.scheduler.report_waiting(key, text)
+    def _note_progress(self, key: PartyKey, progress: float) -> None:
+        if scheduler := self.scheduler():
+            scheduler.report_progress(key, progress)
+
+    def _note_waiting(self, key: PartyKey, text: str) -> None:
+        if scheduler := self.scheduler():
+            scheduler.report_waiting(key, text)
+
+    async def _held(self) -> None:
+        if self._lease is not None:
+            await self._lease.held()
+
+    def _appoint(self, lease: Lease) -> Office:
+        """What works under a lease."""
+        self._lease = lease
+        settings, around, runtime = self.settings, self._around, self.runtime.runtime
+        scheduler = Scheduler(
+            store=lease.store,
+            hub=self.hub,
+            runtime=LedRuntime(runtime, lease) if self._sharing else runtime,
+            images=self.images,
+            clock=around.clock,
+            upkeep=around.upkeep,
+            limits=_slot_limits(settings),
+            story=around.story,
+            renew_images=self._renew_images,
+        )
+        retention = Retention(
+            store=lease.store,
+            clock=around.upkeep,
+            job_days=settings.job_retention_days,
+            log_events=settings.log_retention_events,
+            log_hours=settings.log_retention_hours,
+            log_bytes=settings.log_retention_mib * MIB,
+            audit_days=settings.audit_days,
+            audit_entries=settings.audit_entries,
+            story=around.story,
+        )
+        return Office(scheduler, retention)
 
     def _build_calls(self) -> Calls:
         settings, store, around, clock = self.settings, self.store, self._around, self._around.clock
@@ -157,6 +208,7 @@ class Core:
             max_jobs_per_domain=settings.max_jobs_per_domain,
             check=check_scripts if settings.runtime == "simulated" else _accept,
             story=around.story,
+            renew_images=self._renew_images,
         )
         output = TaskOutput(
             store=store, runtime=self.runtime, source=self.runtime, images=self.images, following=around.following
@@ -181,7 +233,7 @@ class Core:
                 DryRun(jobs=service, images=self.images, previewer=self.runtime),
             ),
             TaskConfigCalls(TaskConfigs(jobs=service, images=self.images, previewer=self.runtime)),
-            app_images=AppImageService(store=store, catalog=self.catalog, clock=clock),
+            app_images=self._app_images,
             refusals=RefusalLog(store=store, clock=clock),
             health=around.health,
             has_habits=settings.quirks == "kuscia",

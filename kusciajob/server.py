@@ -22,13 +22,13 @@ from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.api.progress import ProgressListener
 from kusciajob.clock import SystemClock
 from kusciajob.config import Settings
-from kusciajob.contracts import JobStore, PartyKey, PartySpec, Runtime
+from kusciajob.contracts import JobStore, PartyKey, PartySpec
 from kusciajob.core import Core, Surroundings
 from kusciajob.model.errors import StoreFailed
 from kusciajob.operations import datadir, formats
 from kusciajob.operations.server_metrics import ServerMetrics
 from kusciajob.runtime.process.layout import PASSAGE
-from kusciajob.scheduler.loop import Scheduler
+from kusciajob.runtimes import RuntimeInUse
 from kusciajob.security.browser import BrowserRules
 from kusciajob.security.errors import SecurityError
 from kusciajob.security.guard import Guard, open_guard
@@ -41,12 +41,14 @@ from kusciajob.usecases.logs import in_rounds
 from kusciajob.users import UserError
 
 if TYPE_CHECKING:
+    from kusciajob.sharing import Sharing
     from kusciajob.simulation.lab import Lab
 
 logger = logging.getLogger(__name__)
 
 MIB = 1 << 20
 PROBE_SECONDS = 1.0
+LOOK_SECONDS = 5.0
 PROGRESS_KEY = "progress.key"
 
 
@@ -73,6 +75,8 @@ class Server:
         self._guard: Guard | None = None
         self._lab: Lab | None = None
         """What a test controls; None without the setting `testing`."""
+        self._sharing: Sharing | None = None
+        """What there is of a store that several servers share; None without the setting `store`."""
         self._kept = store
         self._core: Core
         self._surroundings: Surroundings
@@ -113,7 +117,9 @@ class Server:
         )
         self._progress = ProgressListener(
             self._report_progress,
-            secrets=open_progress_secrets(settings.data_dir / PROGRESS_KEY),
+            secrets=self._sharing.progress_secrets
+            if self._sharing
+            else open_progress_secrets(settings.data_dir / PROGRESS_KEY),
             port_file=settings.data_dir / "progress.port",
             connections=progress_connections,
             address=settings.progress_address,
@@ -142,7 +148,9 @@ class Server:
             director=lab.rules if lab else None,
             following=lab.followers.follow if lab else in_rounds,
         )
-        core = self._core = Core(settings, store, self._surroundings, log=lab.outages.log if lab else None)
+        core = self._core = Core(
+            settings, store, self._surroundings, log=lab.outages.log if lab else None, sharing=self._sharing
+        )
         stack.push_async_callback(self._close_core)
         await core.open()
         self.app_images = core.image_names
@@ -195,13 +203,18 @@ class Server:
 
     async def _open_store(self, stack: AsyncExitStack, metrics: Metrics) -> JobStore:
         """The store, as the server uses it. Raises StoreFailed."""
-        directory, store = self.settings.data_dir, self._kept
-        if store is None:
+        directory = self.settings.data_dir
+        found: JobStore
+        if self.settings.store:
+            sharing = self._sharing = await _open_shared_store(self.settings, metrics)
+            found = sharing.store
+            stack.push_async_callback(found.close)
+        elif self._kept is None:
             datadir.keep_private(directory)
-            found: JobStore = await SqliteStore.open(directory / datadir.DATABASE, on_commit=metrics.note_commit)
+            found = await SqliteStore.open(directory / datadir.DATABASE, on_commit=metrics.note_commit)
             stack.push_async_callback(found.close)
         else:
-            found = store
+            found = self._kept
         return await self._lab.take(found) if self._lab else found
 
     def _build_lab(self) -> "Lab":
@@ -226,7 +239,7 @@ class Server:
 
     def _watch_health(self) -> None:
         core = self._core
-        telling = _tell_health(core.scheduler, core.store, core.runtime, self._grpc_server)
+        telling = _tell_health(core.settled, core.store, core.runtime, self._grpc_server)
         self._health = asyncio.create_task(telling, name="health")
         self._health.add_done_callback(self._note_end)
 
@@ -286,6 +299,18 @@ def _open_spans(endpoint: str, stack: AsyncExitStack) -> Spans | None:
     return tracing
 
 
+async def _open_shared_store(settings: Settings, metrics: Metrics) -> "Sharing":
+    """Without a database of its own nothing of PostgreSQL is imported. Raises StoreFailed, DataDirectoryError."""
+    try:
+        from kusciajob.sharing import Sharing  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise StoreFailed(
+            f"setting store names a PostgreSQL, but what speaks to it is not installed ({error}): "
+            "pip install 'kusciajob[postgres]', or leave store empty"
+        ) from None
+    return await Sharing.open(settings, on_commit=metrics.note_commit)
+
+
 def _tested(lab: "Lab", health: HealthCalls) -> ServedCalls:
     from kusciajob.simulation.control import TestedCalls  # noqa: PLC0415
 
@@ -322,15 +347,16 @@ def _check_users(settings: Settings, *, is_tls: bool) -> None:
     )
 
 
-async def _tell_health(scheduler: Scheduler, store: JobStore, runtime: Runtime, grpc_server: GrpcServer) -> None:
+async def _tell_health(settled: asyncio.Event, store: JobStore, runtime: RuntimeInUse, grpc_server: GrpcServer) -> None:
     """Serving once what ran is attached to, and while the store can commit and the runtime can start and stop programs.
 
     The store is asked until it can, without waiting for a client's try.
     """
-    await scheduler.recovered.wait()
+    await settled.wait()
     while True:
         await grpc_server.set_serving(is_serving=True)
-        await _any_set(store.failing, runtime.failing)
+        while not (store.failing.is_set() or runtime.failing.is_set()):
+            await _any_set(store.failing, runtime.failing)  # it may be another runtime meanwhile
         await grpc_server.set_serving(is_serving=False)
         cause = "the store cannot commit" if store.failing.is_set() else "the runtime can start and stop nothing"
         logger.warning("not serving: %s", cause)
@@ -343,9 +369,10 @@ async def _tell_health(scheduler: Scheduler, store: JobStore, runtime: Runtime, 
 
 
 async def _any_set(*events: asyncio.Event) -> None:
+    """Return once one of them is set, or after a while."""
     waiting = [asyncio.ensure_future(event.wait()) for event in events]
     try:
-        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(waiting, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for one in waiting:
             one.cancel()

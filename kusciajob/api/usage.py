@@ -1,6 +1,6 @@
 """What the server does at present, and how much of its limits is taken."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kusciajob._gen.kusciajob.v1 import server_pb2 as pb
 from kusciajob.api.gate import Gate
@@ -18,10 +18,19 @@ Holders = Mapping[str, int]
 
 
 class Usage:
-    """Reads what the parts of a server have at hand; nothing is counted for it."""
+    """Reads what the parts of a server have at hand; nothing is counted for it.
+
+    `scheduler` returns the one that works; None while another server schedules: it has what runs then.
+    """
 
     def __init__(
-        self, *, store: JobStore, hub: Hub, scheduler: Scheduler, metrics: Metrics, gates: Sequence[Gate]
+        self,
+        *,
+        store: JobStore,
+        hub: Hub,
+        scheduler: Callable[[], Scheduler | None],
+        metrics: Metrics,
+        gates: Sequence[Gate],
     ) -> None:
         self._store = store
         self._hub = hub
@@ -38,7 +47,8 @@ class Usage:
         used["max_connections"] = max(sum(gate.connections.values()) for gate in self._gates)
         used["max_upload_mib"] = max(_mib(sum(gate.bodies.held.values())) for gate in self._gates)
         used["max_jobs"] = await self._store.size()
-        used["max_running_parties"] = self._scheduler.parties
+        if scheduler := self._scheduler():
+            used["max_running_parties"] = scheduler.parties
         return used
 
     async def used_by(self, domain: str) -> dict[str, int]:
@@ -52,13 +62,14 @@ class Usage:
         lags, commits = self._hub.lags, self._metrics.last_commits
         load = pb.ServerLoad(
             jobs=await self._store.size(),
-            scheduled_jobs=self._scheduler.jobs,
-            jobs_waiting_for_room=self._scheduler.waiting_for_room,
-            running_parties=self._scheduler.parties,
             store_queue_length=self._store.health.queue_length,
             watch_streams=len(lags),
             watch_lag_events_max=max(lags, default=0),
         )
+        if scheduler := self._scheduler():
+            load.scheduled_jobs = scheduler.jobs
+            load.jobs_waiting_for_room = scheduler.waiting_for_room
+            load.running_parties = scheduler.parties
         if commits:
             set_duration(load.commit_median, commits[len(commits) // 2])
             set_duration(load.commit_p99, commits[len(commits) * 99 // 100])
@@ -66,8 +77,9 @@ class Usage:
 
     def _by_holder(self) -> dict[str, Holders]:
         """By the name of the limit's setting."""
+        scheduler = self._scheduler()
         held: dict[str, Holders] = {
-            "max_running_parties_per_domain": self._scheduler.parties_by_domain,
+            "max_running_parties_per_domain": scheduler.parties_by_domain if scheduler else {},
             "max_connections_per_peer": _fullest([gate.connections for gate in self._gates]),
             "max_upload_mib_per_peer": _fullest(
                 [{peer: _mib(count) for peer, count in gate.bodies.held.items()} for gate in self._gates]

@@ -43,7 +43,8 @@ _COMMANDS = {
     "open": ("page", "Open the page that shows jobs."),
     "init": ("init", "Make certificates and tokens for a server and its clients."),
     "health": ("health", "Ask a server whether it serves."),
-    "doctor": ("doctor", "Check a data directory."),
+    "doctor": ("doctor", "Check a data directory, or what servers share."),
+    "migrate": ("migrate", "Bring the database that servers share to its schema."),
     "settings": ("settings", "Print the server's settings, or those in force."),
     "completion": ("completion", "Print what makes a shell complete commands."),
 }

@@ -71,3 +71,29 @@ def server(function: _Function) -> _Function:
         return function(server=Target(address, cert_dir, token_file), **arguments)
 
     return cast(_Function, with_target)
+
+
+def shared_store(*, is_required: bool) -> Callable[[_Function], _Function]:
+    """--store and --store-password-file."""
+
+    def decorate(function: _Function) -> _Function:
+        file = click.Path(exists=True, dir_okay=False, path_type=Path)
+        function = click.option(
+            "--store-password-file",
+            metavar="FILE",
+            type=file,
+            envvar="KUSCIAJOB_STORE_PASSWORD_FILE",
+            show_envvar=True,
+            help="File that holds the password for it, no more.",
+        )(function)
+        return click.option(
+            "--store",
+            metavar="URL",
+            envvar="KUSCIAJOB_STORE",
+            show_envvar=True,
+            required=is_required,
+            default=None if is_required else "",
+            help="The PostgreSQL that servers share: postgresql://USER@HOST/DATABASE.",
+        )(function)
+
+    return decorate

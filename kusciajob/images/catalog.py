@@ -98,7 +98,12 @@ class AppImageCatalog:
         return self._unusable
 
     def restore(self, stored: Mapping[str, bytes]) -> None:
-        """Take in the AppImages of the API as they were stored. One that cannot be used is logged and told."""
+        """Take in the AppImages of the API as they are stored, instead of those that it knows.
+
+        One that cannot be used is logged and told.
+        """
+        self._created = {}
+        self._unusable = {}
         for name, data in stored.items():
             try:
                 self._created[name] = restore(name, data)

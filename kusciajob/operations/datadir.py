@@ -4,16 +4,22 @@ import errno
 import fcntl
 import logging
 import os
+import re
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kusciajob.files.regular import open_regular
+from kusciajob.files import private
+from kusciajob.files.regular import open_regular, read_regular
 
 logger = logging.getLogger(__name__)
 
 DATABASE = "jobs.db"
 LOCK = "lock"
+SERVER_ID = "server.id"
+MAX_ID_BYTES = 64
+_ID = re.compile(r"[0-9a-f]{32}")
 MAX_LOCK_BYTES = 32
 """A lock file holds a process id; a longer one is somebody else's file."""
 _BEFORE_THE_DATABASE = frozenset({LOCK, "certs", "appimages", "domains", "domains.yaml", "server.log", "lost+found"})
@@ -24,6 +30,7 @@ _BESIDE_THE_DATABASE = frozenset(
         "runs",
         "progress.key",
         "progress.port",
+        SERVER_ID,
         "shim.lock",
         "shim.log",
         "shim.sock",
@@ -65,6 +72,24 @@ def claim(directory: Path, *, mode: int = 0o700) -> None:
             directory,
             mode & 0o777,
         )
+
+
+def server_id(directory: Path) -> str:
+    """The random name of the directory, by which servers that share a store tell theirs apart.
+
+    Raises DataDirectoryError.
+    """
+    file = directory / SERVER_ID
+    try:
+        content = read_regular(file, MAX_ID_BYTES + 1) if file.exists() else b""
+        found = content.decode(errors="replace").strip()
+        if _ID.fullmatch(found):
+            return found
+        made = secrets.token_hex(16)
+        private.write(file, f"{made}\n".encode())
+    except OSError as error:
+        raise DataDirectoryError(f"{file} cannot be read or written: {error.strerror}; remove it") from None
+    return made
 
 
 @contextmanager

@@ -79,6 +79,7 @@ FORMATS = (
     Format("jobs.head", landmark.VERSION, "field `version`", "read", _REFUSED, _of_json),
     Format("progress.key", 1, _LINE, "read", _REFUSED, _of_text),
     Format("progress.port", 1, _LINE, "read", _REFUSED, _of_text),
+    Format("server.id", 1, _LINE, "read", _REFUSED, _of_text),
     Format("shim.cgroups", 1, _LINE, "read", _REFUSED, _of_text),
     Format(
         "shim.sock",

@@ -29,8 +29,13 @@ class ServerMetrics:
         *,
         store: JobStore,
         hub: Hub,
-        scheduler: Scheduler,
+        scheduler: Callable[[], Scheduler | None],
     ) -> None:
+        """See `follow`."""
+
+        def of_scheduler(value: Callable[[Scheduler], int]) -> Callable[[], float]:
+            return lambda: value(present) if (present := self._scheduler()) is not None else 0
+
         self._metrics = metrics
         self._directory = directory
         self.follow(store=store, hub=hub, scheduler=scheduler)
@@ -39,7 +44,7 @@ class ServerMetrics:
         shown: dict[str, tuple[str, Callable[[], float]]] = {
             "parties_running": (
                 "Parties that have a slot: placed, started or being stopped.",
-                lambda: self._scheduler.parties,
+                of_scheduler(lambda scheduler: scheduler.parties),
             ),
             "watch_streams": ("Open streams of the event hub; the scheduler's is one.", lambda: len(self._hub.lags)),
             "watch_lag_events_max": (
@@ -48,13 +53,14 @@ class ServerMetrics:
             ),
             "watch_lag_events_sum": ("Events that all streams have yet to read.", lambda: sum(self._hub.lags)),
             "store_queue_length": ("Changes that wait for a commit.", lambda: self._store.health.queue_length),
+            "leader": ("Whether this server schedules.", lambda: self._scheduler() is not None),
             "scheduler_jobs": (
                 "Jobs that the scheduler works on: Pending or Running ones.",
-                lambda: self._scheduler.jobs,
+                of_scheduler(lambda scheduler: scheduler.jobs),
             ),
             "scheduler_waiting_for_room": (
                 "Jobs of which a task waits for a free slot or port.",
-                lambda: self._scheduler.waiting_for_room,
+                of_scheduler(lambda scheduler: scheduler.waiting_for_room),
             ),
             "revision": ("The newest revision that was published.", lambda: self._hub.head),
             "damaged_rows": ("Damaged rows met in the store since the start.", lambda: self._store.health.damaged_rows),
@@ -67,8 +73,11 @@ class ServerMetrics:
         for name, (meaning, value) in shown.items():
             metrics.watch(name, meaning, value)
 
-    def follow(self, *, store: JobStore, hub: Hub, scheduler: Scheduler) -> None:
-        """Show these from now on. What was counted of others is counted anew."""
+    def follow(self, *, store: JobStore, hub: Hub, scheduler: Callable[[], Scheduler | None]) -> None:
+        """Show these from now on. `scheduler` returns the one at work; None while another server schedules.
+
+        What was counted of others is counted anew.
+        """
         self._store, self._hub, self._scheduler = store, hub, scheduler
         self._count_at = 0.0
 

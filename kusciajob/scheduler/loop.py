@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 from kusciajob.clock import pause
@@ -48,8 +49,12 @@ class Scheduler:
         upkeep: Clock | None = None,
         limits: SlotLimits = NO_LIMITS,
         story: Story = LOG_ONLY,
+        renew_images: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`upkeep`: the clock of what is looked at again and again."""
+        """`upkeep`: the clock of what is looked at again and again.
+
+        `renew_images` takes in AppImages that other servers have made. StoreFailed.
+        """
         self._store = store
         self._hub = hub
         self._runtime = runtime
@@ -65,6 +70,7 @@ class Scheduler:
             room=self._room,
             departures=self._departures,
             story=story,
+            renew_images=renew_images,
         )
         self._workers: dict[int, JobWorker] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
@@ -182,6 +188,8 @@ class Scheduler:
 
     def _remove(self, group: asyncio.TaskGroup, stray: Stray) -> None:
         """Stop and remove all that a deleted job has. From now on tasks that took over its task ids wait."""
+        if stray.number in self._removals:
+            return  # it was found as a stray, and was deleted on another server just before that
         self._departures.begin(stray.number, stray.holder, stray.task_ids)
         self._removals[stray.number] = group.create_task(self._clear_away(stray), name=f"remove job {stray.number}")
 

@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from contextlib import suppress
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -49,6 +50,8 @@ class Tools(Struct, frozen=True):
     room: WaitingRoom
     departures: Departures
     story: Story = LOG_ONLY
+    renew_images: Callable[[], Awaitable[None]] | None = None
+    """Takes in AppImages that other servers have made. Raises StoreFailed."""
 
 
 class _News(Struct):
@@ -277,6 +280,9 @@ class JobWorker:
             self._tools.room.give_up(step.job.number, index)
             step.job = transitions.explain(step.job, index, f"waiting for the end of the deleted job {holder}")
             return
+        if self._tools.renew_images is not None:
+            with suppress(StoreFailed):  # then the commit fails too
+                await self._tools.renew_images()
         try:
             image = self._tools.images.get(step.job.spec.tasks[index].app_image)
             endpoints = await self._reserve(step.job, index, image)

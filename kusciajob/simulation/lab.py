@@ -204,14 +204,14 @@ class Lab:
 
     @property
     def _runtime(self) -> SimulatedRuntime:
-        return cast("SimulatedRuntime", self.core.runtime)  # the settings see to that
+        return cast("SimulatedRuntime", self.core.runtime.runtime)  # the settings see to that
 
     def _held(self) -> list[PartySpec]:
         return [party for party, _ in self._runtime.held.values()]
 
     def _what_works(self) -> str:
         """What is being done, but for what watchers have yet to take."""
-        if not self.core.scheduler.recovered.is_set():
+        if not self.core.settled.is_set():
             return "the server starts"
         if self.traffic.active:
             return f"{self.traffic.active} calls are being served"

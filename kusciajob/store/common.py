@@ -58,10 +58,8 @@ def task_exists(task_id: str, holder: str) -> TaskExists:
     return TaskExists(f"task {shown(task_id)} already exists: it belongs to job {shown(holder)}")
 
 
-def stale_job(job: Job | JobSummary, stored_revision: int) -> StaleJob:
-    return StaleJob(
-        f"job {shown(job.job_id)} is at revision {stored_revision}, the change was made to revision {job.revision}"
-    )
+def stale_job(job_id: str, revision: int, stored_revision: int) -> StaleJob:
+    return StaleJob(f"job {shown(job_id)} is at revision {stored_revision}, the change was made to revision {revision}")
 
 
 def log_truncated(after: int, oldest: int) -> LogTruncated:

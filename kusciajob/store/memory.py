@@ -269,7 +269,7 @@ class MemoryStore:
         if stored is None or stored.number != job.number:
             raise JobNotFound(job.job_id)
         if stored.revision != job.revision:
-            raise common.stale_job(job, stored.revision)
+            raise common.stale_job(job.job_id, job.revision, stored.revision)
         return stored
 
     def _append(

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -41,11 +41,43 @@ class AppImageService:
     AppImages; every caller may query them.
     """
 
-    def __init__(self, *, store: JobStore, catalog: AppImageCatalog, clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        store: JobStore,
+        catalog: AppImageCatalog,
+        clock: Clock,
+        version: Callable[[], Awaitable[int]] | None = None,
+    ) -> None:
+        """`version` counts the changes in the store; None where nobody else makes any."""
         self._store = store
         self._catalog = catalog
         self._clock = clock
+        self._version = version
+        self._known = -1
+        self._asked = self._answered = 0
+        """How often somebody wanted to know of changes, and up to which of these that was looked up."""
         self._changing = asyncio.Lock()
+
+    async def renew(self) -> None:
+        """Take in what other servers have changed. Raises StoreFailed.
+
+        One look at the store serves all who came before it: thousands of tasks may want one at a time.
+        """
+        if self._version is None:
+            return
+        self._asked += 1
+        mine = self._asked
+        async with self._changing:
+            if self._answered < mine:
+                asked = self._asked
+                await self._take_in(self._version)
+                self._answered = asked
+
+    async def _take_in(self, version: Callable[[], Awaitable[int]]) -> None:
+        if (newest := await version()) != self._known:
+            self._catalog.restore(await self._store.app_images())
+            self._known = newest
 
     def check_rights(self, name: str, caller: Caller) -> None:
         """Raise NotAllowed unless the caller may change AppImages, and InvalidAppImage without a name."""
@@ -136,6 +168,8 @@ class AppImageService:
         self, method: str, name: str, caller: Caller, decide: Callable[[], dict[str, Any] | None], *, size: int
     ) -> None:
         async with self._changing:
+            if self._version is not None:
+                await self._take_in(self._version)
             definition = None
             if (spec := decide()) is not None:
                 earlier = self._catalog.created.get(name)

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import NoReturn, TypeAlias
 
@@ -103,8 +103,13 @@ class JobService:
         max_jobs_per_domain: int = 0,
         check: Callable[[JobSpec], None] = lambda _: None,
         story: Story = LOG_ONLY,
+        renew_images: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """`check` raises InvalidJob for what the runtime will never run."""
+        """`check` raises InvalidJob for what the runtime will never run.
+
+        `renew_images` takes in AppImages that other servers have made.
+        """
+        self._renew_images = renew_images
         self._store = store
         self._hub = hub
         self._images = images
@@ -126,7 +131,7 @@ class JobService:
         """
         caller.require_initiator(spec.initiator)
         self._check(spec)
-        images = [self._images.get(task.app_image) for task in spec.tasks]
+        images = await self._images_of(spec)
         limits.check_status_size(spec, [image.most_endpoints if image else 0 for image in images])
         awaited = spec.domains if self._requires_approval else ()
         job = transitions.create(
@@ -162,6 +167,15 @@ class JobService:
                 self._story.created(job, caller.name)
                 return spec.job_id
         raise JobExists(f"job {shown(spec.job_id)} is created and deleted by others again and again: try later")
+
+    async def _images_of(self, spec: JobSpec) -> list[AppImage | None]:
+        try:
+            return [self._images.get(task.app_image) for task in spec.tasks]
+        except UnknownAppImage:
+            if self._renew_images is None:
+                raise
+            await self._renew_images()
+            return [self._images.get(task.app_image) for task in spec.tasks]
 
     async def objections(
         self, job: LimitedJob, spec: JobSpec | None, images: Mapping[str, FoundImage], caller: Caller

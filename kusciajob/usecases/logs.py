@@ -7,7 +7,7 @@ from typing import TypeAlias
 
 from msgspec import Struct, structs
 
-from kusciajob.contracts import ImageSource, JobStore, Node, OutputSource, OutputStream, PartyKey, Runtime
+from kusciajob.contracts import ImageSource, JobStore, Node, NodeSource, OutputSource, OutputStream, PartyKey
 from kusciajob.model import failures
 from kusciajob.model.appimage import DeployTemplate
 from kusciajob.model.damage import JobDamaged
@@ -70,7 +70,7 @@ class TaskOutput:
         self,
         *,
         store: JobStore,
-        runtime: Runtime,
+        runtime: NodeSource,
         source: OutputSource,
         images: ImageSource,
         following: Following = in_rounds,

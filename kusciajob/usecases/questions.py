@@ -16,6 +16,7 @@ from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.text import shown
 from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.revisions import reached
 
 
 class JobAccount(Struct, frozen=True):
@@ -31,6 +32,10 @@ class Questions:
     def __init__(self, *, store: JobStore, jobs: JobService) -> None:
         self._store = store
         self._jobs = jobs
+
+    async def reach(self, revision: int) -> None:
+        """See revisions.reached."""
+        await reached(self._store, revision)
 
     async def list(
         self, chosen: JobFilter, caller: Caller, *, limit: int, after: int = 0, newest_first: bool = True

@@ -27,6 +27,9 @@ class RefusalLog:
 
         `subject` is the id of the job, or the name of the AppImage.
         """
+        if self._store.failing.is_set():  # where packets vanish, it would take half a minute to learn that again
+            logger.warning("a refused %s of %s is not noted: the job store cannot commit", method, caller.name)
+            return
         entry = AuditEntry(
             self._clock.now(),
             caller.name,

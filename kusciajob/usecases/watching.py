@@ -9,6 +9,7 @@ from kusciajob.contracts import EventHub, JobStore, WatchStream
 from kusciajob.model.errors import InvalidJob, LogTruncated, Problem
 from kusciajob.model.selection import JobFilter
 from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.revisions import reached
 
 
 class JobWatch:
@@ -20,12 +21,21 @@ class JobWatch:
 
     @asynccontextmanager
     async def open(
-        self, chosen: JobFilter, caller: Caller, *, after: int | None = None, include_existing: bool = False
+        self,
+        chosen: JobFilter,
+        caller: Caller,
+        *,
+        after: int | None = None,
+        include_existing: bool = False,
+        min_revision: int = 0,
     ) -> AsyncIterator[WatchStream]:
         """What follows a revision, or the present one, or, with `include_existing`, first what exists.
 
-        Raises InvalidJob if that revision does not exist yet; LogTruncated, also later, if it can no longer be used.
+        `min_revision`: see revisions.reached.
+
+        Raises InvalidJob if `after` does not exist yet; LogTruncated, also later, if it can no longer be used.
         """
+        await reached(self._store, min_revision)
         start: int | None = await self._store.head()
         if after is not None:
             await self._check(after, chosen)

@@ -16,7 +16,8 @@ from google.protobuf import json_format
 from kusciajob._gen.kuscia.proto.api.v1alpha1 import common_pb2
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2, log_pb2_grpc
-from kusciajob.store.sqlite import database, packing
+from kusciajob.store import packing
+from kusciajob.store.sqlite import database
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.damage import doctor
 from tests.support.earlier import DATA_DIRECTORIES, has_all, unpack_data_directory

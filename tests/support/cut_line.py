@@ -16,6 +16,8 @@ class CutLine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._flows = asyncio.Event()
         self._flows.set()
+        self.loses_answers = False
+        """What is asked arrives; what is answered does not, and nobody is told."""
         self.port = 0
         self.connections = 0
         """How many were made."""
@@ -64,13 +66,17 @@ class CutLine:
         self._writers.add(far_writer)
         # asyncio's servers complain of cancelled handlers.
         with suppress(asyncio.CancelledError):
-            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer))
+            await asyncio.gather(self._copy(reader, far_writer), self._copy(far_reader, writer, is_answer=True))
         self._writers -= {writer, far_writer}
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, *, is_answer: bool = False
+    ) -> None:
         with suppress(OSError):
             while chunk := await reader.read(CHUNK_BYTES):
                 await self._flows.wait()
+                if is_answer and self.loses_answers:
+                    continue
                 writer.write(chunk)
                 await writer.drain()
         writer.close()

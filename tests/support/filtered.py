@@ -29,6 +29,8 @@ DOMAINS = ("alice", "bob", "carol", "dave")
 IMAGES = ("psi", "train")
 TEAMS = ("red", "blue")
 PREFIXES = ("a", "b")
+SURE_FILTERS = (JobFilter(states=frozenset({JobState.RUNNING})), JobFilter(initiator="nobody"))
+"""Jobs come and leave, and there is nothing to tell. A watcher of each kind has one, whatever the others have."""
 
 
 def random_spec(job_id: str, random: Random) -> JobSpec:
@@ -158,7 +160,10 @@ def _name(event: JobEvent, *, before: bool, inside: bool) -> str:
 class Watcher:
     """Reads streams, one after the other, with pauses, until it has passed the end of the recording."""
 
-    def __init__(self, hub: Hub, pace: Pace, chosen: JobFilter, end: "asyncio.Future[int]") -> None:
+    def __init__(
+        self, hub: Hub, pace: Pace, chosen: JobFilter, end: "asyncio.Future[int]", *, read_seconds: float
+    ) -> None:
+        self._read_seconds = read_seconds
         self._hub = hub
         self._pace = pace
         self._chosen = chosen
@@ -191,7 +196,7 @@ class Watcher:
         return self._end.done() and bool(self._positions) and self._positions[-1][0] >= self._end.result()
 
     async def _read(self, stream: WatchStream, start: int, *, is_replay: bool) -> None:
-        for published in await stream.read(timeout=0.01):
+        for published in await stream.read(timeout=self._read_seconds):
             event = published.event
             is_created_before = event.type is EventType.ADDED and event.job.number <= start
             if is_replay and is_created_before:
@@ -208,9 +213,12 @@ class Watcher:
 
 
 async def record_filtered(
-    store: JobStore, *, seed: int, watchers: int, writers: int, changes: int
+    store: JobStore, *, seed: int, watchers: int, writers: int, changes: int, read_seconds: float = 0.01
 ) -> FilteredRecording:
-    """Watchers of every kind on a hub that keeps one event, while writers work; all of them come at random moments."""
+    """Watchers of every kind on a hub that keeps one event, while writers work; all of them come at random moments.
+
+    `read_seconds`: how long a read may take; a store must be able to answer in that time.
+    """
     random = Random(seed)
     pace = Pace(random)
     jittery = JitteryStore(store, random)
@@ -220,17 +228,19 @@ async def record_filtered(
     async with opened_hub(jittery, ring_events=random.choice((1, 1, 64)), batch_events=3) as hub:
         end: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
-        def watcher() -> Watcher:
-            return Watcher(hub, pace, random_filter(random, job_ids), end)
+        def watcher(index: int) -> Watcher:
+            chosen = SURE_FILTERS[index] if index < len(SURE_FILTERS) else random_filter(random, job_ids)
+            return Watcher(hub, pace, chosen, end, read_seconds=read_seconds)
 
-        async def replay() -> FilteredHistory:
+        async def replay(index: int) -> FilteredHistory:
             await pace.pause(changes * writers // 2)
-            return await watcher().watch(after=None)
+            return await watcher(index).watch(after=None)
 
         async with asyncio.TaskGroup() as group:
-            replays = [group.create_task(replay()) for _ in range(watchers)]
-            resumed = [group.create_task(watcher().watch(after=random.randrange(41))) for _ in range(watchers)]
-            pieces = [group.create_task(watcher().watch_in_pieces(random, after=40)) for _ in range(watchers)]
+            indices = range(watchers)
+            replays = [group.create_task(replay(index)) for index in indices]
+            resumed = [group.create_task(watcher(index).watch(after=random.randrange(41))) for index in indices]
+            pieces = [group.create_task(watcher(index).watch_in_pieces(random, after=40)) for index in indices]
             await asyncio.gather(
                 *(write_at_random(jittery, pace, random, job_ids=job_ids, changes=changes) for _ in range(writers))
             )

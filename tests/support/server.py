@@ -25,6 +25,8 @@ _CHANNEL_OPTIONS = (
     ("grpc.max_receive_message_length", -1),
     ("grpc.max_send_message_length", -1),
 )
+START_SECONDS = 4 * PATIENCE_SECONDS
+"""A start takes a second of a processor, of which a loaded machine may give little; one that fails ends at once."""
 _ADDRESS = r"([\w.:\[\]-]+)"
 _TAKEN = "is the port taken?"
 _READY = re.compile(f"serving gRPC on {_ADDRESS}")
@@ -46,7 +48,8 @@ class RunningServer:
         self.address = "127.0.0.1:0"
         self.http_address = "127.0.0.1:0"
         self._settings = settings
-        self._launcher = launcher
+        self.launcher = launcher
+        """A program, with its arguments, that becomes the server at the next start."""
         self._process: asyncio.subprocess.Process | None = None
         self._channel: grpc.aio.Channel | None = None
 
@@ -94,7 +97,7 @@ class RunningServer:
         flags = [_flag(name.replace("_", "-"), value) for name, value in settings.items()]
         earlier_log_bytes = self.log.stat().st_size if self.log.exists() else 0
         with self.log.open("ab") as log:
-            command = [*self._launcher, sys.executable, "-m", "kusciajob", "serve", *flags]
+            command = [*self.launcher, sys.executable, "-m", "kusciajob", "serve", *flags]
             self._process = await asyncio.create_subprocess_exec(*command, stderr=log, env=clean_environment())
 
         def find_ready_line() -> re.Match[str] | None:
@@ -102,7 +105,7 @@ class RunningServer:
             assert self.is_running, f"the server ended with exit code {self.process.returncode}:\n{text}"
             return _READY.search(text)
 
-        ready = await eventually(find_ready_line)
+        ready = await eventually(find_ready_line, timeout_seconds=START_SECONDS)
         assert ready is not None
         self.address = ready[1]
         http = _HTTP.search(ready.string)

@@ -5,22 +5,37 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from random import Random
 
+import pytest
+
 from kusciajob.contracts import Census, JobPage, JobStore, StoreHealth
 from kusciajob.model.errors import StoreFailed
 from kusciajob.model.history import NO_NOTES, Attempt, AuditEntry, HistoryEntry, Notes
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store.memory import MemoryStore
+from kusciajob.store.postgres.store import PostgresStore
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.polling import give_way
+from tests.support.postgres import postgres_server
 
-STORES = ("memory", "sqlite")
+STORES = ("memory", "sqlite", pytest.param("postgres", marks=pytest.mark.postgres))
 """Every kind there is."""
+RECORDINGS = [
+    *((kind, seed) for kind in ("memory", "sqlite") for seed in (1, 2, 3)),
+    pytest.param(("postgres", 1), marks=pytest.mark.postgres),
+]
+"""The runs that suites of the hub record, by store and seed. They take long where each read is a round trip."""
 
 
 async def open_store(kind: str, directory: Path) -> JobStore:
     """A store of that kind; one that needs a file has it in the directory."""
-    return MemoryStore() if kind == "memory" else await SqliteStore.open(directory / "jobs.db")
+    match kind:
+        case "memory":
+            return MemoryStore()
+        case "sqlite":
+            return await SqliteStore.open(directory / "jobs.db")
+        case _:
+            return await PostgresStore.open(await postgres_server().new_database())
 
 
 class GuardedStore:

@@ -60,6 +60,7 @@ def test_toml_and_yaml_files_say_the_same(tmp_path: Path, name: str, content: st
         ({"first_port": "3000", "last_port": "2000"}, ["first_port 3000", "last_port 2000"]),
         ({"testing": "true", "runtime": "process"}, ["testing", "simulated", "'process'"]),
         ({"testing": "true", "host": "0.0.0.0"}, ["testing", "'0.0.0.0'"]),
+        ({"testing": "true", "store": "postgresql://kusciajob@db/jobs"}, ["testing", "store"]),
         ({"quirks": "kuscia"}, ["quirks", "'kuscia'", "testing"]),
         ({"clock": "auto"}, ["clock", "'auto'", "testing"]),
         ({"data_dir": ":memory:"}, ["data_dir", ":memory:", "testing"]),

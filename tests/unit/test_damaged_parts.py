@@ -9,8 +9,8 @@ import pytest
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
+from kusciajob.store.packing import APART, pack_spec, unpack_spec
 from kusciajob.store.sqlite import database, landmark, sql
-from kusciajob.store.sqlite.packing import APART, pack_spec, unpack_spec
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 from tests.support.damage import ask, damage, doctor, opened

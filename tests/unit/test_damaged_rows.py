@@ -29,8 +29,9 @@ from kusciajob.operations import datadir
 from kusciajob.operations.doctor import Level, examine
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
+from kusciajob.store import rows
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import database, rows, sql
+from kusciajob.store.sqlite import database, sql
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention

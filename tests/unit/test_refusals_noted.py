@@ -1,5 +1,6 @@
 """A refusal is in the audit before the caller has its answer, and a store that fails keeps nobody from the answer."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -15,7 +16,7 @@ from kusciajob.usecases.refusals import MAX_REASON_CHARACTERS, MAX_SUBJECT_CHARA
 from kusciajob.wire.status import Code
 from tests.support.questions import QuestionHouse
 from tests.support.requests import job_request
-from tests.support.stores import FaultyStore
+from tests.support.stores import FaultyStore, SlowStore
 
 METHODS = pb.DESCRIPTOR.services_by_name["JobsService"].methods_by_name
 BOB = Caller("bob")
@@ -45,6 +46,32 @@ async def test_a_store_that_cannot_note_a_refusal_keeps_nobody_from_it(caplog: p
     with pytest.raises(NotAllowed):
         await submit(house, store)(pb.SubmitJobRequest(job=job_request("j")), BOB)
     assert "a refused SubmitJob of bob is not noted" in caplog.text
+
+
+class SilentStore(SlowStore):
+    """It is known to fail, and would not answer a note."""
+
+    def __init__(self) -> None:
+        super().__init__(MemoryStore(), "note")
+        self._failing = asyncio.Event()
+        self._failing.set()
+
+    @property
+    def failing(self) -> asyncio.Event:
+        return self._failing
+
+
+async def test_a_store_that_is_known_to_fail_is_not_asked(caplog: pytest.LogCaptureFixture) -> None:
+    store = SilentStore()
+    house = QuestionHouse(store)
+    with pytest.raises(NotAllowed):
+        await submit(house, store)(pb.SubmitJobRequest(job=job_request("j")), BOB)
+    assert "a refused SubmitJob of bob is not noted" in caplog.text
+    store.release()
+    store.failing.clear()
+    with pytest.raises(NotAllowed):
+        await submit(house, store)(pb.SubmitJobRequest(job=job_request("j")), BOB)
+    assert len(await store.audit(limit=10)) == 1
 
 
 async def test_calls_that_change_nothing_are_not_noted() -> None:

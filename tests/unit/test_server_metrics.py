@@ -26,7 +26,7 @@ async def test_what_was_counted_last_is_shown_while_the_store_cannot_be_read(
     store, clock = FaultyStore(MemoryStore()), ManualClock()
     hub = Hub(store)
     scheduler = Scheduler(store=store, hub=hub, runtime=ManualRuntime(), images=AnyImage(), clock=clock)
-    observed = ServerMetrics(Metrics(), tmp_path, store=store, hub=hub, scheduler=scheduler)
+    observed = ServerMetrics(Metrics(), tmp_path, store=store, hub=hub, scheduler=lambda: scheduler)
     await store.create(new_job())
     assert PENDING in await observed.read()
     store.fails = {"census"}

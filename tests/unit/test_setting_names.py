@@ -46,6 +46,7 @@ def test_a_metavar_is_the_unit_or_the_kind_of_the_value() -> None:
     expected |= {"max_upload_mib_per_peer": "MIB", "path": "DIR[:DIR...]", "run_as": "USER|DOMAIN=USER"}
     expected |= {"allowed_hosts": "HOST,...", "allowed_origins": "ORIGIN,..."}
     expected |= {"progress_address": "HOST:PORT", "container_user": "UID[:GID]", "otlp_endpoint": "URL"}
+    expected |= {"store": "URL"}
     expected |= {"kube_config": "FILE", "kube_context": "NAME", "namespace": "NAME"}
     assert metavars == expected
 

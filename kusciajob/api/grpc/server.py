@@ -29,6 +29,13 @@ HANDSHAKE_MILLISECONDS = 10_000
 """How long a new connection may take until it is one of HTTP/2, TLS included."""
 IDLE_MILLISECONDS = 600_000
 """A connection without a call is closed after so long; clients make a new one by themselves."""
+ASK_MILLISECONDS = 60_000
+"""A client of which nothing came for so long is asked whether it is still there, also while its watch is silent."""
+PRESENT_MILLISECONDS = 120_000
+"""Without an answer by then it has vanished: its connection is closed, and its calls and streams count no more.
+
+One that only reads nothing for a while answers late. By gRPC's default, a minute, it would be gone sooner.
+"""
 PING_MILLISECONDS = 10_000
 """So often a client may ask whether an idle connection lives. By gRPC's default, 5 minutes, it would be sent away."""
 NO_LIMIT = 2**31 - 2
@@ -69,6 +76,10 @@ class GrpcServer:
                 ("grpc.so_reuseport", 0),  # else a second server could share the port unnoticed
                 ("grpc.server_handshake_timeout_ms", HANDSHAKE_MILLISECONDS),
                 ("grpc.max_connection_idle_ms", IDLE_MILLISECONDS),
+                ("grpc.keepalive_time_ms", ASK_MILLISECONDS),
+                ("grpc.keepalive_timeout_ms", PRESENT_MILLISECONDS),
+                ("grpc.http2.ping_timeout_ms", PRESENT_MILLISECONDS),
+                ("grpc.http2.max_pings_without_data", 0),  # else it asks twice, and no more until something is sent
                 ("grpc.http2.min_ping_interval_without_data_ms", PING_MILLISECONDS),
                 ("grpc.max_allowed_incoming_connections", connections.in_all or NO_LIMIT),
             ],

@@ -22,6 +22,10 @@ LONGEST_DRAIN_SECONDS = 600.0
 GONE_DRAIN_SECONDS = 2.0
 
 
+async def nobody_else() -> None:
+    """There is one server."""
+
+
 class OutputCollector:
     """Collects the output of one workload into the directory of its run, from where it was left, until it ends."""
 
@@ -34,7 +38,10 @@ class OutputCollector:
         pause: Callable[[], Awaitable[None]],
         file_work: FileWork,
         limit_bytes: int | None,
+        held: Callable[[], Awaitable[None]] = nobody_else,
     ) -> None:
+        """`held`: see HostedRuntime."""
+        self._held = held
         self._engine = engine
         self._ref = ref
         self._kept = kept
@@ -115,6 +122,7 @@ class OutputCollector:
                 yield piece
 
     async def _write(self, pieces: list[LogPiece]) -> None:
+        await self._held()
         append = partial(self._kept.append, pieces, self._progress, limit_bytes=self._limit_bytes)
         try:
             self._progress = await self._file_work.do(append)

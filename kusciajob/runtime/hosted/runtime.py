@@ -33,7 +33,7 @@ from kusciajob.runtime.file_work import FileWork
 from kusciajob.runtime.hosted import names, workloads
 from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable, Phase, Ref, Sighting
 from kusciajob.runtime.hosted.kept import End, KeptRun, KeptRuns, Note
-from kusciajob.runtime.hosted.output import OutputCollector, drained
+from kusciajob.runtime.hosted.output import OutputCollector, drained, nobody_else
 from kusciajob.runtime.hosted.results import judge
 from kusciajob.runtime.hosted.runs import Found, Gang, HostedParty, Run
 from kusciajob.runtime.rendering import ports_of
@@ -75,7 +75,10 @@ class HostedRuntime:
         stop_grace_seconds: float,
         output_limit_bytes: int | None = None,
         policy: workloads.Policy = workloads.STRICT_POLICY,
+        held: Callable[[], Awaitable[None]] = nobody_else,
     ) -> None:
+        """`held` returns once no other server can look after the programs: see Lease."""
+        self._held = held
         self._engine = engine
         self._store_id = store_id
         self._kept = KeptRuns(directory.absolute() / "runs")
@@ -375,10 +378,12 @@ class HostedRuntime:
             pause=self._pause,
             file_work=self._file_work,
             limit_bytes=self._output_limit_bytes,
+            held=self._held,
         )
 
     async def _finish(self, run: Run, sighting: Sighting) -> None:
         """Keep the rest of its output, note how it ended, tell it, and remove the workload."""
+        await self._held()
         try:
             if run.collecting is not None:
                 await drained(run.collecting, run.output_failed, is_gone=sighting.phase is Phase.GONE)

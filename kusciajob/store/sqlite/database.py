@@ -6,7 +6,8 @@ from functools import partial
 from importlib import resources
 from pathlib import Path
 
-from kusciajob.store.sqlite import listing, packing
+from kusciajob.store import packing
+from kusciajob.store.sqlite import listing
 
 CACHE_KIBIBYTES = 8192
 MIGRATION_KIBIBYTES = 65_536

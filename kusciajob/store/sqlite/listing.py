@@ -1,102 +1,24 @@
-"""The tables that lists look into: what is written there of each job, and how they are filled from the jobs."""
+"""The tables that lists look into, and how they are filled from the jobs."""
 
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from functools import lru_cache
-from hashlib import blake2b
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import MsgspecError, Struct
-from msgspec.json import Decoder, Encoder
+from msgspec.json import Decoder
 
-from kusciajob.model.job import NO_TRAITS, Traits
+from kusciajob.model.job import Traits
 from kusciajob.model.status import Job, JobPhase, Unknown
-from kusciajob.store import kept
-from kusciajob.store.sqlite import packing
+from kusciajob.store import kept, packing
+from kusciajob.store.listing import Listed, Listing, facets, phase_json, traits_json
 
 FACETS_AT_ONCE = 100_000
 """When the tables are filled so many are sorted and written together: else each could be a page of its own."""
 _MOST_SECONDS = 1e15
 _NOT_DECODED = (MsgspecError, ValueError, TypeError, RecursionError)
 
-_encode = Encoder().encode
-_decode_phase = Decoder(JobPhase).decode
-_decode_traits = Decoder(Traits).decode
-
 Progress = Callable[[int, int], None]
 """Is told how many jobs of how many are done."""
-
-
-class Listing(NamedTuple):
-    """What a list looks for in a job, in the order of the table's columns, but the number, `created` and `lag`."""
-
-    state: str
-    ended: float | None
-    deadline: float | None
-    expires: float | None
-    phase: str
-    traits: str
-
-
-class Listed(NamedTuple):
-    """A job as it is to be listed."""
-
-    row: Listing
-    facets: list[int]
-    created_at: float
-    """Its own time."""
-
-
-@lru_cache(4096)
-def facet(kind: str, *texts: str) -> int:
-    """The number that stands for a property. Two can share one by chance: a job that is found is looked at."""
-    data = "\0".join((kind, *texts)).encode(errors="surrogatepass")
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), signed=True)
-
-
-def facets(domains: Iterable[str], traits: Traits) -> list[int]:
-    """All of a job, sorted; each domain is to be named once."""
-    found = [facet("party", domain) for domain in domains]
-    found += [facet("image", image) for image in traits.app_images]
-    found += [facet("field", *field) for field in traits.custom_fields.items()]
-    found += [facet("label", *label) for label in traits.labels.items()]
-    found.sort()
-    return found
-
-
-def listed(job: Job) -> Listed:
-    """A job as it is to be listed."""
-    status, traits = job.status, job.spec.traits
-    spec = job.spec
-    row = Listing(
-        str(status.phase.state),
-        status.phase.ended_at,
-        kept.deadline(status.phase, status.began_at, spec.deadline_seconds),
-        kept.expiry(status.phase, spec.ttl_seconds),
-        phase_json(status.phase),
-        traits_json(traits),
-    )
-    return Listed(row, facets(status.domains, traits), status.created_at)
-
-
-def phase_json(phase: JobPhase) -> str:
-    """As it is stored."""
-    return _encode(phase).decode()
-
-
-def traits_json(traits: Traits) -> str:
-    """As they are stored."""
-    return _encode(traits).decode()
-
-
-def phase_of(data: Any) -> JobPhase | None:
-    """A stored phase; None where there is none. ValueError, TypeError, MsgspecError: it is damaged."""
-    return None if data is None else _decode_phase(data)
-
-
-def traits_of(data: Any) -> Traits:
-    """Stored traits, none where there are none. ValueError, TypeError, MsgspecError: they are damaged."""
-    return NO_TRAITS if data is None else _decode_traits(data)
 
 
 def lag(created: float, created_at: float, ended_at: float | None) -> float:

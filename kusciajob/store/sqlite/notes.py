@@ -16,8 +16,7 @@ from kusciajob.model.history import (
     Notes,
 )
 from kusciajob.model.job import Traits
-from kusciajob.store import kept
-from kusciajob.store.sqlite import rows
+from kusciajob.store import kept, rows
 
 READ_BYTES = 4 << 20
 """A part of a history ends early when it takes more."""

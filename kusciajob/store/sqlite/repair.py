@@ -10,9 +10,11 @@ import msgspec
 from kusciajob.model.damage import JobDamaged, damaged_status
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.model.text import shown
-from kusciajob.store.sqlite import listing, notes, rows, sql
-from kusciajob.store.sqlite.packing import pack_status
-from kusciajob.store.sqlite.rows import Damage
+from kusciajob.store import listing, rows
+from kusciajob.store.packing import pack_status
+from kusciajob.store.rows import Damage
+from kusciajob.store.sqlite import listing as lists
+from kusciajob.store.sqlite import notes, sql
 
 # A task's id by its bytes, which may be no text.
 _SELECT = {
@@ -95,7 +97,7 @@ def set_aside(connection: sqlite3.Connection, *, now: float) -> Iterator[str]:
         if done:
             _count_log(connection)
         if not is_listed:
-            listing.fill(connection)
+            lists.fill(connection)
     except BaseException:
         connection.execute("ROLLBACK")
         raise
@@ -144,9 +146,9 @@ def _listed(connection: sqlite3.Connection, job: Job, newest: float) -> tuple[fl
     *told, created, lag = row
     if tuple(told) != tuple(expected.row):
         return newest, "it differs from its job"
-    if not listing.is_time(created) or created < max(newest, expected.created_at):
+    if not lists.is_time(created) or created < max(newest, expected.created_at):
         return newest, f"its time of creation is {created}"
-    if lag != listing.lag(created, expected.created_at, expected.row.ended):
+    if lag != lists.lag(created, expected.created_at, expected.row.ended):
         return created, f"its lag is {lag}"
     is_complete = "SELECT count(*) = ? FROM facet WHERE number = ? AND facet IN (SELECT value FROM json_each(?))"
     values = (len(expected.facets), job.number, msgspec.json.encode(expected.facets).decode())

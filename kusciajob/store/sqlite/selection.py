@@ -17,8 +17,10 @@ from msgspec.json import Encoder
 from kusciajob.contracts import JobPage
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import JobSummary
-from kusciajob.store.sqlite import packing, rows, sql
-from kusciajob.store.sqlite.listing import facet, is_time
+from kusciajob.store import packing, rows
+from kusciajob.store.listing import facet
+from kusciajob.store.sqlite import sql
+from kusciajob.store.sqlite.listing import is_time
 
 WORK = 12_000
 """What a page may cost: a number that is read costs 1, and a row takes about half a microsecond."""

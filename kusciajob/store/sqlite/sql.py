@@ -15,10 +15,10 @@ from kusciajob.model.errors import JobError, JobNotFound, TaskNotFound
 from kusciajob.model.history import NO_NOTES, AuditEntry, Notes
 from kusciajob.model.job import JobSpec, Traits
 from kusciajob.model.status import EventType, Job, JobEvent, JobPhase, JobStatus, JobSummary
-from kusciajob.store import common
-from kusciajob.store.sqlite import listing, rows
+from kusciajob.store import common, listing, rows
+from kusciajob.store.packing import pack_spec, pack_status, plain
+from kusciajob.store.sqlite import listing as lists
 from kusciajob.store.sqlite import notes as kept_notes
-from kusciajob.store.sqlite.packing import pack_spec, pack_status, plain
 
 SMALL_SPEC_BYTES = 256 << 10
 """A larger specification, or one with large inputs, is not read on the event loop."""
@@ -117,7 +117,7 @@ class Transaction:
         phase = listing.phase_json(job.status.phase)
         revision = self._head + len(shown)
         encoded_notes = kept_notes.encoded(notes, revision)
-        stored = self._connection.execute(listing.STORED, (job.number,)).fetchone()
+        stored = self._connection.execute(lists.STORED, (job.number,)).fetchone()
         before = self._phase_before(job, stored)
         updated = self._connection.execute(
             "UPDATE job SET revision = ?, unfinished = ?, status = ? WHERE number = ? AND revision = ?",
@@ -126,7 +126,7 @@ class Transaction:
         if not updated.rowcount:
             raise self._refusal(job)
         if stored is not None:
-            listing.update(self._connection, job, phase, stored)
+            lists.update(self._connection, job, phase, stored)
         self._notes.append((job.number, encoded_notes))
         for kind, status, encoded_status in shown:
             told = None if before == status.phase else before
@@ -158,7 +158,7 @@ class Transaction:
         else:
             self._connection.execute("DELETE FROM task WHERE task_id IN (SELECT value FROM json_each(?))", (task_ids,))
         known = None if job.status.is_damaged else listing.facets(job.status.domains, traits)
-        listing.remove(self._connection, job.number, known)
+        lists.remove(self._connection, job.number, known)
         kept_notes.remove(self._connection, job.number)
         self._notes.append((job.number, encoded_notes))
         self._log(EventType.DELETED, job, job.status, status, traits=traits)
@@ -180,7 +180,7 @@ class Transaction:
 
     def _list_new(self) -> None:
         if self._listed:
-            listing.add(self._connection, self._listed)
+            lists.add(self._connection, self._listed)
             self._listed = []
 
     def touch(self) -> None:
@@ -254,7 +254,7 @@ class Transaction:
 
     def _refusal(self, job: Job | JobSummary) -> JobError:
         row = self._connection.execute("SELECT revision FROM job WHERE number = ?", (job.number,)).fetchone()
-        return common.stale_job(job, row[0]) if row else JobNotFound(job.job_id)
+        return common.stale_job(job.job_id, job.revision, row[0]) if row else JobNotFound(job.job_id)
 
     def _task_exists(self, job_id: str, task_ids: list[str]) -> JobError:
         row = self._connection.execute(

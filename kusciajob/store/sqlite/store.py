@@ -24,9 +24,9 @@ from kusciajob.model.job import JobSpec
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import common
+from kusciajob.store.damage import DamageLog
 from kusciajob.store.sqlite import census, database, landmark, selection, sql
 from kusciajob.store.sqlite import notes as notes_of
-from kusciajob.store.sqlite.damage import DamageLog
 from kusciajob.store.tail import Tail
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ListJobsRequest(_message.Message):
-    __slots__ = ("states", "initiator", "party", "job_id_prefix", "app_image", "custom_fields", "labels", "created_after", "created_before", "ended_after", "ended_before", "page_size", "page_token", "oldest_first")
+    __slots__ = ("states", "initiator", "party", "job_id_prefix", "app_image", "custom_fields", "labels", "created_after", "created_before", "ended_after", "ended_before", "page_size", "page_token", "oldest_first", "min_revision")
     STATES_FIELD_NUMBER: _ClassVar[int]
     INITIATOR_FIELD_NUMBER: _ClassVar[int]
     PARTY_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +30,7 @@ class ListJobsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
     OLDEST_FIRST_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[str]
     initiator: str
     party: str
@@ -44,7 +45,8 @@ class ListJobsRequest(_message.Message):
     page_size: int
     page_token: str
     oldest_first: bool
-    def __init__(self, states: _Optional[_Iterable[str]] = ..., initiator: _Optional[str] = ..., party: _Optional[str] = ..., job_id_prefix: _Optional[str] = ..., app_image: _Optional[str] = ..., custom_fields: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., oldest_first: _Optional[bool] = ...) -> None: ...
+    min_revision: int
+    def __init__(self, states: _Optional[_Iterable[str]] = ..., initiator: _Optional[str] = ..., party: _Optional[str] = ..., job_id_prefix: _Optional[str] = ..., app_image: _Optional[str] = ..., custom_fields: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., oldest_first: _Optional[bool] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class ListJobsResponse(_message.Message):
     __slots__ = ("jobs", "next_page_token", "revision")
@@ -118,10 +120,12 @@ class JobSummary(_message.Message):
     def __init__(self, job_id: _Optional[str] = ..., initiator: _Optional[str] = ..., state: _Optional[str] = ..., err_msg: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., task_states: _Optional[_Mapping[str, int]] = ..., progress: _Optional[float] = ..., custom_fields: _Optional[_Mapping[str, str]] = ..., labels: _Optional[_Mapping[str, str]] = ..., number: _Optional[int] = ..., revision: _Optional[int] = ..., parties: _Optional[_Iterable[str]] = ..., app_images: _Optional[_Iterable[str]] = ..., cause: _Optional[str] = ..., operations: _Optional[_Iterable[str]] = ..., restart_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class GetJobRequest(_message.Message):
-    __slots__ = ("job_id",)
+    __slots__ = ("job_id", "min_revision")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     job_id: str
-    def __init__(self, job_id: _Optional[str] = ...) -> None: ...
+    min_revision: int
+    def __init__(self, job_id: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class GetJobResponse(_message.Message):
     __slots__ = ("job",)
@@ -222,14 +226,16 @@ class PartyAttempt(_message.Message):
     def __init__(self, domain_id: _Optional[str] = ..., role: _Optional[str] = ..., state: _Optional[str] = ..., start_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., end_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., exit_code: _Optional[int] = ..., signal: _Optional[str] = ..., err_msg: _Optional[str] = ..., endpoints: _Optional[_Iterable[_Union[_job_pb2.JobPartyEndpoint, _Mapping]]] = ..., was_stopped: _Optional[bool] = ...) -> None: ...
 
 class ListJobHistoryRequest(_message.Message):
-    __slots__ = ("job_id", "page_size", "page_token")
+    __slots__ = ("job_id", "page_size", "page_token", "min_revision")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     page_size: int
     page_token: str
-    def __init__(self, job_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    min_revision: int
+    def __init__(self, job_id: _Optional[str] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class ListJobHistoryResponse(_message.Message):
     __slots__ = ("entries", "next_page_token")
@@ -308,20 +314,22 @@ class ConfigFile(_message.Message):
     def __init__(self, container: _Optional[str] = ..., path: _Optional[str] = ..., text: _Optional[str] = ..., is_cut: _Optional[bool] = ...) -> None: ...
 
 class ListAuditEntriesRequest(_message.Message):
-    __slots__ = ("job_id", "caller", "after", "before", "page_size", "page_token")
+    __slots__ = ("job_id", "caller", "after", "before", "page_size", "page_token", "min_revision")
     JOB_ID_FIELD_NUMBER: _ClassVar[int]
     CALLER_FIELD_NUMBER: _ClassVar[int]
     AFTER_FIELD_NUMBER: _ClassVar[int]
     BEFORE_FIELD_NUMBER: _ClassVar[int]
     PAGE_SIZE_FIELD_NUMBER: _ClassVar[int]
     PAGE_TOKEN_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     job_id: str
     caller: str
     after: _timestamp_pb2.Timestamp
     before: _timestamp_pb2.Timestamp
     page_size: int
     page_token: str
-    def __init__(self, job_id: _Optional[str] = ..., caller: _Optional[str] = ..., after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ...) -> None: ...
+    min_revision: int
+    def __init__(self, job_id: _Optional[str] = ..., caller: _Optional[str] = ..., after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., page_size: _Optional[int] = ..., page_token: _Optional[str] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class ListAuditEntriesResponse(_message.Message):
     __slots__ = ("entries", "next_page_token")
@@ -494,7 +502,7 @@ class SubmitJobResponse(_message.Message):
     def __init__(self, job: _Optional[_Union[JobSummary, _Mapping]] = ...) -> None: ...
 
 class WatchJobsRequest(_message.Message):
-    __slots__ = ("states", "initiator", "party", "job_id_prefix", "app_image", "custom_fields", "labels", "created_after", "created_before", "ended_after", "ended_before", "job_ids", "after_revision", "include_existing", "timeout_seconds")
+    __slots__ = ("states", "initiator", "party", "job_id_prefix", "app_image", "custom_fields", "labels", "created_after", "created_before", "ended_after", "ended_before", "job_ids", "after_revision", "include_existing", "timeout_seconds", "min_revision")
     STATES_FIELD_NUMBER: _ClassVar[int]
     INITIATOR_FIELD_NUMBER: _ClassVar[int]
     PARTY_FIELD_NUMBER: _ClassVar[int]
@@ -510,6 +518,7 @@ class WatchJobsRequest(_message.Message):
     AFTER_REVISION_FIELD_NUMBER: _ClassVar[int]
     INCLUDE_EXISTING_FIELD_NUMBER: _ClassVar[int]
     TIMEOUT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MIN_REVISION_FIELD_NUMBER: _ClassVar[int]
     states: _containers.RepeatedScalarFieldContainer[str]
     initiator: str
     party: str
@@ -525,7 +534,8 @@ class WatchJobsRequest(_message.Message):
     after_revision: int
     include_existing: bool
     timeout_seconds: int
-    def __init__(self, states: _Optional[_Iterable[str]] = ..., initiator: _Optional[str] = ..., party: _Optional[str] = ..., job_id_prefix: _Optional[str] = ..., app_image: _Optional[str] = ..., custom_fields: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job_ids: _Optional[_Iterable[str]] = ..., after_revision: _Optional[int] = ..., include_existing: _Optional[bool] = ..., timeout_seconds: _Optional[int] = ...) -> None: ...
+    min_revision: int
+    def __init__(self, states: _Optional[_Iterable[str]] = ..., initiator: _Optional[str] = ..., party: _Optional[str] = ..., job_id_prefix: _Optional[str] = ..., app_image: _Optional[str] = ..., custom_fields: _Optional[_Iterable[str]] = ..., labels: _Optional[_Iterable[str]] = ..., created_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., created_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_after: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., ended_before: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., job_ids: _Optional[_Iterable[str]] = ..., after_revision: _Optional[int] = ..., include_existing: _Optional[bool] = ..., timeout_seconds: _Optional[int] = ..., min_revision: _Optional[int] = ...) -> None: ...
 
 class WatchJobsResponse(_message.Message):
     __slots__ = ("type", "revision", "job", "status")

@@ -37,6 +37,7 @@ class QuestionCalls:
     async def ListJobs(self, request: pb.ListJobsRequest, caller: Caller) -> pb.ListJobsResponse:
         chosen, limit = decode_filter(request, visible_to=caller.domain), page_size(request.page_size)
         scope = PageScope("ListJobs", request.oldest_first, *map(_in_order, astuple(chosen)))
+        await self._questions.reach(request.min_revision)
         page = await self._questions.list(
             chosen,
             caller,
@@ -60,6 +61,7 @@ class QuestionCalls:
         return response
 
     async def GetJob(self, request: pb.GetJobRequest, caller: Caller) -> pb.GetJobResponse:
+        await self._questions.reach(request.min_revision)
         account = await self._questions.job(request.job_id, caller)
         if _is_large(account):
             async with self._describing:
@@ -68,6 +70,7 @@ class QuestionCalls:
 
     async def ListJobHistory(self, request: pb.ListJobHistoryRequest, caller: Caller) -> pb.ListJobHistoryResponse:
         limit = page_size(request.page_size)
+        await self._questions.reach(request.min_revision)
         job = await self._questions.summary(request.job_id, caller)
         # With its number: of another job that has its id by now, nothing is told in between.
         scope = PageScope("ListJobHistory", caller.domain, job.number)
@@ -90,6 +93,7 @@ class QuestionCalls:
         limit = page_size(request.page_size)
         since, until = decode_audit_range(request)
         scope = PageScope("ListAuditEntries", caller.domain, request.caller, request.job_id, since, until)
+        await self._questions.reach(request.min_revision)
         entries = await self._questions.audit(
             caller,
             limit=limit + 1,

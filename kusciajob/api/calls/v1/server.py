@@ -9,7 +9,7 @@ from kusciajob.config import Settings
 from kusciajob.contracts import Clock
 from kusciajob.usecases.jobs import Caller
 
-CAPABILITIES = ("job_files", "operations", "usage", "all_parties")
+CAPABILITIES = ("job_files", "operations", "usage", "all_parties", "min_revision")
 """What was added to the package since its first version; server.proto says what each is."""
 _LIMITS = (
     *(name for name in Settings.__struct_fields__ if name.startswith("max_") and name != "max_token_delay_seconds"),

@@ -38,7 +38,9 @@ class WatchCalls:
         deadline = now + (request.timeout_seconds or float("inf"))
         # Streams that begin together are not to be told together.
         silence = random.uniform(BOOKMARK_SECONDS / 2, BOOKMARK_SECONDS)  # noqa: S311  # no secret
-        async with self._watch.open(chosen, caller, after=after, include_existing=request.include_existing) as stream:
+        async with self._watch.open(
+            chosen, caller, after=after, include_existing=request.include_existing, min_revision=request.min_revision
+        ) as stream:
             yield ()
             if after is None and not request.include_existing and stream.position is not None:
                 yield (bookmark(stream.position),)

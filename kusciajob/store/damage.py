@@ -2,7 +2,7 @@
 
 import logging
 
-from kusciajob.store.sqlite.rows import Damage
+from kusciajob.store.rows import Damage
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,8 @@ from kusciajob.model.errors import InvalidJob
 from kusciajob.model.job import NO_TRAITS, JobSpec, Traits
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.model.text import shown
-from kusciajob.store.sqlite import listing
-from kusciajob.store.sqlite.packing import unpack_spec, unpack_status
+from kusciajob.store import listing
+from kusciajob.store.packing import unpack_spec, unpack_status
 
 LAST_SECOND = 253_402_300_799.0
 """The end of the year 9999: later times cannot be written."""
