@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.postgres import postgres_server
 from tests.support.server import RunningServer, running_server
 
 pytest_plugins = ("kusciajob.pytest_plugin",)
@@ -40,3 +41,9 @@ async def server(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterato
     mark = request.node.get_closest_marker("settings")
     async with running_server(tmp_path, runtime="simulated", **(mark.kwargs if mark else {})) as server:
         yield server
+
+
+@pytest.fixture
+async def url() -> str:
+    """Where an empty PostgreSQL database of the test's own is."""
+    return await postgres_server().new_database()

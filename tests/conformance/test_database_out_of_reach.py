@@ -14,23 +14,8 @@ from kusciajob.store.postgres.connections import Database
 from kusciajob.store.postgres.store import PostgresStore
 from tests.support.cut_line import CutLine
 from tests.support.polling import PATIENCE_SECONDS, eventually
-from tests.support.postgres import postgres_server
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-async def url() -> str:
-    return await postgres_server().new_database()
-
-
-@pytest.fixture
-async def line(url: str) -> AsyncIterator[CutLine]:
-    line = CutLine("127.0.0.1", urlsplit(url).port or 0)
-    await line.open()
-    yield line
-    line.speak()
-    await line.close()
 
 
 @pytest.fixture

@@ -17,14 +17,8 @@ from kusciajob.store.postgres import schema
 from kusciajob.store.postgres.store import PostgresStore
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.polling import PATIENCE_SECONDS, eventually_true, give_way
-from tests.support.postgres import postgres_server
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-async def url() -> str:
-    return await postgres_server().new_database()
 
 
 @pytest.fixture

@@ -5,11 +5,9 @@ that a connection has ended. What the servers' soak promises at its end is promi
 PostgreSQL says so soon, answers every call, and loses the lease to another server.
 """
 
-import argparse
 import asyncio
 import logging
 import secrets
-import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -23,7 +21,7 @@ import grpc.aio
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.store.postgres.lease import LEASE_SECONDS
-from tests.faults.soak_servers import SERVERS, SoakServers
+from tests.faults.soak_servers import SERVERS, SoakServers, run
 from tests.support.fake_cluster import FakeCluster, fake_cluster
 from tests.support.images import write_image
 from tests.support.kubeconfigs import write_kubeconfig
@@ -231,16 +229,5 @@ async def soak(directory: Path, *, seconds: float, seed: int) -> str:
     return f"seed {seed}: {load.summary()}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak_lines", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after that time")
-    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
-    arguments = parser.parse_args()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
-    logger.info("seed %d", arguments.seed)
-    with tempfile.TemporaryDirectory(prefix="kusciajob-soak-lines-") as directory:
-        logger.info(asyncio.run(soak(Path(directory), seconds=arguments.seconds, seed=arguments.seed)))
-
-
 if __name__ == "__main__":
-    main()
+    run(soak, name="soak_lines", about=__doc__)

@@ -336,16 +336,21 @@ async def soak(directory: Path, *, seconds: float, seed: int) -> str:
     return f"seed {seed}: {load.summary()}"
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m tests.faults.soak_servers", description=__doc__)
+def run(soak: Callable[..., Awaitable[str]], *, name: str, about: str | None) -> None:
+    """What the command line of a soak of several servers does."""
+    parser = argparse.ArgumentParser(prog=f"python -m tests.faults.{name}", description=about)
     parser.add_argument("--seconds", type=float, default=600.0, help="begin no round after that time")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     logger.info("seed %d", arguments.seed)
-    with tempfile.TemporaryDirectory(prefix="kusciajob-soak-servers-") as directory:
-        logger.info(asyncio.run(soak(Path(directory), seconds=arguments.seconds, seed=arguments.seed)))
+
+    async def told() -> None:
+        with tempfile.TemporaryDirectory(prefix="kusciajob-soak-") as directory:
+            logger.info(await soak(Path(directory), seconds=arguments.seconds, seed=arguments.seed))
+
+    asyncio.run(told())
 
 
 if __name__ == "__main__":
-    main()
+    run(soak, name="soak_servers", about=__doc__)

@@ -15,7 +15,6 @@ from tests.faults.soak_servers import Client, Watcher
 from tests.support.front_door import FrontDoor
 from tests.support.next_version import LAUNCHER
 from tests.support.polling import eventually, passed
-from tests.support.postgres import postgres_server
 from tests.support.requests import ended, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
@@ -23,11 +22,6 @@ pytestmark = pytest.mark.postgres
 
 CALLERS = 3
 CALL_SECONDS = 30.0
-
-
-@pytest.fixture
-async def url() -> str:
-    return await postgres_server().new_database()
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from kusciajob._gen.kusciajob.v1 import jobs_pb2_grpc
 from kusciajob.store.postgres.lease import LEASE_SECONDS
 from tests.support.app_images import shell_request
 from tests.support.polling import eventually, eventually_true, passed
-from tests.support.postgres import postgres_server
 from tests.support.requests import create, ended, in_state, job_request, status_of, task_request
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
@@ -28,11 +27,6 @@ pytestmark = pytest.mark.postgres
 STANDS_BY = "takes over when that one ends"
 SCHEDULES = "this server schedules from now on"
 LOST = "this server schedules no more"
-
-
-@pytest.fixture
-async def url() -> str:
-    return await postgres_server().new_database()
 
 
 @pytest.fixture

@@ -9,16 +9,10 @@ import pytest
 from kusciajob.store.postgres.lease import PostgresLeases
 from kusciajob.store.postgres.store import PostgresStore
 from tests.support.builders import new_job
-from tests.support.postgres import postgres_server
 from tests.support.program import assert_refused, kusciajob
 from tests.support.server import running_server
 
 pytestmark = pytest.mark.postgres
-
-
-@pytest.fixture
-async def url() -> str:
-    return await postgres_server().new_database()
 
 
 async def told(*arguments: object) -> str:
