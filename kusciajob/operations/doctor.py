@@ -17,7 +17,7 @@ from kusciajob.model.text import shown
 from kusciajob.operations import formats
 from kusciajob.runtime.hosted.engine import Engine, EngineUnavailable
 from kusciajob.runtime.process.shim_probe import ask_shim
-from kusciajob.store.sqlite import database, landmark, notes, repair, report, sql
+from kusciajob.store.sqlite import database, landmark, notes, reads, repair, report
 
 LOW_SPACE_BYTES = 1 << 30
 ENGINE_SECONDS = 20.0
@@ -66,7 +66,7 @@ def examine(directory: Path, app_images: Path | None = None) -> Iterator[Finding
             if version != len(database.migrations()):
                 yield Finding(Level.NOTE, "jobs: not looked at, this program reads them in its own schema only")
                 return
-            yield Finding(Level.OK, f"store: {sql.identity(connection)}")
+            yield Finding(Level.OK, f"store: {reads.identity(connection)}")
             yield from _losses(connection, known)
             yield from _damage(connection)
             yield from _revisions(connection)
@@ -85,11 +85,11 @@ async def examine_engine(directory: Path, engine: Engine) -> list[Finding]:
     file = directory / "jobs.db"
     try:
         with closing(database.read_only(file)) as connection:
-            await engine.open(sql.identity(connection), lambda _: None)
+            await engine.open(reads.identity(connection), lambda _: None)
             async with asyncio.timeout(ENGINE_SECONDS):
                 await engine.seen_all()
                 numbers = set(await engine.owned())
-            strays = sorted(sql.missing(connection, numbers))
+            strays = sorted(reads.missing(connection, numbers))
     except (TimeoutError, EngineUnavailable) as error:
         text = str(error) or f"no answer within {ENGINE_SECONDS:g} s"
         return [Finding(Level.PROBLEM, f"engine: it cannot be asked, parties neither start nor end: {text}")]
@@ -114,7 +114,7 @@ def set_damage_aside(directory: Path) -> Iterator[Finding]:
             database.migrate(connection, database.migrations())
             for text in repair.set_aside(connection, now=time.time()):
                 yield Finding(Level.NOTE, text)
-            known = landmark.Landmark(sql.identity(connection), sql.head(connection), sql.size(connection))
+            known = landmark.Landmark(reads.identity(connection), reads.head(connection), reads.size(connection))
             landmark.write(landmark.file_of(file), known)
     except (sqlite3.Error, database.NewerSchema, OSError) as error:
         yield Finding(Level.PROBLEM, f"{file} cannot be repaired: {error}")
@@ -195,7 +195,7 @@ def _revisions(connection: sqlite3.Connection) -> Iterator[Finding]:
 def _strays(connection: sqlite3.Connection, runs: Path) -> Iterator[Finding]:
     entries = sorted(runs.iterdir()) if runs.is_dir() else []
     numbers = {int(entry.name) for entry in entries if entry.name.isdecimal()}
-    strays = sorted(sql.missing(connection, numbers))
+    strays = sorted(reads.missing(connection, numbers))
     for number in strays:
         text = f"runs/{number}: its job is deleted; waits for removal, which a server tries until it succeeds"
         yield Finding(Level.NOTE, text)
@@ -218,8 +218,8 @@ def _app_images(connection: sqlite3.Connection, directory: Path) -> Iterator[Fin
 
 
 def _unfinished(connection: sqlite3.Connection) -> Iterator[Finding]:
-    jobs = sql.unfinished(connection)
-    yield Finding(Level.OK, f"jobs: {sql.size(connection)}, unfinished: {len(jobs)}")
+    jobs = reads.unfinished(connection)
+    yield Finding(Level.OK, f"jobs: {reads.size(connection)}, unfinished: {len(jobs)}")
     holders: dict[str, str] = {}
     for job in jobs:
         yield from _waiting(job)

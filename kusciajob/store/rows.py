@@ -61,7 +61,7 @@ def status_of(data: Any) -> JobStatus:
 
 
 def summary(row: Sequence[Any], note: Note) -> JobSummary:
-    """The job of a row of sql.SUMMARIES: if it is damaged, in a state that says so; without traits if they are."""
+    """The job of a row of a SUMMARIES query: if it is damaged, in a state that says so; without traits if they are."""
     job_id, initiator, number, revision, traits, data = row
     try:
         status = status_of(data)
@@ -101,7 +101,7 @@ def spec(data: Any, inputs: Sequence[tuple[Any, Any]], job: JobSummary, note: No
 
 
 def event(row: Sequence[Any]) -> JobEvent:
-    """The event of a row of sql.EVENTS. Unreadable."""
+    """The event of a row of an EVENTS query. Unreadable."""
     revision, kind, job_id, initiator, number, phase, traits, data = row
     status = status_of(data)
     _check_names(job_id, initiator, number)

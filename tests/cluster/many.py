@@ -16,7 +16,7 @@ from kusciajob.runtime.domains import DomainSettings
 from kusciajob.runtime.hosted.engine import Program, Workload, WorkloadPort
 from kusciajob.runtime.hosted.workloads import ref_of
 from kusciajob.runtime.kubernetes import objects
-from kusciajob.store.sqlite.sql import identity
+from kusciajob.store.sqlite.reads import identity
 from tests.cluster.cluster import IMAGE, NAMESPACE, Cluster
 from tests.cluster.lab.simulated_nodes import SIMULATED
 

@@ -11,6 +11,7 @@ ACK = END_STREAM = 1
 END_HEADERS = 4
 INITIAL_WINDOW_SIZE = 4
 FIRST_WINDOW = 65535
+NO_ERROR = bytes(4)
 MAX_WINDOW = 2**31 - 1
 MAX_BODY_BYTES = 16384 - 5
 READ_BYTES = 1 << 18
@@ -134,6 +135,8 @@ class Connection:
         elif kind in (SETTINGS, PING):
             if not flags & ACK:
                 self._socket.sendall(frame(kind, ACK, 0, payload if kind == PING else b""))
+        elif kind == RST_STREAM and payload == NO_ERROR:
+            pass  # The answer is complete, and the server wants no more of the request (RFC 9113, 8.1).
         elif kind in (RST_STREAM, GOAWAY):
             raise ConnectionFailed(f"the server has sent a frame of type {kind} on stream {stream}: {payload!r}")
 

@@ -10,7 +10,7 @@ from kusciajob.model.damage import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
 from kusciajob.store.packing import APART, pack_spec, unpack_spec
-from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite import changes, database, landmark, reads
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 from tests.support.damage import ask, damage, doctor, opened
@@ -124,7 +124,7 @@ async def test_doctor_names_damage_in_every_part_and_repairs_it(path: Path, stat
     for (before,), (after,), (size,) in zip(totals, totals[1:], sizes, strict=False):
         assert isinstance(before, int)
         assert isinstance(size, int)
-        assert after == before + size + sql.LOG_ROW_BYTES
+        assert after == before + size + changes.LOG_ROW_BYTES
     async with opened(path) as store:
         assert (store.health.losses, store.health.damaged_rows) == (0, 0)
 
@@ -143,10 +143,10 @@ async def test_the_log_goes_on_after_an_entry_whose_total_is_damaged(path: Path,
 
 async def test_a_log_is_forgotten_to_its_end_after_a_loss(path: Path) -> None:
     with contextlib.closing(database.connect(path)) as connection:
-        known = landmark.Landmark(sql.identity(connection), 1000, 3)
+        known = landmark.Landmark(reads.identity(connection), 1000, 3)
         assert landmark.reconcile(connection, known, now=0)
         connection.execute("BEGIN")
-        transaction = sql.Transaction(connection)
+        transaction = changes.Transaction(connection)
         steps = [transaction.truncate_log(500_000, limit=2) for _ in range(3)]
         connection.execute("COMMIT")
     assert [is_done for _, is_done in steps] == [False, False, True]

@@ -31,7 +31,7 @@ from kusciajob.runtime.simulated import AnyImage
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.store import rows
 from kusciajob.store.memory import MemoryStore
-from kusciajob.store.sqlite import database, sql
+from kusciajob.store.sqlite import changes, database, reads
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.usecases.jobs import MASTER, Caller, JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
@@ -259,12 +259,12 @@ def test_flipped_bits_are_damage_or_another_value_never_an_error(
             changed[place % len(changed)] ^= 1 << bit
         connection.execute(f"UPDATE {table} SET {column} = ? WHERE {key} = 2", (bytes(changed),))  # noqa: S608
         found: list[rows.Damage] = []
-        page = sql.page(connection, 0, 10, found.append)
-        events = sql.read_log(connection, 0, 10, found.append)
-        sql.unfinished(connection, found.append)
+        page = reads.page(connection, 0, 10, found.append)
+        events = reads.read_log(connection, 0, 10, found.append)
+        reads.unfinished(connection, found.append)
         for job_id in (WAITING, SOUND):
             with contextlib.suppress(JobDamaged):
-                sql.get(connection, job_id, found.append)
+                reads.get(connection, job_id, found.append)
         assert [job.job_id for job in page] == [FINISHED, WAITING, SOUND]
         assert [event.revision for event in events] == [1, 2, 3, 4]
         assert all(encode_status(job.status) for job in page)
@@ -359,7 +359,7 @@ def test_what_a_program_wrote_does_not_reach_the_terminal_by_way_of_doctor(tmp_p
     with contextlib.closing(database.connect(path)) as connection:
         database.migrate(connection, database.migrations())
         connection.execute("BEGIN")
-        transaction = sql.Transaction(connection)
+        transaction = changes.Transaction(connection)
         job = transaction.create(new_job(job_spec("evil", tasks=[task("a\x1b[2J\u202e")])))
         transaction.replace(transitions.explain(job, 0, "x\x1b]52;c;eA==\x07\nPROBLEM forged"))
         transaction.finish()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kusciajob.model.errors import LogTruncated
-from kusciajob.store.sqlite import database, landmark, sql
+from kusciajob.store.sqlite import changes, database, landmark, reads
 from kusciajob.store.sqlite.landmark import SKIPPED_REVISIONS, Landmark
 from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import new_job
@@ -22,7 +22,7 @@ def connection() -> Iterator[sqlite3.Connection]:
     with contextlib.closing(database.connect(Path(":memory:"))) as connection:
         database.migrate(connection, database.migrations())
         connection.execute("BEGIN")
-        transaction = sql.Transaction(connection)
+        transaction = changes.Transaction(connection)
         jobs = [transaction.create(new_job(f"job-{number}")) for number in range(4)]
         transaction.delete(jobs[-1])
         transaction.finish()
@@ -31,7 +31,7 @@ def connection() -> Iterator[sqlite3.Connection]:
 
 
 def known(connection: sqlite3.Connection, revision: int, jobs: int) -> Landmark:
-    return Landmark(sql.identity(connection), revision, jobs)
+    return Landmark(reads.identity(connection), revision, jobs)
 
 
 @pytest.mark.parametrize(("revision", "jobs"), [(5, 3), (4, 4), (2, 2), (0, 0)])
@@ -40,7 +40,7 @@ def test_a_database_that_is_ahead_of_what_is_known_has_lost_nothing(
 ) -> None:
     assert landmark.reconcile(connection, known(connection, revision, jobs), now=0) == ""
     assert landmark.reconcile(connection, None, now=0) == ""
-    assert (sql.head(connection), sql.losses(connection)) == (5, 0)
+    assert (reads.head(connection), reads.losses(connection)) == (5, 0)
 
 
 def test_a_log_that_was_truncated_meanwhile_is_no_loss(connection: sqlite3.Connection) -> None:
@@ -67,38 +67,38 @@ def test_what_is_missing_is_told_once(
     before = known(connection, revision, jobs)
     connection.execute(statement)
     assert text in landmark.reconcile(connection, before, now=0)
-    assert sql.losses(connection) == 1
-    now_known = known(connection, sql.head(connection), sql.size(connection))
+    assert reads.losses(connection) == 1
+    now_known = known(connection, reads.head(connection), reads.size(connection))
     assert landmark.reconcile(connection, now_known, now=1) == ""
 
 
 def test_lost_rows_of_the_log_are_found_out_without_anything_known(connection: sqlite3.Connection) -> None:
     connection.execute("UPDATE job SET revision = 7 WHERE number = 1")
     assert "jobs were changed later, up to revision 7" in landmark.reconcile(connection, None, now=0)
-    assert sql.head(connection) == 7 + SKIPPED_REVISIONS
+    assert reads.head(connection) == 7 + SKIPPED_REVISIONS
 
 
 def test_counting_goes_on_above_what_was_lost_and_who_resumes_there_is_told(connection: sqlite3.Connection) -> None:
     landmark.reconcile(connection, known(connection, 9, 3), now=0)
-    assert sql.head(connection) == 9 + SKIPPED_REVISIONS
+    assert reads.head(connection) == 9 + SKIPPED_REVISIONS
     with pytest.raises(LogTruncated):
-        sql.read_log(connection, 7, 10)
+        reads.read_log(connection, 7, 10)
     connection.execute("BEGIN")
-    transaction = sql.Transaction(connection)
+    transaction = changes.Transaction(connection)
     created = transaction.create(new_job("next"))
     transaction.finish()
     connection.execute("COMMIT")
     assert created.number == 10 + SKIPPED_REVISIONS
     with pytest.raises(LogTruncated):
-        sql.read_log(connection, 5, 10)
-    assert [event.revision for event in sql.read_log(connection, 9 + SKIPPED_REVISIONS, 10)] == [created.number]
-    assert [event.revision for event in sql.read_log(connection, 2, 10)] == [3, 4, 5], "what there was before stays"
+        reads.read_log(connection, 5, 10)
+    assert [event.revision for event in reads.read_log(connection, 9 + SKIPPED_REVISIONS, 10)] == [created.number]
+    assert [event.revision for event in reads.read_log(connection, 2, 10)] == [3, 4, 5], "what there was before stays"
 
 
 def test_what_is_kept_of_lost_jobs_is_no_stray(connection: sqlite3.Connection) -> None:
-    assert sql.missing(connection, [3, 4, 6, 9]) == {4, 6, 9}
+    assert reads.missing(connection, [3, 4, 6, 9]) == {4, 6, 9}
     landmark.reconcile(connection, known(connection, 9, 3), now=0)
-    assert sql.missing(connection, [3, 4, 6, 9]) == {4}, "job 4 was deleted"
+    assert reads.missing(connection, [3, 4, 6, 9]) == {4}, "job 4 was deleted"
 
 
 async def test_the_landmark_follows_the_database(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from kusciajob.model.errors import JobNotFound, LogTruncated, StoreFailed, TaskNotFound
 from kusciajob.model.status import Job
-from kusciajob.store.sqlite import database, sql
+from kusciajob.store.sqlite import database, reads
 from kusciajob.store.sqlite import store as sqlite
 from kusciajob.store.sqlite.census import PARTIES_BY_STATE
 from kusciajob.store.sqlite.store import SqliteStore
@@ -279,14 +279,14 @@ BOUNDED_SCANS = ("SCAN json_each", "SCAN job USING INDEX job_unfinished", "SCAN 
 @pytest.mark.parametrize(
     "query",
     [
-        partial(sql.page, after=7, limit=10),
-        sql.unfinished,
-        partial(sql.summaries, job_ids=["a", "b"]),
-        partial(sql.get, job_id="a"),
-        partial(sql.missing, numbers=[1, 2]),
-        partial(sql.job_of_task, task_id="a"),
-        sql.head,
-        partial(sql.read_log, after=7, limit=10),
+        partial(reads.page, after=7, limit=10),
+        reads.unfinished,
+        partial(reads.summaries, job_ids=["a", "b"]),
+        partial(reads.get, job_id="a"),
+        partial(reads.missing, numbers=[1, 2]),
+        partial(reads.job_of_task, task_id="a"),
+        reads.head,
+        partial(reads.read_log, after=7, limit=10),
     ],
 )
 def test_no_read_goes_through_a_whole_table(path: Path, query: Callable[[sqlite3.Connection], object]) -> None:

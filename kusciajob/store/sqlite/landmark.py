@@ -15,7 +15,7 @@ import msgspec
 from msgspec import Struct
 
 from kusciajob.files.regular import read_regular
-from kusciajob.store.sqlite import sql
+from kusciajob.store.sqlite import reads
 
 logger = logging.getLogger(__name__)
 
@@ -91,8 +91,8 @@ def reconcile(connection: sqlite3.Connection, known: Landmark | None, *, now: fl
 
 def find_loss(connection: sqlite3.Connection, known: Landmark | None) -> Loss | None:
     """What is missing from the database, if anything is."""
-    head, jobs = sql.head(connection), sql.size(connection)
-    if known is not None and known.database != sql.identity(connection):
+    head, jobs = reads.head(connection), reads.size(connection)
+    if known is not None and known.database != reads.identity(connection):
         had = f"revision {known.revision} and {known.jobs} jobs"
         text = f"it is another database than the one that was here, which had {had}; this one has {jobs} jobs"
         return Loss(max(head, known.revision, _newest(connection)) + SKIPPED_REVISIONS, 0, text)
@@ -121,7 +121,7 @@ def _growth(connection: sqlite3.Connection, after: int) -> int:
     """How many jobs there are more since that revision, according to the log; at least, where it begins later."""
     (oldest,) = connection.execute("SELECT min(revision) FROM log").fetchone()
     if oldest is None or oldest > after + 1:
-        return -sql.head(connection)
+        return -reads.head(connection)
     (growth,) = connection.execute(
         "SELECT ifnull(sum((type = 'ADDED') - (type = 'DELETED')), 0) FROM log WHERE revision > ?", (after,)
     ).fetchone()

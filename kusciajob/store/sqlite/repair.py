@@ -13,8 +13,8 @@ from kusciajob.model.text import shown
 from kusciajob.store import listing, rows
 from kusciajob.store.packing import pack_status
 from kusciajob.store.rows import Damage
+from kusciajob.store.sqlite import changes, notes, reads
 from kusciajob.store.sqlite import listing as lists
-from kusciajob.store.sqlite import notes, sql
 
 # A task's id by its bytes, which may be no text.
 _SELECT = {
@@ -109,10 +109,10 @@ def _find_in_jobs(connection: sqlite3.Connection) -> Generator[Found, None, int]
     """Returns how many tasks the jobs have."""
     tasks = 0
     newest = 0.0
-    for *row, unfinished in connection.execute(f"{sql.WHOLE_JOBS} ORDER BY number"):
+    for *row, unfinished in connection.execute(f"{reads.WHOLE_JOBS} ORDER BY number"):
         damages: list[Damage] = []
         try:
-            job = sql.whole_job(connection, row, damages.append)
+            job = reads.whole_job(connection, row, damages.append)
         except JobDamaged as error:
             (told,) = error.jobs
             tasks += len(told.status.tasks)
@@ -185,7 +185,7 @@ def _find_in_tasks(connection: sqlite3.Connection, *, expected: int) -> Iterator
 
 def _find_in_log(connection: sqlite3.Connection) -> Iterator[Found]:
     least = 0
-    events = connection.execute(f"{sql.EVENTS} ORDER BY log.revision")
+    events = connection.execute(f"{reads.EVENTS} ORDER BY log.revision")
     totals = connection.execute("SELECT total FROM log ORDER BY revision")
     for row, (total,) in zip(events, totals, strict=True):
         revision, job_id = row[0], rows.text_of(row[2])
@@ -193,7 +193,7 @@ def _find_in_log(connection: sqlite3.Connection) -> Iterator[Found]:
             rows.event(row)
         except rows.Unreadable as error:
             yield Found(Damage("log", revision, job_id, str(error)), Remedy.REWRITE_EVENT, 0, revision)
-        if not sql.is_sound_total(total) or total < least:
+        if not reads.is_sound_total(total) or total < least:
             yield Found(Damage("log", revision, job_id, f"its total is {total}"), Remedy.COUNT_AGAIN, 0, revision)
         else:
             least = total
@@ -237,7 +237,7 @@ def _remove_job(connection: sqlite3.Connection, number: int, damage: Damage, now
     connection.execute("DELETE FROM task WHERE number = ?", (number,))
     for table in ("job", *_OF_A_JOB):
         connection.execute(f"DELETE FROM {table} WHERE number = ?", (number,))  # noqa: S608  # our own names
-    revision = sql.head(connection) + 1
+    revision = reads.head(connection) + 1
     if traits is not None:
         row = (revision, number, *traits)
         connection.execute("INSERT INTO departed (revision, number, traits) VALUES (?, ?, ?)", row)
@@ -254,8 +254,8 @@ def _remove_job(connection: sqlite3.Connection, number: int, damage: Damage, now
 
 
 def _rewrite_event(connection: sqlite3.Connection, damage: Damage, now: float) -> None:
-    row = connection.execute(f"{sql.EVENTS} WHERE log.revision = ?", (damage.key,)).fetchone()
-    event: JobEvent = sql.event_of_job(connection, row) or rows.damaged_event(row, damage.cause)
+    row = connection.execute(f"{reads.EVENTS} WHERE log.revision = ?", (damage.key,)).fetchone()
+    event: JobEvent = reads.event_of_job(connection, row) or rows.damaged_event(row, damage.cause)
     _keep(connection, "log", event.revision, damage.cause, now)
     connection.execute(
         "UPDATE log SET type = ?, job_id = ?, number = ?, initiator = ?, status = ?, before = ? WHERE revision = ?",
@@ -277,7 +277,7 @@ def _count_log(connection: sqlite3.Connection) -> None:
         "UPDATE log SET total = counted.total FROM (SELECT revision,"
         " sum(length(CAST(status AS BLOB)) + ?) OVER (ORDER BY revision) AS total FROM log) AS counted"
         " WHERE counted.revision = log.revision",
-        (sql.LOG_ROW_BYTES,),
+        (changes.LOG_ROW_BYTES,),
     )
 
 

@@ -3,7 +3,7 @@
 import sqlite3
 from typing import NamedTuple
 
-from kusciajob.store.sqlite import sql
+from kusciajob.store.sqlite import reads
 
 MOST_COMPLAINTS = 10
 
@@ -49,5 +49,5 @@ def log_extent(connection: sqlite3.Connection) -> LogExtent:
     (lost,) = connection.execute(
         "SELECT ifnull(sum(through - after), 0) FROM loss WHERE after >= ? AND through < ?", (first, last)
     ).fetchone()
-    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (sql.head(connection),)).fetchone()
+    (ahead,) = connection.execute("SELECT count(*) FROM job WHERE revision > ?", (reads.head(connection),)).fetchone()
     return LogExtent(first, last, events, last - first + 1 - lost - events if events else 0, ahead)

@@ -19,7 +19,7 @@ from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import JobSummary
 from kusciajob.store import packing, rows
 from kusciajob.store.listing import facet
-from kusciajob.store.sqlite import sql
+from kusciajob.store.sqlite import reads
 from kusciajob.store.sqlite.listing import is_time
 
 WORK = 12_000
@@ -56,7 +56,7 @@ def select(
     try:
         search = _Search(connection, chosen, after, newest_first=newest_first)
         found, through, is_last = _page(connection, search, chosen, limit, note)
-        return JobPage(tuple(found), through or after, sql.head(connection), is_last)
+        return JobPage(tuple(found), through or after, reads.head(connection), is_last)
     finally:
         connection.execute("COMMIT")
 
@@ -70,7 +70,8 @@ def _page(
     size = 0
     checks, values = _looked_up(chosen, search)
     order = "DESC" if search.direction < 0 else "ASC"
-    query = f"{sql.SUMMARIES} WHERE job.number IN (SELECT value FROM json_each(?)){checks} ORDER BY job.number {order}"  # noqa: S608  # our own texts
+    chosen_rows = f"{reads.SUMMARIES} WHERE job.number IN (SELECT value FROM json_each(?)){checks}"  # noqa: S608  # our own texts
+    query = f"{chosen_rows} ORDER BY job.number {order}"
     while batch := list(islice(numbers, max(limit - len(found), LOOKED_UP if checks else 0))):
         search.work -= len(batch) * CHECK_WORK if checks else 0
         read = connection.execute(query, (_encode(batch).decode(), *values))

@@ -25,7 +25,7 @@ from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, Job, JobEvent, JobStatus, JobSummary
 from kusciajob.store import common
 from kusciajob.store.damage import DamageLog
-from kusciajob.store.sqlite import census, database, landmark, selection, sql
+from kusciajob.store.sqlite import census, changes, database, landmark, reads, selection
 from kusciajob.store.sqlite import notes as notes_of
 from kusciajob.store.tail import Tail
 
@@ -55,7 +55,7 @@ CommitReport = Callable[[float, int], None]
 class _Call(NamedTuple):
     """A change, and the one who waits for it; when that one is cancelled, the change is committed all the same."""
 
-    change: Callable[[sql.Transaction], Any]
+    change: Callable[[changes.Transaction], Any]
     result: asyncio.Future[Any]
     job_id: str
     """Of the job that is changed; empty where no job is."""
@@ -73,14 +73,14 @@ class SqliteStore:
         self._on_commit = on_commit
         self._reading = reading
         self._damage = DamageLog()
-        self.id = sql.identity(reading)
+        self.id = reads.identity(reading)
         self._landmark = landmark.LandmarkKeeper(landmark.file_of(path), self.id)
-        self._losses = sql.losses(reading)  # found before, and nowhere else
-        self.phases_told_after = sql.phases_told_after(reading)
+        self._losses = reads.losses(reading)  # found before, and nowhere else
+        self.phases_told_after = reads.phases_told_after(reading)
         self._loop = asyncio.get_running_loop()
         # What the event loop's thread knows of the log. The file may be a moment ahead of it, never behind.
-        self._head = sql.head(reading)
-        self._sizes = Counter(sql.sizes(reading))
+        self._head = reads.head(reading)
+        self._sizes = Counter(reads.sizes(reading))
         """Jobs by initiator, counted along: asking the file would look at every job."""
         self._size = self._sizes.total()
         self._landmark.note(self._head, self._size)
@@ -120,7 +120,7 @@ class SqliteStore:
             raise _failure(f"cannot open the job store {path}", error, path) from error
 
     async def probe(self) -> None:
-        await self._change(sql.Transaction.touch)
+        await self._change(changes.Transaction.touch)
 
     async def census(self) -> Census:
         if self._closing:
@@ -133,7 +133,7 @@ class SqliteStore:
     async def get(self, job_id: str) -> Job:
         job = self._cache.get(job_id)
         if job is None:
-            read = self._read(sql.get, job_id, self._damage.note)
+            read = self._read(reads.get, job_id, self._damage.note)
             if isinstance(read, JobSummary):
                 return common.apart(Job(await self._large_spec(read), read.status, read.number, read.revision))
             job = read
@@ -145,11 +145,11 @@ class SqliteStore:
         known = {job_id: job.summary for job_id in job_ids if (job := self._cache.get(job_id))}
         if len(known) < len(job_ids):
             others = [job_id for job_id in job_ids if job_id not in known]
-            known.update((job.job_id, job) for job in self._read(sql.summaries, others, self._damage.note))
+            known.update((job.job_id, job) for job in self._read(reads.summaries, others, self._damage.note))
         return [known[job_id] for job_id in job_ids]
 
     async def page(self, after: int, limit: int) -> list[JobSummary]:
-        return self._read(sql.page, after, limit, self._damage.note)
+        return self._read(reads.page, after, limit, self._damage.note)
 
     async def select(self, chosen: JobFilter, *, limit: int, after: int = 0, newest_first: bool = False) -> JobPage:
         return self._read(selection.select, chosen, limit, after, newest_first=newest_first, note=self._damage.note)
@@ -181,15 +181,15 @@ class SqliteStore:
         return await asyncio.to_thread(self._read_apart, read, note=self._damage.note)
 
     async def forget_audit(self, *, before: float, keep: int) -> None:
-        step = partial(sql.Transaction.forget_audit, before=before, keep=keep, limit=TRUNCATED_AT_ONCE)
+        step = partial(changes.Transaction.forget_audit, before=before, keep=keep, limit=TRUNCATED_AT_ONCE)
         while not await self._change(step):
             pass
 
     async def expired(self, now: float, limit: int) -> list[JobSummary]:
-        return self._read(sql.due, "expires", now, limit, self._damage.note)
+        return self._read(reads.due, "expires", now, limit, self._damage.note)
 
     async def overdue(self, now: float, limit: int) -> list[JobSummary]:
-        return self._read(sql.due, "deadline", now, limit, self._damage.note)
+        return self._read(reads.due, "deadline", now, limit, self._damage.note)
 
     async def app_images(self) -> Mapping[str, bytes]:
         return self._read(notes_of.app_images)
@@ -198,15 +198,15 @@ class SqliteStore:
         await self._change(lambda transaction: transaction.put_app_image(name, definition, notes))
 
     async def unfinished(self) -> list[Job]:
-        return self._read(sql.unfinished, self._damage.note)
+        return self._read(reads.unfinished, self._damage.note)
 
     async def missing(self, numbers: Collection[int]) -> set[int]:
-        return self._read(sql.missing, numbers)
+        return self._read(reads.missing, numbers)
 
     async def replace(
         self, job: Job, *, passed: Sequence[JobStatus] = (), fault: str = "", notes: Notes = NO_NOTES
     ) -> Job:
-        change = partial(sql.Transaction.replace, job=job, passed=passed, fault=fault, notes=notes)
+        change = partial(changes.Transaction.replace, job=job, passed=passed, fault=fault, notes=notes)
         return await self._change(change, job.job_id)
 
     async def delete(self, job: Job | JobSummary, *, notes: Notes = NO_NOTES) -> int:
@@ -219,27 +219,27 @@ class SqliteStore:
         return self._sizes[domain]
 
     async def job_of_task(self, task_id: str) -> str:
-        return self._read(sql.job_of_task, task_id)
+        return self._read(reads.job_of_task, task_id)
 
     async def head(self) -> int:
         # Not what this thread knows: a read may show what was committed a moment ago.
-        return self._read(sql.head)
+        return self._read(reads.head)
 
     async def read_log(self, after: int, limit: int) -> Sequence[JobEvent]:
         if after >= self._head:
             return ()
         events = self._tail.after(after, limit)
-        return self._read(sql.read_log, after, limit, self._damage.note) if events is None else events
+        return self._read(reads.read_log, after, limit, self._damage.note) if events is None else events
 
     async def log_excess(self, max_bytes: int) -> int:
-        return self._read(sql.log_excess, max_bytes)
+        return self._read(reads.log_excess, max_bytes)
 
     async def wait_log(self, after: int) -> None:
         if after >= self._head and not self._closing:
             await self._news.wait()
 
     async def truncate_log(self, through: int) -> None:
-        step = partial(sql.Transaction.truncate_log, through=through, limit=TRUNCATED_AT_ONCE)
+        step = partial(changes.Transaction.truncate_log, through=through, limit=TRUNCATED_AT_ONCE)
         done = False
         while not done:
             forgotten, done = await self._change(step)
@@ -266,7 +266,7 @@ class SqliteStore:
         async with self._reading_large:
             spec = self._large.get(job.number)
             if spec is None:
-                read = partial(self._read_apart, sql.spec, job, self._damage.note)
+                read = partial(self._read_apart, reads.spec, job, self._damage.note)
                 spec = self._large[job.number] = await asyncio.to_thread(read)
             return spec
 
@@ -281,7 +281,7 @@ class SqliteStore:
         except sqlite3.Error as error:
             raise _failure("the job store cannot be read", error, self._path) from error
 
-    async def _change(self, change: Callable[[sql.Transaction], T], job_id: str = "") -> T:
+    async def _change(self, change: Callable[[changes.Transaction], T], job_id: str = "") -> T:
         if self._closing:
             raise StoreFailed("the job store is closed")
         call = _Call(change, self._loop.create_future(), job_id)
@@ -377,7 +377,7 @@ class SqliteStore:
 def _commit(connection: sqlite3.Connection, batch: list[_Call]) -> tuple[list[Any], list[JobEvent]]:
     """Each call's result or the error it is refused with, and the new events."""
     connection.execute("BEGIN IMMEDIATE")
-    transaction = sql.Transaction(connection)
+    transaction = changes.Transaction(connection)
     results: list[Any] = []
     for call in batch:
         try:
