@@ -10,7 +10,7 @@ from kusciajob.api.calls.health import HealthCalls
 from kusciajob.simulation import messages
 from kusciajob.simulation.faults import fits
 from kusciajob.simulation.lab import Lab
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ControlService"]
 PATIENCE_SECONDS = 10.0

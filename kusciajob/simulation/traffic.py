@@ -15,7 +15,7 @@ from kusciajob.api.routes import WATCHES
 from kusciajob.simulation.clock import VirtualClock
 from kusciajob.simulation.faults import PARTITION, UNAVAILABLE, Fault, Faults, fits, kuscia_name
 from kusciajob.telemetry import request as telemetry
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 MAX_CALLS = 10_000
 OK = "OK"

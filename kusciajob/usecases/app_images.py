@@ -20,7 +20,7 @@ from kusciajob.model.errors import (
 from kusciajob.model.history import AuditEntry, Notes
 from kusciajob.model.text import listed, shown
 from kusciajob.telemetry.request import present
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 MAX_APP_IMAGES = 1000
 """So many can be created through the API."""

@@ -12,7 +12,8 @@ from kusciajob.model.errors import Problem, UnknownAppImage, UnknownRole
 from kusciajob.model.job import JobSpec, task_ids
 from kusciajob.model.limits import MAX_PARTIES, LimitedJob
 from kusciajob.model.rules import MAX_TASKS
-from kusciajob.usecases.jobs import Caller, FoundImage, JobService, task_id_suffixes
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import FoundImage, JobService, task_id_suffixes
 
 
 class Verdict(Struct, frozen=True):

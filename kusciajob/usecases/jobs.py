@@ -5,9 +5,7 @@ import secrets
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import NoReturn, TypeAlias
-
-from msgspec import Struct
+from typing import TypeAlias
 
 from kusciajob.contracts import Clock, EventHub, ImageSource, JobStore, Published, WatchStream
 from kusciajob.model import history, limits, transitions
@@ -15,7 +13,6 @@ from kusciajob.model.appimage import AppImage
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import (
     InvalidJob,
-    JobError,
     JobExists,
     JobNotFound,
     NotAllowed,
@@ -35,54 +32,11 @@ from kusciajob.model.status import MAX_REASON_CHARACTERS, Job, JobSummary
 from kusciajob.model.text import cut, listed, shown
 from kusciajob.telemetry import request
 from kusciajob.telemetry.story import LOG_ONLY, Story
+from kusciajob.usecases.callers import Caller
 
 TASK_ID_SUFFIX_BYTES = 6
 CREATE_TRIES = 100
 """How often a job is created again whose id others take and free meanwhile."""
-
-
-class Caller(Struct, frozen=True):
-    """Who calls: a domain, or the master, who may do everything."""
-
-    domain: str = ""
-
-    @property
-    def name(self) -> str:
-        """As it appears in texts."""
-        return self.domain or "master"
-
-    def may_see(self, job: JobSummary) -> bool:
-        """Whether the caller is the master, the job's initiator or one of its parties."""
-        return not self.domain or job.is_visible_to(self.domain)
-
-    def require(self, job: JobSummary) -> None:
-        """Raise NotAllowed unless the caller may see and act on the job."""
-        if not self.may_see(job):
-            raise self._denied(job.job_id)
-
-    def require_initiator(self, initiator: str) -> None:
-        """Raise NotAllowed unless the caller may create jobs of that initiator."""
-        if self.domain and initiator != self.domain:
-            self.refuse(f"create a job of initiator {shown(initiator)}: only jobs of which it is the initiator")
-
-    def explain(self, unknown: JobNotFound) -> JobError:
-        """The error for unknown jobs. A domain gets the same one as for jobs that it may not see."""
-        return self._denied(*unknown.job_ids) if self.domain else unknown
-
-    def refuse(self, deed: str) -> NoReturn:
-        """Raise NotAllowed."""
-        raise NotAllowed(f"domain {shown(self.domain)} may not {deed}")
-
-    def _denied(self, *job_ids: str) -> NotAllowed:
-        jobs, such = ("job", "such a job") if len(job_ids) == 1 else ("jobs", "such jobs")
-        return NotAllowed(
-            f"domain {shown(self.domain)} may not act on {jobs} {', '.join(map(shown, job_ids))}: "
-            f"it is neither initiator nor party of {such}"
-        )
-
-
-MASTER = Caller()
-
 
 FoundImage: TypeAlias = AppImage | UnknownAppImage | None
 """What a name of an AppImage has led to; None where the runtime needs none."""

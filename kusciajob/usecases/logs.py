@@ -15,7 +15,7 @@ from kusciajob.model.errors import InvalidJob, JobError, JobNotFound, NotAllowed
 from kusciajob.model.status import ACTIVE, JobStatus, JobSummary, TaskState
 from kusciajob.model.text import listed, shown
 from kusciajob.streams import interleaved
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.log_lines import MAX_LINE_BYTES, LineReader, LogLine, Output, Round, Timeline
 from kusciajob.usecases.log_order import TailFilter, merged
 

@@ -15,7 +15,8 @@ from kusciajob.model.history import Attempt, AuditEntry, HistoryEntry
 from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import Job, JobSummary
 from kusciajob.model.text import shown
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.revisions import reached
 
 

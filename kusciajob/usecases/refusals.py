@@ -7,7 +7,7 @@ from kusciajob.model.errors import StoreFailed
 from kusciajob.model.history import AuditEntry
 from kusciajob.model.text import cut
 from kusciajob.telemetry.request import present
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 MAX_SUBJECT_CHARACTERS = 253
 MAX_REASON_CHARACTERS = 1024

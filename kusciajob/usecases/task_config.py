@@ -10,7 +10,8 @@ from kusciajob.model.errors import InvalidJob, Problem, UnknownAppImage
 from kusciajob.model.job import Party
 from kusciajob.model.status import Job, TaskState
 from kusciajob.model.text import listed, shown
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 
 
 class TaskConfig(Struct, frozen=True):

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from kusciajob.contracts import EventHub, JobStore, WatchStream
 from kusciajob.model.errors import InvalidJob, LogTruncated, Problem
 from kusciajob.model.selection import JobFilter
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.revisions import reached
 
 

@@ -13,7 +13,8 @@ from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobState
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock

@@ -20,7 +20,7 @@ from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.errors import JobError, JobNotFound, NotAllowed
 from kusciajob.model.moves import Operation
 from kusciajob.telemetry.request import begin
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.wire.codec import decode_spec
 from tests.support.questions import QuestionHouse, pages_of, question_house, secret_of
 

@@ -21,7 +21,8 @@ from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support import steps
 from tests.support.clock import ManualClock

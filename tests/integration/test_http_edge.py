@@ -27,7 +27,8 @@ from kusciajob.model.errors import LogTruncated
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.telemetry.metrics import Metrics
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import new_job
 from tests.support.polling import PATIENCE_SECONDS, eventually

@@ -20,7 +20,8 @@ from kusciajob.model.status import Job, JobStatus
 from kusciajob.runtime.process.runtime import ProcessRuntime
 from kusciajob.scheduler.loop import Scheduler
 from kusciajob.store.sqlite.store import SqliteStore
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from tests.support.polling import eventually_true
 from tests.support.ports import free_range
 from tests.support.stores import GuardedStore

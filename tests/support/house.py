@@ -15,7 +15,8 @@ from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.slots import NO_LIMITS, SlotLimits
 from kusciajob.scheduler.waiting_room import WaitingRoom
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from tests.support.builders import new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import eventually

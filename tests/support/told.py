@@ -15,7 +15,7 @@ from kusciajob.api.gate import Limits, open_gates
 from kusciajob.api.grpc.server import GrpcServer
 from kusciajob.api.http.gateway import HttpGateway
 from kusciajob.telemetry.metrics import Metrics
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire.json import to_json
 
 HOST = "127.0.0.1"

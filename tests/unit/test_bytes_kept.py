@@ -19,7 +19,8 @@ from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
 from kusciajob.store.tail import Tail
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.retention import Retention
 from tests.support.builders import job_spec, new_job, task

@@ -21,7 +21,7 @@ from kusciajob.model.history import Notes
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import app_images
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.usecases.refusals import MAX_SUBJECT_CHARACTERS, RefusalLog
 from kusciajob.wire.status import Code
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope

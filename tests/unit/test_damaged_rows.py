@@ -33,7 +33,8 @@ from kusciajob.store import rows
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite import changes, database, reads
 from kusciajob.store.sqlite.store import SqliteStore
-from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.callers import MASTER, Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.retention import DAY_SECONDS, Retention
 from kusciajob.wire.job_status import encode_event, encode_status
 from tests.support.builders import NOW, job_spec, new_job, task

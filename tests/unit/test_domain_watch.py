@@ -9,7 +9,8 @@ from kusciajob.model.selection import JobFilter
 from kusciajob.model.status import EventType, JobEvent
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock
 from tests.support.polling import PATIENCE_SECONDS

@@ -18,7 +18,7 @@ from kusciajob.model.moves import Operation
 from kusciajob.runtime.hosted import workloads
 from kusciajob.runtime.process import layout
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.wire.v1.accounts import signal_name
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES
 from tests.support.builders import new_job

@@ -16,7 +16,8 @@ from kusciajob.security import delays
 from kusciajob.security.delays import FailureDelays
 from kusciajob.store.memory import MemoryStore
 from kusciajob.telemetry.metrics import Metrics
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from tests.support.builders import job_spec
 from tests.support.clock import ManualClock
 

@@ -16,7 +16,8 @@ from kusciajob.model.status import Job
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.store.sqlite.store import SqliteStore
-from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.callers import MASTER, Caller
+from kusciajob.usecases.jobs import JobService
 from tests.support.builders import job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.polling import give_way

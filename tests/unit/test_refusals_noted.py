@@ -11,7 +11,7 @@ from kusciajob.api.calls.v1.questions import QuestionCalls
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.errors import NotAllowed
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.usecases.refusals import MAX_REASON_CHARACTERS, MAX_SUBJECT_CHARACTERS, RefusalLog
 from kusciajob.wire.status import Code
 from tests.support.questions import QuestionHouse

@@ -11,7 +11,7 @@ from kusciajob.scheduler.worker import STORE_RETRY_SECONDS
 from kusciajob.store.memory import MemoryStore
 from kusciajob.telemetry import request
 from kusciajob.telemetry.story import Story
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.usecases.retention import Retention
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock

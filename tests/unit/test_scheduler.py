@@ -22,7 +22,7 @@ from kusciajob.scheduler.loop import Scheduler
 from kusciajob.scheduler.supervisor import PartyReport, PartySupervisor
 from kusciajob.scheduler.worker import party_specs
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from tests.support.builders import NOW, job_spec, new_job, task
 from tests.support.clock import ManualClock
 from tests.support.house import House, opened_house

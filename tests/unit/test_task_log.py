@@ -19,7 +19,7 @@ from kusciajob.model.status import Ended, Job, Started, TaskState
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases import log_lines, logs
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.usecases.log_lines import LogLine
 from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
 from tests.support.builders import job_spec, new_job

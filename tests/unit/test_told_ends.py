@@ -8,7 +8,8 @@ import pytest
 from kusciajob.events.hub import Hub
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from tests.support.builders import job_spec
 from tests.support.clock import ManualClock
 from tests.support.house import opened_house

@@ -11,7 +11,8 @@ from kusciajob.model.errors import JobExists, NotAllowed
 from kusciajob.model.job import Party, Task
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.sqlite.store import SqliteStore
-from kusciajob.usecases.jobs import MASTER, Caller, JobService
+from kusciajob.usecases.callers import MASTER, Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.support.builders import job_spec, new_job
 from tests.support.clock import ManualClock

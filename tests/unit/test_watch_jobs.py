@@ -18,7 +18,7 @@ from kusciajob.model.moves import PartyEvent
 from kusciajob.model.status import JobSummary
 from kusciajob.model.transitions import PartyMove
 from kusciajob.store.memory import MemoryStore
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.wire.json import to_json
 from kusciajob.wire.v1 import events

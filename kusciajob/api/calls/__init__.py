@@ -17,7 +17,8 @@ from kusciajob.api.calls.v1 import Told, V1Calls, is_v1
 from kusciajob.api.calls.v1.app_images import AppImagesCalls
 from kusciajob.contracts import Published
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.usecases.refusals import RefusalLog
 

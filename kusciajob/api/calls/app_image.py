@@ -7,7 +7,7 @@ from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import appimage_pb2 as p
 from kusciajob.images.definition import check_size
 from kusciajob.model.errors import InvalidAppImage
 from kusciajob.usecases.app_images import LARGE_BYTES, AppImageService
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire.app_images import fill, spec_of
 from kusciajob.wire.status import Answer, Code
 

@@ -1,7 +1,7 @@
 """The calls of Kuscia's HealthService."""
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import health_pb2 as pb
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire.status import SUCCESS
 
 

@@ -19,7 +19,8 @@ from kusciajob.model.errors import InvalidJob, JobNotFound
 from kusciajob.model.job import REASON_HEADER
 from kusciajob.model.moves import Operation
 from kusciajob.model.status import Job, JobSummary
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.callers import Caller
+from kusciajob.usecases.jobs import JobService
 from kusciajob.wire import codec
 from kusciajob.wire.job_status import encode_summary
 from kusciajob.wire.nested import nested, tag_of

@@ -5,7 +5,7 @@ from contextlib import aclosing
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import log_pb2 as pb
 from kusciajob.api.routes import DOMAIN_HEADER
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.logs import TaskOutput
 from kusciajob.wire.status import SUCCESS, Answer, Code
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob.api.calls.job import JobCalls
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire.job_status import encode_event
 from kusciajob.wire.status import Code
 

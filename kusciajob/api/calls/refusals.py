@@ -7,7 +7,7 @@ from google.protobuf.descriptor import MethodDescriptor
 
 from kusciajob.api.calls.v1 import failed_code
 from kusciajob.model.errors import JobError
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.refusals import RefusalLog
 from kusciajob.wire.status import Code, code_and_message
 

@@ -20,7 +20,7 @@ from kusciajob.api.grpc.endings import OK, Ending, KusciaEnding, RichEnding
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.routes import WATCHES
 from kusciajob.contracts import Published
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 
 Context: TypeAlias = "grpc.aio.ServicerContext[Any, Any]"
 CallerOf: TypeAlias = Callable[[Context], Caller]

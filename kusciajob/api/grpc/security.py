@@ -17,7 +17,7 @@ from kusciajob.security.delays import FailureDelays
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.security.tls import ServerTls
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code
 

@@ -17,7 +17,7 @@ from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.api.http.connections import ConnectionLimits
 from kusciajob.api.routes import V1_SERVICES
 from kusciajob.security.guard import Guard
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 
 JOB_SERVICE = job_pb2.DESCRIPTOR.services_by_name["JobService"]
 LOG_SERVICE = log_pb2.DESCRIPTOR.services_by_name["LogService"]

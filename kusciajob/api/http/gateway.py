@@ -42,7 +42,7 @@ from kusciajob.security.errors import Unauthenticated
 from kusciajob.security.guard import Guard
 from kusciajob.telemetry.metrics import CONTENT_TYPE, CallMeter
 from kusciajob.telemetry.request import REQUEST_ID, TRACEPARENT, begin
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code, code_and_message
 

@@ -12,7 +12,7 @@ from kusciajob.api.http.messages import Refused
 from kusciajob.api.http.parameters import BrokenText, decode
 from kusciajob.api.routes import Route, variables_in
 from kusciajob.model.errors import InvalidJob, Problem
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 Handler: TypeAlias = Callable[[web.BaseRequest, Caller], Awaitable[web.StreamResponse]]
 Found: TypeAlias = tuple[Mapping[str, Route], dict[str, str]]

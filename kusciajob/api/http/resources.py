@@ -26,7 +26,7 @@ from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.text import shown
 from kusciajob.security.errors import Unauthenticated
 from kusciajob.telemetry.metrics import CallMeter
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire import rich_status
 from kusciajob.wire.status import Code
 

@@ -18,7 +18,7 @@ from kusciajob.api.grpc.handlers import generic_handler
 from kusciajob.api.grpc.server import SERVICES
 from kusciajob.api.grpc.uploads import Uploads
 from kusciajob.telemetry.metrics import Metrics
-from kusciajob.usecases.jobs import MASTER, Caller
+from kusciajob.usecases.callers import MASTER, Caller
 from tests.fuzz.raw.contract import check_answer
 from tests.fuzz.raw.requests import good_requests
 from tests.fuzz.raw.world import World, finish, opened_world

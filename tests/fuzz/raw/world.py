@@ -16,7 +16,8 @@ from kusciajob.model.status import Job, JobState
 from kusciajob.runtime.simulated import AnyImage
 from kusciajob.store.memory import MemoryStore
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import MASTER, JobService
+from kusciajob.usecases.callers import MASTER
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.logs import TaskOutput
 from tests.fuzz.faults import FaultLog
 from tests.support.builders import job_spec, new_job

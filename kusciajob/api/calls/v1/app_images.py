@@ -5,7 +5,7 @@ import asyncio
 from kusciajob._gen.kusciajob.v1 import app_images_pb2 as pb
 from kusciajob.images.definition import Definition
 from kusciajob.usecases.app_images import AppImageService
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.wire.app_images import fill
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES, PageScope, page_size
 

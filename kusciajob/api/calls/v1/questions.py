@@ -9,8 +9,9 @@ from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.api.calls.job import LARGE_INPUTS_CHARACTERS
 from kusciajob.api.calls.v1.job_file import add_places, check_file, read_file
 from kusciajob.api.calls.v1.verdicts import encode_verdict
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.dry_run import DryRun
-from kusciajob.usecases.jobs import Caller, JobService
+from kusciajob.usecases.jobs import JobService
 from kusciajob.usecases.questions import JobAccount, Questions
 from kusciajob.wire.v1.accounts import encode_account
 from kusciajob.wire.v1.filters import decode_audit_range, decode_filter

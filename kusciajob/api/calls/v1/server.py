@@ -7,7 +7,7 @@ from kusciajob._gen.kusciajob.v1 import server_pb2 as pb
 from kusciajob.api.usage import Usage
 from kusciajob.config import Settings
 from kusciajob.contracts import Clock
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 
 CAPABILITIES = ("job_files", "operations", "usage", "all_parties", "min_revision")
 """What was added to the package since its first version; server.proto says what each is."""

@@ -1,7 +1,7 @@
 """The call of JobsService that tells a party's config files."""
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.task_config import TaskConfigs
 from kusciajob.wire.v1.pages import MAX_PAGE_BYTES
 

@@ -8,7 +8,7 @@ from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.contracts import OutputStream
 from kusciajob.model.errors import InvalidJob, Problem
 from kusciajob.model.text import shown
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.log_lines import LogLine
 from kusciajob.usecases.logs import LogQuery, PartyRun, TaskOutput
 from kusciajob.wire.v1.filters import decode_time

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as pb
 from kusciajob.model.errors import InvalidJob, Problem
-from kusciajob.usecases.jobs import Caller
+from kusciajob.usecases.callers import Caller
 from kusciajob.usecases.watching import JobWatch
 from kusciajob.wire.v1.events import ToldEvent, bookmark, told
 from kusciajob.wire.v1.filters import decode_filter
