@@ -77,7 +77,7 @@ def end_promptly() -> None:
 
 def _open(target: Target, transport: AsyncTransport) -> None:
     try:
-        _ = transport.stubs  # now the files are read
+        _ = transport.stubs.line.channel  # now the files are read
     except OSError as error:
         raise CommandError(
             f"{error.filename} cannot be read: {error.strerror}; --cert-dir takes a directory with ca.crt, token and, "
