@@ -38,7 +38,7 @@ class Reading:
         self.request_id = secrets.token_hex(_ID_BYTES)
         self.taken = 0
         """So many messages have been dealt with: their reader has come back for the next."""
-        self._reader: Reader | None = None
+        self._reader = Reader.present()
         self._is_given_up = False
         _readings[self.request_id] = self
 
@@ -58,7 +58,7 @@ class Reading:
     def can_go_on(self, while_waits: Reader) -> bool:
         """Whether its reader may come back while another one waits for that. Its own thread, or task, cannot."""
         reader = self._reader
-        if reader is None or self._is_given_up or reader.thread == threading.get_ident():
+        if self._is_given_up or reader.thread == threading.get_ident():
             return False
         is_own = reader == while_waits if reader.task is None else reader.task is while_waits.task
         return not is_own and reader.is_there

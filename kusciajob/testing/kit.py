@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from kusciajob.api import testing as pb
 from kusciajob.client.reading import Reader, find
-from kusciajob.testing.control import Control
+from kusciajob.testing.control import Control, KitError
 from kusciajob.testing.durations import Span, duration, seconds_of
 from kusciajob.testing.faults import Faults
 from kusciajob.testing.scripts import Rules, Tasks
@@ -124,6 +124,17 @@ class Kit:
             )
             for each in self._control.call("Calls", pb.CallsRequest()).calls
         ]
+
+    def watched(self, times: int = 1, patience: Span = 10) -> None:
+        """Return once so many watches have been opened since the last reset. Raises KitError after so long.
+
+        For an application that follows jobs on a thread of its own: it may not watch yet when a test begins.
+        """
+        deadline = time.monotonic() + seconds_of(patience)
+        while (opened := len(self._control.call("Calls", pb.CallsRequest(method="WatchJob")).calls)) < times:
+            if time.monotonic() > deadline:
+                raise KitError(f"{opened} of {times} watches were opened within {seconds_of(patience):g} s")
+            time.sleep(LOOK_SECONDS)
 
     def settle(self, patience: Span = 10, *, caller: Reader | None = None) -> int:
         """Return once every watcher has been sent all, and nothing can happen before time passes; the revision then.

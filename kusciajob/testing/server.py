@@ -179,6 +179,10 @@ class AsyncJobServer:
     async def kill(self) -> None:
         await asyncio.to_thread(self.server.kill)
 
+    async def watched(self, times: int = 1) -> None:
+        """As Kit.watched."""
+        await asyncio.to_thread(self.kuscia.watched, times)
+
     async def settle(self) -> int:
         """As Kit.settle."""
         return await asyncio.to_thread(self.kuscia.settle, caller=Reader.present())

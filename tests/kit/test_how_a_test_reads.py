@@ -57,6 +57,7 @@ class Manager:
 @pytest.fixture
 def manager(kuscia: TestKit) -> Iterator[Manager]:
     manager = Manager(kuscia.address)
+    kuscia.watched()
     yield manager
     manager.close()
 

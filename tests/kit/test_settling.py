@@ -10,9 +10,9 @@ import pytest
 
 from kusciajob.api import kuscia as messages
 from kusciajob.client import Change, Client, ClientError, JobSpec, Task
-from kusciajob.testing import AsyncJobServer
+from kusciajob.testing import AsyncJobServer, KitError
 from kusciajob.testing.session import TestKit
-from tests.support.polling import PATIENCE_SECONDS, eventually_sync, passed_sync
+from tests.support.polling import PATIENCE_SECONDS, passed_sync
 
 AWAY_SECONDS = 0.3
 
@@ -48,7 +48,7 @@ class PlainWatcher(threading.Thread):
 def plain_watcher(kuscia: TestKit) -> Iterator[PlainWatcher]:
     watcher = PlainWatcher(kuscia.address)
     watcher.start()
-    eventually_sync(lambda: watches(kuscia) == 1)
+    kuscia.watched()
     yield watcher
     watcher.close()
 
@@ -156,3 +156,8 @@ async def test_tasks_of_asyncio_have_dealt_with_all_and_the_caller_is_not_waited
         assert changes[-1].status.state == "Succeeded"
         following.cancel()
         await own.aclose()
+
+
+def test_watches_that_do_not_come_are_counted(kuscia: TestKit, plain_watcher: PlainWatcher) -> None:
+    with pytest.raises(KitError, match="^1 of 2 watches were opened within"):
+        kuscia.watched(2, patience=0.1)

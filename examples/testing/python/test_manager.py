@@ -1,7 +1,5 @@
 """Tests of an application that drives jobs, against a real server whose programs, time and network they control."""
 
-from collections.abc import Iterator
-
 import pytest
 from manager import Manager, TrainingFailed
 
@@ -9,8 +7,9 @@ from kusciajob.testing import assert_job
 
 
 @pytest.fixture
-def manager(kuscia) -> Iterator[Manager]:
+def manager(kuscia):
     manager = Manager(kuscia.address, kuscia.cert_dir)
+    kuscia.watched()  # its page follows the jobs from now on
     yield manager
     manager.close()
 
