@@ -29,6 +29,7 @@ from kusciajob.wire.status import Code
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results.json"
 ON_A_CLUSTER = ROOT / "benchmarks" / "kubernetes.json"
+SEVERAL_SERVERS = ROOT / "benchmarks" / "several.json"
 README = ROOT / "README.md"
 TRANSLATION = ROOT / "README.zh-CN.md"
 
@@ -168,6 +169,13 @@ def on_a_cluster() -> str:
     return _markdown(("what", "here", "floor", "ratio"), map(_cells, json.loads(ON_A_CLUSTER.read_text())))
 
 
+def several_servers() -> str:
+    """The results of the last `make bench-servers`."""
+    found: dict[str, dict[str, float]] = json.loads(SEVERAL_SERVERS.read_text())
+    rows = [(name, what, number(value)) for name, values in found.items() for what, value in values.items()]
+    return _markdown(("servers", "what", "here"), rows)
+
+
 def _cells(row: dict[str, Any]) -> tuple[str, str, str, str]:
     floor = "" if row["floor"] is None else f"{number(row['floor'])} {row['unit']}".rstrip()
     ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
@@ -196,7 +204,7 @@ PARTS = {
     "docs/architecture.md": {"states": diagram},
     "docs/operating.md": {"settings": lambda: CliRunner().invoke(settings).output, "metrics": metrics},
     "docs/errors.md": {"codes": codes, "reasons": reasons},
-    "docs/benchmarks.md": {"benchmarks": benchmarks, "kubernetes": on_a_cluster},
+    "docs/benchmarks.md": {"benchmarks": benchmarks, "kubernetes": on_a_cluster, "several": several_servers},
     "docs/upgrade.md": {"formats": formats.table},
 }
 
