@@ -79,11 +79,9 @@ def _changeable(status: pb.JobStatusDetail) -> tuple[object, ...]:
 async def _status(calling: Calling, job_id: str) -> pb.JobStatusDetail | None:
     """Where the job stands; None where the server does not tell: the call itself fails then, and says why."""
     try:
-        request = pb.BatchQueryJobStatusRequest(job_ids=[job_id])
-        answer = await calling.ask(calling.stubs.jobs.BatchQueryJobStatus, request)
+        return (await calling.statuses([job_id])).get(job_id)
     except CallFailed:
         return None
-    return answer.data.jobs[0].status if answer.data.jobs else None
 
 
 async def _wait(calling: Calling, job_id: str, states: frozenset[str]) -> str:

@@ -8,7 +8,6 @@ from functools import partial
 import click
 from msgspec import Struct
 
-from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2 as pb
 from kusciajob._gen.kusciajob.v1 import jobs_pb2 as v1
 from kusciajob.cli import options, terminal
 from kusciajob.cli.durations import Moment, set_moments
@@ -104,12 +103,12 @@ async def _print_logs(
 async def _find(calling: Calling, name: str, alias: str, domain: str) -> Sequence[_Source]:
     """The logs of the job of that name, else of the task."""
     try:
-        job = await calling.ask(calling.stubs.jobs.QueryJob, pb.QueryJobRequest(job_id=name))
+        job = await calling.query(name)
     except CallFailed as error:
         if error.code != Code.QUERY_FAILED or alias:
             raise
         return [_Source(name, domain)]
-    tasks = [task for task in job.data.status.tasks if task.start_time and alias in ("", task.alias)]
+    tasks = [task for task in job.status.tasks if task.start_time and alias in ("", task.alias)]
     sources = [
         _Source(task.task_id, party.domain_id, task.alias)
         for task in tasks

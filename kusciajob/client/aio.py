@@ -186,6 +186,4 @@ class AsyncClient:
 
     async def _exists_already(self, wanted: kuscia.CreateJobRequest) -> bool:
         """Whether the job that has the id is the one that is wanted, by what Kuscia tells of it."""
-        query = self._calling.stubs.jobs.QueryJob
-        data = (await self._calling.ask(query, kuscia.QueryJobRequest(job_id=wanted.job_id))).data
-        return is_same(wanted, data)
+        return is_same(wanted, await self._calling.query(wanted.job_id))

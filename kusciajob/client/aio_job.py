@@ -35,9 +35,7 @@ class AsyncJob:
 
     async def status(self) -> JobStatus:
         """Its present status. Raises JobNotFound."""
-        request = kuscia.QueryJobRequest(job_id=self.job_id)
-        response = await self._calling.ask(self._calling.stubs.jobs.QueryJob, request)
-        return values.status_of(self.job_id, response.data.status)
+        return values.status_of(self.job_id, (await self._calling.query(self.job_id)).status)
 
     async def wait(
         self,
@@ -195,9 +193,7 @@ class AsyncJob:
         if await self._calling.has_v1(timeout):
             job = await self._describe(timeout)
             return v1_sighting(job.summary, job.status)
-        request = kuscia.QueryJobRequest(job_id=self.job_id)
-        response = await self._calling.ask(self._calling.stubs.jobs.QueryJob, request, timeout=timeout)
-        return plain_sighting(self.job_id, response.data.status)
+        return plain_sighting(self.job_id, (await self._calling.query(self.job_id, timeout)).status)
 
     async def _is_there(self, status: JobStatus, wanted: frozenset[str]) -> bool:
         """Raises JobFailed, JobCancelled, JobRejected once it will not get there."""

@@ -123,6 +123,12 @@ class Calling:
                 self._has_v1 = False
         return self._has_v1
 
+    async def query(self, job_id: str, timeout: float | None = None) -> kuscia.QueryJobResponseData:
+        """What Kuscia's API tells of a job. Raises as `ask`."""
+        request = kuscia.QueryJobRequest(job_id=job_id)
+        response: kuscia.QueryJobResponse = await self.ask(self.stubs.jobs.QueryJob, request, timeout=timeout)
+        return response.data
+
     async def statuses(self, job_ids: Sequence[str]) -> dict[str, kuscia.JobStatusDetail]:
         """Of those that exist."""
         found: dict[str, kuscia.JobStatusDetail] = {}

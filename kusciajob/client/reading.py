@@ -32,7 +32,7 @@ class Reader(Struct, frozen=True):
 
 
 class Reading:
-    """Of one stream, which the server knows by `request_id`. It lasts as long as the stream."""
+    """Of one stream, which the server knows by `request_id`, by whoever opens it. It lasts as long as the stream."""
 
     def __init__(self) -> None:
         self.request_id = secrets.token_hex(_ID_BYTES)
@@ -42,12 +42,8 @@ class Reading:
         self._is_given_up = False
         _readings[self.request_id] = self
 
-    def begin(self) -> None:
-        """The present thread and task read from now on."""
-        self._reader = Reader.present()
-
     def take(self) -> None:
-        """They have dealt with a message."""
+        """The present thread and task have dealt with a message."""
         self.taken += 1
         self._reader, self._is_given_up = Reader.present(), False
 

@@ -155,7 +155,7 @@ def _of_spec(spec: JobSpec) -> v1.SubmitJobRequest:
             continue
         policy = request.task_policies[task.alias]
         if task.run_timeout is not None:
-            policy.run_timeout.CopyFrom(_duration(task.run_timeout))
+            policy.run_timeout.CopyFrom(duration(task.run_timeout))
         if task.retry is not None:
             policy.retry.CopyFrom(
                 v1.Retry(
@@ -231,10 +231,11 @@ def _filled(request: dict[str, Any]) -> v1.SubmitJobRequest:
 
 
 def _seconds(value: float | None) -> Duration | None:
-    return None if value is None else _duration(value)
+    return None if value is None else duration(value)
 
 
-def _duration(seconds: float) -> Duration:
+def duration(seconds: float) -> Duration:
+    """The message."""
     told = Duration()
     told.FromNanoseconds(round(seconds * 1e9))
     return told

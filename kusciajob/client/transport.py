@@ -142,7 +142,6 @@ class AsyncTransport:
                 async for message in messages:
                     yield message
             return
-        stream.reading.begin()
         try:
             async for message in stream.call:
                 yield message
@@ -216,7 +215,6 @@ class BlockingTransport:
         return not waiting.is_alive()
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
-        stream.reading.begin()
         try:
             while (message := self._next(stream)) is not None:
                 yield message
@@ -293,7 +291,6 @@ class ThreadTransport(BlockingTransport):
 
     async def messages(self, stream: Any) -> AsyncGenerator[Any, None]:
         loop, reading = asyncio.get_running_loop(), ThreadPoolExecutor(1, "kusciajob stream")
-        stream.reading.begin()
         try:
             while (message := await loop.run_in_executor(reading, self._next, stream)) is not None:
                 yield message

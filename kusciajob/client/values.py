@@ -1,6 +1,6 @@
 """What the server tells, as frozen values; `raw` is the message that each was read from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -282,14 +282,10 @@ def failures_of(job: v1.Job) -> list[PartyFailure]:
         )
         for task in job.tasks
         if task.state == State.FAILED
-        for attempt in _last(task.attempts)
+        for attempt in task.attempts[-1:]
         for party in attempt.parties
         if party.state == State.FAILED
     ]
-
-
-def _last(attempts: Sequence[v1.Attempt]) -> Sequence[v1.Attempt]:
-    return attempts[-1:]
 
 
 def _task(raw: kuscia.TaskStatus) -> TaskStatus:

@@ -6,6 +6,8 @@ from typing import TypeAlias
 
 from google.protobuf.duration_pb2 import Duration
 
+from kusciajob.client import specs
+
 Span: TypeAlias = float | str | timedelta
 """Seconds, a text such as "40min", "1.5 h" or "2h 30min", or a timedelta."""
 
@@ -30,6 +32,4 @@ def seconds_of(span: Span) -> float:
 
 def duration(span: Span) -> Duration:
     """The message."""
-    message = Duration()
-    message.FromNanoseconds(round(seconds_of(span) * 1e9))
-    return message
+    return specs.duration(seconds_of(span))
