@@ -11,6 +11,7 @@ from kusciajob.simulation import messages
 from kusciajob.simulation.faults import fits
 from kusciajob.simulation.lab import Lab
 from kusciajob.usecases.callers import Caller
+from kusciajob.wire.v1.summaries import timestamp
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ControlService"]
 PATIENCE_SECONDS = 10.0
@@ -46,17 +47,17 @@ class ControlCalls:
     async def AdvanceClock(self, request: pb.AdvanceClockRequest) -> pb.AdvanceClockResponse:
         seconds = messages.seconds_in("by", request.by)
         if request.mode:
-            self._lab.set_mode(messages.MODES[request.mode])
+            self._lab.clock.set_mode(messages.MODES[request.mode])
         if seconds:
             await self._lab.advance(seconds)
-        return pb.AdvanceClockResponse(now=messages.timestamp(self._lab.clock.now()))
+        return pb.AdvanceClockResponse(now=timestamp(self._lab.clock.now()))
 
     async def AwaitIdle(self, request: pb.AwaitIdleRequest) -> pb.AwaitIdleResponse:
         patience = messages.seconds_in("patience", request.patience) or PATIENCE_SECONDS
         wanted = messages.selector_of(request.held) if request.HasField("held") else None
         held = await self._lab.until_held(wanted, patience)
         return pb.AwaitIdleResponse(
-            now=messages.timestamp(self._lab.clock.now()),
+            now=timestamp(self._lab.clock.now()),
             held=[
                 pb.HeldParty(
                     job_id=party.spec.job_id,
@@ -91,7 +92,7 @@ class ControlCalls:
     async def Settle(self, request: pb.SettleRequest) -> pb.SettleResponse:
         await self._lab.until_settled(messages.seconds_in("patience", request.patience) or PATIENCE_SECONDS)
         streams = [pb.OpenStream(request_id=each.request_id, sent=each.sent) for each in self._lab.traffic.streams]
-        now = messages.timestamp(self._lab.clock.now())
+        now = timestamp(self._lab.clock.now())
         return pb.SettleResponse(now=now, revision=self._lab.core.hub.head, streams=streams)
 
     async def Verify(self, request: pb.VerifyRequest) -> pb.VerifyResponse:
@@ -100,7 +101,7 @@ class ControlCalls:
     async def Reset(self, request: pb.ResetRequest) -> pb.ResetResponse:
         mode = messages.MODES[request.mode] if request.mode else None
         await self._lab.reset(request.settings, mode)
-        return pb.ResetResponse(now=messages.timestamp(self._lab.clock.now()))
+        return pb.ResetResponse(now=timestamp(self._lab.clock.now()))
 
 
 class TestedCalls:

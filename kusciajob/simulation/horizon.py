@@ -1,5 +1,7 @@
 """When retention will find something to do, so that time need not stop for each of its rounds."""
 
+from collections.abc import AsyncIterator
+
 from kusciajob.contracts import JobStore
 from kusciajob.core import Core
 from kusciajob.model.status import JobSummary
@@ -31,25 +33,28 @@ class Horizon:
 
     async def _look(self, store: JobStore, days: float) -> list[float]:
         due: list[float] = []
-        after = 0
-        while page := await store.page(after, PAGE):
-            after = page[-1].number
-            for job in page:
-                due += [at for at in await _ends_of(store, job) if at is not None]
-                if days and job.status.phase.ended_at is not None:
-                    due.append(job.status.phase.ended_at + days * DAY_SECONDS)
+        async for job in _jobs(store):
+            due += [at for at in await _ends_of(store, job) if at is not None]
+            if days and job.status.phase.ended_at is not None:
+                due.append(job.status.phase.ended_at + days * DAY_SECONDS)
         return due
 
 
 async def latest(store: JobStore) -> float:
     """The latest time that the jobs show; 0 without jobs."""
-    now, after = 0.0, 0
+    now = 0.0
+    async for job in _jobs(store):
+        now = max(now, job.status.began_at, job.status.phase.ended_at or 0.0)
+        now = max([now, *(task.since or 0.0 for task in job.status.tasks)])
+    return now
+
+
+async def _jobs(store: JobStore) -> AsyncIterator[JobSummary]:
+    after = 0
     while page := await store.page(after, PAGE):
         after = page[-1].number
         for job in page:
-            now = max(now, job.status.began_at, job.status.phase.ended_at or 0.0)
-            now = max([now, *(task.since or 0.0 for task in job.status.tasks)])
-    return now
+            yield job
 
 
 async def _ends_of(store: JobStore, summary: JobSummary) -> tuple[float | None, ...]:

@@ -99,9 +99,6 @@ class Lab:
         """Whether a pattern matches an RPC."""
         return any(fits(pattern, method.name) for service in SERVICES for method in service.methods)
 
-    def set_mode(self, mode: Mode) -> None:
-        self.clock.set_mode(mode)
-
     def set_store_down(self, *, is_down: bool) -> None:
         self.outages.set_down(is_down=is_down)
         self.clock.news.set()

@@ -5,7 +5,6 @@ from typing import Any, get_type_hints
 
 import msgspec
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.timestamp_pb2 import Timestamp
 from google.rpc import code_pb2
 from msgspec.structs import replace
 
@@ -21,6 +20,7 @@ from kusciajob.simulation.faults import Fault
 from kusciajob.simulation.rules import Rule, Selector
 from kusciajob.simulation.traffic import RecordedCall
 from kusciajob.wire.v1.durations import of_duration, seconds_of
+from kusciajob.wire.v1.summaries import timestamp
 
 MAX_SECONDS = 366 * 86_400.0 * 100
 MODES: Mapping[int, Mode] = {
@@ -69,12 +69,6 @@ def seconds_in(field: str, message: Duration) -> float:
     seconds = problems.seconds(field, message)
     problems.check()
     return seconds
-
-
-def timestamp(now: float) -> Timestamp:
-    stamp = Timestamp()
-    stamp.FromNanoseconds(round(now * 1e6) * 1000)
-    return stamp
 
 
 def selector_of(message: pb.Selector) -> Selector:
