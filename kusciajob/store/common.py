@@ -22,6 +22,8 @@ from kusciajob.model.text import shown
 
 UNREADABLE = Unknown().state
 """The census counts jobs that cannot be read under this state."""
+LOG_ROW_BYTES = 64
+"""What an entry of the log takes beside its status, roughly."""
 
 
 def entry(

@@ -9,6 +9,7 @@ import pytest
 from kusciajob.model.damage import JobDamaged
 from kusciajob.model.job import Party, Task
 from kusciajob.model.status import EventType
+from kusciajob.store import common
 from kusciajob.store.packing import APART, pack_spec, unpack_spec
 from kusciajob.store.sqlite import changes, database, landmark, reads
 from kusciajob.store.sqlite.store import SqliteStore
@@ -124,7 +125,7 @@ async def test_doctor_names_damage_in_every_part_and_repairs_it(path: Path, stat
     for (before,), (after,), (size,) in zip(totals, totals[1:], sizes, strict=False):
         assert isinstance(before, int)
         assert isinstance(size, int)
-        assert after == before + size + changes.LOG_ROW_BYTES
+        assert after == before + size + common.LOG_ROW_BYTES
     async with opened(path) as store:
         assert (store.health.losses, store.health.damaged_rows) == (0, 0)
 

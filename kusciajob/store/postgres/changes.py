@@ -16,8 +16,6 @@ from kusciajob.model.status import Job, JobStatus, JobSummary
 from kusciajob.store import common, kept, listing
 from kusciajob.store.packing import pack_spec, pack_status
 
-LOG_ROW_BYTES = 64
-"""What an entry of the log takes beside its status, roughly."""
 _ARGUMENTS = 44
 COMMIT = f"SELECT * FROM commit_group_1({', '.join(f'${number}' for number in range(1, _ARGUMENTS + 1))})"  # noqa: S608  # our own text
 
@@ -188,7 +186,7 @@ def arguments(changes: Sequence[Change], *, writer: str, group: int, channel: st
     """The arguments of COMMIT."""
     return (
         *(writer, group, channel),
-        *(MAX_ATTEMPTS_KEPT, kept.MAX_ATTEMPTS_BYTES, LOG_ROW_BYTES),
+        *(MAX_ATTEMPTS_KEPT, kept.MAX_ATTEMPTS_BYTES, common.LOG_ROW_BYTES),
         *([getattr(change, column) for change in changes] for column in _COLUMNS),
         *_rows(2, ((place, each) for place, change in _placed(changes) for each in change.task_ids)),
         *_rows(3, ((place, *each) for place, change in _placed(changes) for each in change.passed)),

@@ -18,8 +18,6 @@ from kusciajob.store.sqlite import listing as lists
 from kusciajob.store.sqlite import notes as kept_notes
 from kusciajob.store.sqlite.reads import as_json, head, sound_total
 
-LOG_ROW_BYTES = 64
-"""What an entry of the log takes beside its status, roughly."""
 _INSERT_EVENT = (
     "INSERT INTO log (revision, type, job_id, number, initiator, status, total, before) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"
 )
@@ -207,7 +205,7 @@ class Transaction:
         before: JobPhase | None = None,
     ) -> None:
         self._head += 1
-        self._log_bytes += len(encoded_status) + LOG_ROW_BYTES
+        self._log_bytes += len(encoded_status) + common.LOG_ROW_BYTES
         event = common.entry(kind, job, revision=self._head, status=status, traits=traits, before=before)
         row = (
             self._head,

@@ -10,11 +10,11 @@ import msgspec
 from kusciajob.model.damage import JobDamaged, damaged_status
 from kusciajob.model.status import EventType, Job, JobEvent
 from kusciajob.model.text import shown
-from kusciajob.store import listing, rows
+from kusciajob.store import common, listing, rows
 from kusciajob.store.packing import pack_status
 from kusciajob.store.rows import Damage
-from kusciajob.store.sqlite import changes, notes, reads
 from kusciajob.store.sqlite import listing as lists
+from kusciajob.store.sqlite import notes, reads
 
 # A task's id by its bytes, which may be no text.
 _SELECT = {
@@ -277,7 +277,7 @@ def _count_log(connection: sqlite3.Connection) -> None:
         "UPDATE log SET total = counted.total FROM (SELECT revision,"
         " sum(length(CAST(status AS BLOB)) + ?) OVER (ORDER BY revision) AS total FROM log) AS counted"
         " WHERE counted.revision = log.revision",
-        (changes.LOG_ROW_BYTES,),
+        (common.LOG_ROW_BYTES,),
     )
 
 
