@@ -138,20 +138,9 @@ class TaskScript(Struct, frozen=True, forbid_unknown_fields=True):
 _EMPTY = TaskScript()
 
 
-class _Bare(Struct, forbid_unknown_fields=True):
-    """A config all of whose members could be a script's, which are left as they are."""
-
-    seconds: Raw = Raw()
-    exit_code: Raw = Raw()
-    message: Raw = Raw()
-    parties: Raw = Raw()
-    progress: Raw = Raw()
-    start_error: Raw = Raw()
-    start_seconds: Raw = Raw()
-    waiting: Raw = Raw()
-    stdout: Raw = Raw()
-    stderr: Raw = Raw()
-    endpoints: Raw = Raw()
+_MEMBERS = TaskScript.__struct_fields__
+_Bare = msgspec.defstruct("_Bare", [(name, Raw, Raw()) for name in _MEMBERS], forbid_unknown_fields=True)
+"""A config all of whose members could be a script's, which are left as they are."""
 
 
 class _Marked(Struct):
@@ -179,7 +168,7 @@ def _script_of(config: str) -> TaskScript:
         except msgspec.ValidationError:
             _check_spelling(config)
             return _EMPTY
-        given = {name for name in _Bare.__struct_fields__ if bytes(getattr(bare, name))}
+        given = {name for name in _MEMBERS if bytes(getattr(bare, name))}
         if given <= _ANYBODYS and not _is_script(bare):
             return _EMPTY
         return _convert(config.encode())
@@ -193,7 +182,7 @@ _kept_script = lru_cache(maxsize=KEPT_SCRIPTS)(_script_of)
 """The parties of a task have one config, looked at when the job is created, and when each is placed and started."""
 
 
-def _is_script(bare: _Bare) -> bool:
+def _is_script(bare: Struct) -> bool:
     """Whether the members have the kinds of values that a script's have."""
     kinds = {"parties": b"{", "progress": b"[", "message": b'"', "waiting": b'"'}
     return all(bytes(getattr(bare, name)).lstrip()[:1] in (b"", kind) for name, kind in kinds.items())
@@ -223,9 +212,8 @@ def _check_spelling(config: str) -> None:
         return
     from difflib import get_close_matches  # noqa: PLC0415  # most servers never need it
 
-    known = _Bare.__struct_fields__
     members: Mapping[str, Any] = msgspec.json.decode(config, type=dict[str, Raw])
-    nearest = {name: get_close_matches(name, known, n=1, cutoff=0.8) for name in members if name not in known}
+    nearest = {name: get_close_matches(name, _MEMBERS, n=1, cutoff=0.8) for name in members if name not in _MEMBERS}
     if nearest and all(nearest.values()):
         told = ", ".join(f'"{name}" (is it "{near[0]}"?)' for name, near in nearest.items())
         raise StartFailed(
