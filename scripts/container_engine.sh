@@ -9,11 +9,14 @@ set -eu
 is_hybrid() { [ -e /sys/fs/cgroup/unified/cgroup.controllers ]; }
 
 tell() {
-    if [ "$1" = podman ] && is_hybrid; then
+    [ "$1" = docker ] && echo docker && return
+    # Podman starts without it, and makes no network.
+    PATH="$PATH:/usr/sbin:/sbin" command -v iptables >/dev/null || install iptables
+    if is_hybrid; then
         command -v runc >/dev/null || install runc
         echo "podman --runtime $(command -v runc)"
     else
-        echo "$1"
+        echo podman
     fi
 }
 

@@ -22,6 +22,7 @@ from kusciajob.runtime.kubernetes.credentials import Credentials, load
 from kusciajob.runtime.kubernetes.engine import KubernetesEngine
 from kusciajob.runtime.kubernetes.watch import Metadata, Timing
 from tests.support.cut_line import CutLine
+from tests.support.image_archives import busybox, busybox_tools
 from tests.support.polling import PATIENCE_SECONDS, eventually_true
 from tests.support.runtime_lab import STOP_GRACE_SECONDS, HostedLab
 
@@ -78,10 +79,8 @@ class Cluster:
         """Start the lab with two nodes, and give them the image of the tests."""
         subprocess.run([LAB / "build.sh"], check=True)
         self.start_control_plane()
-        program = busybox()
-        tools = subprocess.run([program, "--list"], check=True, capture_output=True, text=True).stdout.split()
-        links = [word for tool in tools if tool != "busybox" for word in ("--link", f"busybox:/bin/{tool}")]
-        self.run("image.sh", IMAGE, "--file", f"{program}:/bin/busybox", *links, "--user", "65532")
+        links = [word for tool in busybox_tools() for word in ("--link", f"busybox:/bin/{tool}")]
+        self.run("image.sh", IMAGE, "--file", f"{busybox()}:/bin/busybox", *links, "--user", "65532")
         for node in ("1", "2"):
             self.start_node(node)
 
@@ -134,14 +133,6 @@ def cache_directory() -> Path:
     """Where the lab's programs are kept between runs; see lib.sh."""
     caches = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("KUSCIAJOB_LAB_CACHE") or Path(caches) / "kusciajob-lab")
-
-
-def busybox() -> Path:
-    """A busybox that needs no libraries."""
-    file = Path("/bin/busybox")
-    if not file.exists():
-        subprocess.run(["apt-get", "install", "-y", "-qq", "busybox-static"], check=True)
-    return file
 
 
 class ClusterLab(HostedLab):

@@ -71,15 +71,16 @@ async def test_a_task_of_which_one_party_cannot_be_created_leaves_nothing(lab: H
     assert not await lab.leftovers()
 
 
-async def test_a_run_that_somebody_removed_is_lost_and_never_run_again(lab: HostedLab) -> None:
+async def test_a_run_that_somebody_removed_has_failed_and_is_never_run_again(lab: HostedLab) -> None:
+    """An engine kills what runs before it removes it; which of both a server sees first is a matter of moments."""
     runtime = await lab.open()
     parties = await started(runtime, task_of(lab, [f"echo begun; {FOR_EVER}"]))
     await said(runtime, parties[0].key, b"begun")
     await lab.remove_by_hand(parties[0].key)
     result = await runtime.wait(parties[0].key)
+    is_lost = result.is_fault and result.message.startswith("lost: ")
     assert not result.succeeded
-    assert result.is_fault
-    assert result.message.startswith("lost: ")
+    assert is_lost or result.message == "killed by signal 9 (SIGKILL)", result
     assert await output(runtime, parties[0].key) == b"begun\n"
 
 

@@ -10,13 +10,12 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-_BUSYBOX = Path("/bin/busybox")
 _LEFT_OUT = {"test", "tests", "site-packages", "idlelib", "tkinter", "ensurepip", "lib2to3", "__pycache__"}
 _PASSWD = b"root:x:0:0::/:/bin/sh\napp:x:1000:1000::/work:/bin/sh\n"
 _GROUP = b"root:x:0:\napp:x:1000:\n"
 
 
-class _Layer:
+class Layer:
     """A file system, as the tar of an image's layer."""
 
     def __init__(self) -> None:
@@ -24,12 +23,12 @@ class _Layer:
         self._tar = tarfile.open(fileobj=self._packed, mode="w")  # noqa: SIM115 - closed by `bytes`
         self._directories: set[str] = set()
 
-    def directory(self, path: str, mode: int = 0o755) -> None:
+    def directory(self, path: str, mode: int = 0o755, *, owner: int = 0) -> None:
         path = path.strip("/")
         if path and path not in self._directories:
             self.directory(os.path.dirname(path))
             self._directories.add(path)
-            self._add(path, mode, tarfile.DIRTYPE)
+            self._add(path, mode, tarfile.DIRTYPE, owner=owner)
 
     def file(self, path: str, content: bytes, mode: int = 0o755) -> None:
         self.directory(os.path.dirname(path))
@@ -41,9 +40,16 @@ class _Layer:
         entry.type, entry.linkname = tarfile.SYMTYPE, target
         self._tar.addfile(entry)
 
-    def _add(self, path: str, mode: int, kind: bytes, content: bytes = b"") -> None:
+    def tree(self, directory: Path) -> None:
+        """All files of a directory of this machine, which need not be executed; links as what they lead to."""
+        for path in sorted(directory.rglob("*")):
+            if path.is_file():
+                self.file(str(path), path.read_bytes(), 0o644)
+
+    def _add(self, path: str, mode: int, kind: bytes, content: bytes = b"", *, owner: int = 0) -> None:
         entry = tarfile.TarInfo(path)
         entry.mode, entry.type, entry.size = mode, kind, len(content)
+        entry.uid = entry.gid = owner
         self._tar.addfile(entry, io.BytesIO(content))
 
     def bytes(self) -> bytes:
@@ -53,20 +59,38 @@ class _Layer:
 
 def file_system() -> bytes:
     """A layer with a shell, its tools, and python3."""
-    layer = _Layer()
+    layer = Layer()
     layer.directory("tmp", 0o1777)
     layer.directory("work", 0o777)
     layer.file("etc/passwd", _PASSWD, 0o644)
     layer.file("etc/group", _GROUP, 0o644)
-    layer.file("bin/busybox", _BUSYBOX.read_bytes())
-    for tool in subprocess.run([_BUSYBOX, "--list"], capture_output=True, text=True, check=True).stdout.split():
-        if tool != "busybox":
-            layer.link(f"bin/{tool}", "busybox")
+    add_busybox(layer)
     _add_python(layer)
     return layer.bytes()
 
 
-def _add_python(layer: _Layer) -> None:
+def busybox() -> Path:
+    """A busybox that needs no libraries; Debian's package is installed if need be."""
+    file = Path("/bin/busybox")
+    if not file.exists():
+        subprocess.run(["apt-get", "install", "-y", "-qq", "busybox-static"], check=True)
+    return file
+
+
+def busybox_tools() -> list[str]:
+    """The names by which it is called."""
+    told = subprocess.run([busybox(), "--list"], check=True, capture_output=True, text=True).stdout
+    return [tool for tool in told.split() if tool != "busybox"]
+
+
+def add_busybox(layer: Layer) -> None:
+    """A shell and its tools, in /bin."""
+    layer.file("bin/busybox", busybox().read_bytes())
+    for tool in busybox_tools():
+        layer.link(f"bin/{tool}", "busybox")
+
+
+def _add_python(layer: Layer) -> None:
     """Python without its tests, at the place where it is on this machine.
 
     Names of hosts need it: a busybox that is linked statically crashes where it resolves one.
@@ -82,11 +106,12 @@ def _add_python(layer: _Layer) -> None:
             layer.file(str(path), path.read_bytes(), 0o755 if path.suffix == ".so" else 0o644)
             if path.suffix == ".so":
                 linked.append(str(path))
-    for shared in sorted(_libraries(linked)):
+    for shared in sorted(libraries(linked)):
         layer.file(shared, Path(shared).read_bytes())
 
 
-def _libraries(programs: Iterable[str]) -> set[str]:
+def libraries(programs: Iterable[str]) -> set[str]:
+    """The shared libraries that programs and libraries of this machine are linked with."""
     found: set[str] = set()
     for program in programs:
         words = subprocess.run(["ldd", program], capture_output=True, text=True, check=False).stdout.split()
