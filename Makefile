@@ -65,8 +65,9 @@ test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-cont
 	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page), on PostgreSQL (make test-postgres)"
 	$(PYTEST) -m "not hostile and not postgres" $(ELSEWHERE)
 
-test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, which is installed if need be (3 minutes)
+test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, and deploy/compose by Docker; they are installed if need be (6 minutes)
 	$(if $(DOCKER_HOST),,scripts/container_engine.sh > /dev/null)
+	scripts/compose.sh
 	$(BIN)/python -m pytest tests/containers --timeout 900
 
 test-page: $(VENV)/.ready $(ENGINE)/.ready scripts/page/node_modules/.ready ## run the page in Chromium, of CHROMIUM or Debian's package, which is installed if need be (3 minutes)

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 
 from tests.cluster.cluster import IMAGE, LAB, Cluster
+from tests.support.deployed_images import SERVER, server_image
 from tests.support.program import kusciajob
 
 ROOT = Path(__file__).parents[2]
-SERVER_IMAGE = "localhost/kusciajob:dev"
 DOMAINS = ("alice", "bob")
-BUILD_SECONDS = 600
 END_SECONDS = 120
 API_SERVER = {"KUBERNETES_SERVICE_HOST": "10.77.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
 
@@ -176,11 +175,9 @@ def running(
     """
     if not cluster.is_ours:
         pytest.skip("only the lab is known well enough: what it lacks is added to deploy/ here")
-    subprocess.run([ROOT / "scripts" / "build_image.sh", SERVER_IMAGE, ROOT], check=True, timeout=BUILD_SECONDS)
-    engine = subprocess.run([ROOT / "scripts" / "container_engine.sh"], capture_output=True, text=True, check=True)
     archive = directory / "server.tar"
-    subprocess.run([*engine.stdout.split(), "save", "--output", archive, SERVER_IMAGE], check=True)
-    cluster.give_image(SERVER_IMAGE, archive)
+    server_image(archive)
+    cluster.give_image(SERVER, archive)
     archive.unlink()
     certs = directory / "certs"
     made = kusciajob(

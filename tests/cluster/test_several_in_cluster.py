@@ -11,8 +11,8 @@ import pytest
 from tests.cluster import in_cluster
 from tests.cluster.cluster import Cluster
 from tests.cluster.in_cluster import DOMAINS, END_SECONDS, Place
+from tests.support.deployed_images import postgres_image
 from tests.support.polling import eventually_sync
-from tests.support.postgres_image import postgres_image
 
 IMAGE = "localhost/kusciajob-postgres:15"
 POSTGRES = "kusciajob-postgres"

@@ -33,7 +33,7 @@ class DockerDaemon(OwnEngine):
         if not self._companions:
             self._begin_companions()
         return [
-            *self._inside,
+            *self.inside,
             "dockerd",
             f"--host={self.address}",
             f"--containerd={self.directory}/containerd.sock",
@@ -52,7 +52,7 @@ class DockerDaemon(OwnEngine):
         self._companions.append(network)
         here = Path("/proc/self/ns/net").readlink()
         eventually_sync(lambda: Path(f"/proc/{network.pid}/ns/net").readlink() != here)
-        subprocess.run([*self._inside, "ip", "link", "set", "lo", "up"], check=True)
+        subprocess.run([*self.inside, "ip", "link", "set", "lo", "up"], check=True)
         with (self.directory / "log").open("ab") as log:
             command = [
                 "containerd",
@@ -64,7 +64,8 @@ class DockerDaemon(OwnEngine):
             self._companions.append(subprocess.Popen(command, stderr=log, stdout=log, env=self._environment))
 
     @property
-    def _inside(self) -> Sequence[str]:
+    def inside(self) -> Sequence[str]:
+        """How to run a command where the ports of containers are published."""
         return ["nsenter", f"--net=/proc/{self._companions[0].pid}/ns/net"]
 
     def _forget_machine(self) -> None:
