@@ -79,7 +79,7 @@ def watching(place: Place, job_id: str, pod: str) -> Iterator["subprocess.Popen[
 def test_what_one_server_takes_another_tells_and_the_store_is_sound(place: Place) -> None:
     pods = place.pods()
     assert len(pods) == SERVERS
-    assert leader(place) in pods
+    assert eventually_sync(lambda: leader(place)) in pods
     create_running(place, "anywhere", pods[0])
     with watching(place, "anywhere", pods[1]):
         assert place.job_state("anywhere", pod=pods[2]) == "Running"
@@ -88,15 +88,15 @@ def test_what_one_server_takes_another_tells_and_the_store_is_sound(place: Place
 
 
 def test_a_job_and_its_watch_outlive_the_server_that_schedules(place: Place) -> None:
-    first = leader(place)
+    first = eventually_sync(lambda: leader(place))
     other = next(pod for pod in place.pods() if pod != first)
     create_running(place, "outlives", other)
     with watching(place, "outlives", other):
         place.kubectl("delete", "pod", first, "--grace-period=0", "--force")
         eventually_sync(lambda: leader(place) not in ("", first))
     assert_ran_once(place, "outlives")
+    eventually_sync(lambda: len(place.pods()) == SERVERS)
     place.wait_ready()
-    assert len(place.pods()) == SERVERS
 
 
 def test_a_job_goes_on_while_all_servers_are_replaced_one_by_one(place: Place) -> None:
@@ -116,6 +116,7 @@ def test_servers_and_watches_outlive_the_pod_of_postgres(place: Place) -> None:
         place.kubectl("delete", "pod", f"{POSTGRES}-0")
         place.kubectl("rollout", "status", f"statefulset/{POSTGRES}", f"--timeout={END_SECONDS}s")
     assert_ran_once(place, "stored")
+    eventually_sync(lambda: place.try_to(*place.inside(pod), "kusciajob", "health").stdout == "SERVING\n")
     create_running(place, "after", pod)
     place.kusciajob("watch", "after")
     assert_ran_once(place, "after")

@@ -48,8 +48,14 @@ def postgres_image(name: str) -> bytes:
     layer.file("entry.sh", _ENTRY.encode())
     for tree in (Path("/usr/share/postgresql", found.parent.name), Path("/usr/share/zoneinfo")):
         layer.tree(tree)
-    config = {"Env": [f"PATH={found}:/bin", f"PGDATA={DATA}"], "User": "postgres", "Entrypoint": ["/entry.sh"]}
-    return archive(layer.bytes(), {name: {**config, "WorkingDir": "/"}})
+    config = {
+        "Env": [f"PATH={found}:/bin", f"PGDATA={DATA}"],
+        "User": "postgres",
+        "Entrypoint": ["/entry.sh"],
+        "StopSignal": "SIGINT",  # at SIGTERM it would wait for all clients to leave
+        "WorkingDir": "/",
+    }
+    return archive(layer.bytes(), {name: config})
 
 
 def haproxy_image(name: str) -> bytes:
