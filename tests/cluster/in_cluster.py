@@ -165,19 +165,23 @@ def running(
     *,
     app_image: Mapping[str, Any],
     volumes: Sequence[Mapping[str, Any]],
+    archives: Mapping[str, bytes] = MappingProxyType({}),
     secrets: Mapping[str, str] = MappingProxyType({}),
     **overlay: Sequence[Mapping[str, Any]],
 ) -> Iterator[Place]:
     """The lab with what a directory of deploy/ describes, once its servers are ready.
 
-    `deployment`: the directory's name. `secrets`: names, and a password in each. `overlay`: fields of a kustomization
-    over that directory, beside those that are written here.
+    `deployment`: the directory's name. `archives`: images beside the server's, by their names. `secrets`: names, and a
+    password in each. `overlay`: fields of a kustomization over that directory, beside those that are written here.
     """
     if not cluster.is_ours:
         pytest.skip("only the lab is known well enough: what it lacks is added to deploy/ here")
-    archive = directory / "server.tar"
+    archive = directory / "image.tar"
     server_image(archive)
     cluster.give_image(SERVER, archive)
+    for name, content in archives.items():
+        archive.write_bytes(content)
+        cluster.give_image(name, archive)
     archive.unlink()
     certs = directory / "certs"
     made = kusciajob(

@@ -24,9 +24,6 @@ TASKS = 4
 @pytest.fixture(scope="module")
 def place(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     directory = tmp_path_factory.mktemp("several-in-cluster")
-    archive = directory / "postgres.tar"
-    archive.write_bytes(postgres_image(IMAGE))
-    cluster.give_image(IMAGE, archive)
     name, _, tag = IMAGE.rpartition(":")
     with in_cluster.running(
         cluster,
@@ -37,6 +34,7 @@ def place(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterato
             in_cluster.volume(directory / "shared", "kusciajob-data", "ReadWriteMany"),
             in_cluster.volume(directory / "postgres", f"data-{POSTGRES}-0", "ReadWriteOnce"),
         ],
+        archives={IMAGE: postgres_image(IMAGE)},
         secrets={"kusciajob-store": secrets.token_hex(16)},
         images=[{"name": "postgres", "newName": name, "newTag": tag}],
         patches=[
