@@ -1,8 +1,5 @@
 """Files that the operator or a user wrote: whatever is in them, only our own errors come of it, and soon."""
 
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -22,9 +19,8 @@ from kusciajob.runtime.domains import InvalidDomains, read_domains
 from kusciajob.wire import jobfile
 from tests.fuzz import strategies
 from tests.fuzz.budget import examples
+from tests.support.linear import linear_time
 
-MOST_SECONDS = 10.0
-"""Of the processor: others may keep it busy."""
 MIB = 1 << 20
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(12)
@@ -58,13 +54,6 @@ HUGE = {
 }
 
 
-@contextmanager
-def soon() -> Iterator[None]:
-    began = time.process_time()
-    yield
-    assert time.process_time() - began < MOST_SECONDS
-
-
 def check_text(error: Exception, word: str = "") -> None:
     """It says what is wrong and does not repeat all of it."""
     assert word in str(error)
@@ -73,7 +62,7 @@ def check_text(error: Exception, word: str = "") -> None:
 
 def load_everything(text: str, directory: Path) -> None:
     """As each kind of file there is."""
-    with soon():
+    with linear_time():
         try:
             for document in yamlfile.parse_documents(text):
                 try:
@@ -180,7 +169,7 @@ pieces = st.sampled_from(
 @given(text=st.lists(pieces, max_size=14).map("".join), data=st.data())
 def test_any_template(text: str, data: st.DataObject) -> None:
     given_values = {name: VALUES[data.draw(st.integers(0, len(VALUES) - 1))] for name in ("X", "Y")}
-    with soon():
+    with linear_time():
         try:
             rendered = template.render(text, given_values).text
         except TemplateError as error:
@@ -197,5 +186,5 @@ def test_a_value_fits_between_the_quotes_of_json(value: str) -> None:
 
 @pytest.mark.parametrize("text", ["{{.NOPE}}", "{{{.X.nope}}}", "{{{.X[9]}}}", "{{{.X[.X[.X[.X]]]}}}", "{{" * 100_000])
 def test_a_template_that_refers_to_nothing(text: str) -> None:
-    with soon(), pytest.raises(TemplateError):
+    with linear_time(), pytest.raises(TemplateError):
         template.render(text, {"X": '{"a": 1}'}, is_strict=True)

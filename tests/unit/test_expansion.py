@@ -1,10 +1,9 @@
 """`$(NAME)` becomes what Kubernetes makes of it."""
 
-import time
-
 import pytest
 
 from kusciajob.model.expansion import expand
+from tests.support.linear import linear_time
 
 VALUES = {"A": "one", "B": "$(A)", "EMPTY": "", "with-dash.x": "dashed", "": "nameless"}
 
@@ -41,6 +40,5 @@ def test_references(text: str, expected: str) -> None:
 
 @pytest.mark.parametrize("text", ["$(" * 500_000, "$(" * 500_000 + ")", "$" * 1_000_000, "$(A)" * 250_000])
 def test_long_texts_take_linear_time(text: str) -> None:
-    started = time.process_time()
-    expand(text, VALUES)
-    assert time.process_time() - started < 5
+    with linear_time():
+        expand(text, VALUES)
