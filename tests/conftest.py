@@ -1,6 +1,7 @@
 """What tests of every room use."""
 
 import gc
+import logging
 import signal
 from collections.abc import AsyncIterator, Generator
 from pathlib import Path
@@ -16,6 +17,8 @@ pytest_plugins = ("kusciajob.pytest_plugin",)
 # How fast the machine is decides nothing.
 settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any machine")
+# asyncio's debug mode tells of slow steps, in the middle of what a test reads in the log.
+logging.getLogger("asyncio").addFilter(lambda record: not str(record.msg).startswith("Executing %s took"))
 # Where the run itself was put in the background, Ctrl-C means nothing to it; to the programs of the tests it does.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
