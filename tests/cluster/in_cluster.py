@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
-from tests.cluster.cluster import IMAGE, LAB, Cluster
+from tests.cluster.cluster import IMAGE, Cluster, cache_directory
+from tests.support.commands import END_SECONDS, Commands
 from tests.support.deployed_images import SERVER, server_image
 from tests.support.program import kusciajob
 
 ROOT = Path(__file__).parents[2]
 DOMAINS = ("alice", "bob")
-END_SECONDS = 120
 API_SERVER = {"KUBERNETES_SERVICE_HOST": "10.77.0.1", "KUBERNETES_SERVICE_PORT": "6443"}
 
 
@@ -59,35 +59,12 @@ def job(job_id: str, *, tasks: int = 1) -> str:
     )
 
 
-class Place:
+class Place(Commands):
     """A lab in which servers run as pods."""
 
     def __init__(self, kubeconfig: Path) -> None:
-        find = subprocess.run(
-            ["bash", "-c", f". {LAB}/lib.sh; cache_directory"], capture_output=True, text=True, check=True
-        )
-        self._environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig),
-            "PATH": f"{find.stdout.strip()}/bin:{os.environ['PATH']}",
-        }
-
-    def run(self, *command: str | Path, stdin: str = "") -> str:
-        """What a command prints that succeeds."""
-        done = self.try_to(*command, stdin=stdin)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def try_to(self, *command: str | Path, stdin: str = "") -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=END_SECONDS,
-            check=False,
-            env=self._environment,
-        )
+        path = f"{cache_directory() / 'bin'}:{os.environ['PATH']}"
+        super().__init__({"KUBECONFIG": str(kubeconfig), "PATH": path})
 
     @contextmanager
     def started(self, *command: str | Path) -> Iterator["subprocess.Popen[str]"]:

@@ -10,7 +10,8 @@ import pytest
 
 from tests.cluster import in_cluster
 from tests.cluster.cluster import Cluster
-from tests.cluster.in_cluster import DOMAINS, END_SECONDS, Place
+from tests.cluster.in_cluster import DOMAINS, Place
+from tests.support.commands import END_SECONDS
 from tests.support.deployed_images import postgres_image
 from tests.support.polling import eventually_sync
 

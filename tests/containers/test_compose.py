@@ -5,7 +5,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ import pytest
 import yaml
 
 from tests.containers.conftest import directory
+from tests.support.commands import Commands
 from tests.support.container_engines import search_path
 from tests.support.deployed_images import SERVER, haproxy_image, postgres_image, server_image
 from tests.support.dockerd import DockerDaemon
@@ -22,37 +22,18 @@ from tests.support.polling import eventually_sync
 from tests.support.program import Finished, argv
 
 ROOT = Path(__file__).parents[2]
-END_SECONDS = 120
 JOB = {
     "initiator": "alice",
     "tasks": [{"alias": "a", "app_image": "any", "parties": [{"domain_id": "alice"}, {"domain_id": "bob"}]}],
 }
 
 
-class Composed:
+class Composed(Commands):
     """What Docker runs of it. Its ports are published in the network of the daemon, where clients are, too."""
 
     def __init__(self, place: Path, daemon: DockerDaemon) -> None:
-        self._place = place
+        super().__init__({"DOCKER_HOST": daemon.address}, place)
         self._daemon = daemon
-
-    def run(self, *command: str, stdin: str = "") -> str:
-        """What a command prints that succeeds."""
-        done = self.try_to(*command, stdin=stdin)
-        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
-        return done.stdout
-
-    def try_to(self, *command: str, stdin: str = "") -> Finished:
-        return subprocess.run(
-            command,
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=END_SECONDS,
-            check=False,
-            cwd=self._place,
-            env={**os.environ, "DOCKER_HOST": self._daemon.address},
-        )
 
     def compose(self, *words: str) -> str:
         return self.run("docker-compose", "--project-name", "kusciajob", *words)
