@@ -67,10 +67,13 @@ def assert_ran_once(place: Place, job_id: str) -> None:
 
 @contextmanager
 def watching(place: Place, job_id: str, pod: str) -> Iterator["subprocess.Popen[str]"]:
-    """A client that follows a job on one server, and ends when the job has ended."""
+    """A client that follows a job on one server, from its first event on, and ends when the job has ended."""
     with place.started(*place.inside(pod), "kusciajob", "watch", job_id) as watch:
+        assert watch.stdout is not None
+        told = watch.stdout.readline()
         yield watch
-        told, _ = watch.communicate(timeout=END_SECONDS)
+        told += watch.stdout.read()
+        watch.wait(END_SECONDS)
     assert watch.returncode == 0, told
     assert "Succeeded" in told
 
