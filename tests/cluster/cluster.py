@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Collection, Mapping, Sequence
@@ -94,9 +93,7 @@ class Cluster:
 
     def kill_api_server(self) -> None:
         """As if it had crashed; nodes and pods go on."""
-        assert self._directory
-        pid = (self._directory / "run" / "kube-apiserver.pid").read_text().split()[0]
-        os.kill(int(pid), signal.SIGKILL)
+        self.run("crash.sh", "kube-apiserver")
 
     def start_node(self, number: str) -> None:
         self.run("node-up.sh", number)

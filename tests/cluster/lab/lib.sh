@@ -21,11 +21,15 @@ open_lab() {
 
 started_at() { sed 's/.*) //' "/proc/$1/stat" 2> /dev/null | cut -d' ' -f20; }
 
-# alive NAME: does the process run that `start NAME` started? A pid alone could be another one's by now.
+# alive NAME: does the process run that `start NAME` started? A pid alone could be another one's by now. One of which only
+# the first thread has ended is alive: it still has its ports.
 alive() {
-    local pid since
+    local pid since threads state
     [ -f "$run/$1.pid" ] && read -r pid since < "$run/$1.pid" || return 1
-    [ -n "$pid" ] && [ "$(started_at "$pid")" = "$since" ] && [ "$(sed 's/.*) //' "/proc/$pid/stat" | cut -c1)" != Z ]
+    [ -n "$pid" ] && [ "$(started_at "$pid")" = "$since" ] || return 1
+    threads=(/proc/$pid/task/*)
+    state=$(sed 's/.*) //' "/proc/$pid/stat" 2> /dev/null | cut -c1)
+    [ ${#threads[@]} -gt 1 ] || { [ -n "$state" ] && [ "$state" != Z ]; }
 }
 
 # start NAME [--in NETNS] COMMAND...: in the background, unless it runs already; its output goes to run/NAME.log
@@ -49,15 +53,15 @@ keep() {
         'trap "kill \$program; wait; exit" TERM; while :; do "$@" & program=$!; wait $program; sleep 0.5; done' keep "$@"
 }
 
-# stop NAME [SIGNAL]: end it and wait for that; by force after 5 seconds
+# stop NAME [SIGNAL]: end it and wait until it is gone; by force after 5 seconds
 stop() {
-    local pid i
-    if alive "$1"; then
+    local signal pid i
+    for signal in "${2:-TERM}" KILL; do
+        alive "$1" || break
         read -r pid _ < "$run/$1.pid"
-        kill "-${2:-TERM}" "$pid"
+        kill "-$signal" "$pid" 2> /dev/null || true
         for i in $(seq 100); do alive "$1" || break; sleep 0.05; done
-        ! alive "$1" || kill -KILL "$pid"
-    fi
+    done
     rm -f "$run/$1.pid"
 }
 

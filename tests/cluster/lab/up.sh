@@ -44,7 +44,7 @@ start kube-apiserver $in "$bin/kube-apiserver" --etcd-servers=$etcd --bind-addre
 if [ -n "$in" ]; then
     start expose python3 "$here/expose.py" "$port" "/run/netns/$hub" 127.0.0.1 "$inner"
 fi
-until_ok 90 kubectl get --raw /readyz
+until_ok 90 kubectl get --raw /readyz || { tail -n 20 "$run"/{etcd,kube-apiserver}.log >&2; exit 1; }
 [ "${2:-}" != --api-only ] || exit 0
 
 keep kube-controller-manager $in "$bin/kube-controller-manager" --kubeconfig="$lab/kube-controller-manager.kubeconfig" \
