@@ -1,5 +1,7 @@
 """A dry run's rules are those by which requests are refused: all problems, each with its place."""
 
+from typing import Any
+
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from hypothesis import given, settings
@@ -127,6 +129,40 @@ def test_a_submission_comes_back_as_it_was_asked_for() -> None:
     spec = decode_submission(request)
     assert encode_submission(spec, ["t-a"]) == request
     assert decode_submission(encode_submission(spec, ["t-a"])) == spec
+
+
+@pytest.mark.parametrize(
+    ("setting", "field", "text"),
+    [
+        ({"max_attempts": 101}, "max_attempts", "101 is out of range: 2 to 100, the first run included"),
+        ({"factor": 0.5}, "factor", "retry.factor 0.5 is out of range: 1 to "),
+        ({"factor": 1e9}, "factor", "retry.factor 1e+09 is out of range: 1 to "),
+        ({"exit_codes": [1, 256]}, "exit_codes[1]", "retry.exit_codes has 256: an exit code of a failure is 1 to 255"),
+        ({"exit_codes": [0]}, "exit_codes[0]", "retry.exit_codes has 0: "),
+        ({"exit_codes": range(1, 256)}, "exit_codes", "retry.exit_codes has 255 entries: at most "),
+    ],
+)
+def test_retries_that_cannot_be_are_refused(setting: dict[str, Any], field: str, text: str) -> None:
+    request = v1.SubmitJobRequest(job=job_request("j", task_request("a")))
+    request.task_policies["a"].retry.CopyFrom(v1.Retry(**{"max_attempts": 2, **setting}))
+    (problem,) = problems(request)
+    assert problem.field == f'task_policies["a"].retry.{field}'
+    assert text in problem.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "field", "text"),
+    [
+        ({str(number): "" for number in range(129)}, "labels", "labels has 129 entries: at most 128 are possible"),
+        ({"a\n": ""}, r"labels['a\n']", "is not valid: 1 to 253 characters, no control characters"),
+        ({"a": "x" * 4097}, 'labels["a"]', 'labels["a"] has 4097 characters: at most 4096 are possible'),
+        ({str(number): "x" * 4096 for number in range(9)}, "labels", "characters: at most "),
+    ],
+)
+def test_labels_that_cannot_be_are_refused(labels: dict[str, str], field: str, text: str) -> None:
+    (problem,) = problems(v1.SubmitJobRequest(job=job_request("j", task_request("a")), labels=labels))
+    assert problem.field == field
+    assert text in problem.text
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kusciajob.model import transitions
+from kusciajob.model import transitions, waiting
 from kusciajob.model.failures import MAX_MESSAGE_CHARACTERS
 from kusciajob.model.moves import Operation, PartyEvent
 from kusciajob.model.status import JobState, TaskState
@@ -38,9 +38,11 @@ async def test_a_ready_task_waits_for_its_turn() -> None:
         status = house.status()
         assert status is not None
         assert [each.message for each in status.tasks] == ["", "waiting for its turn (max_parallelism is 1)"]
+        assert waiting.reason(status) == ""
         await house.ask(Operation.SUSPEND)
         status = await house.until(JobState.SUSPENDED)
         assert status.tasks[1].message == "waiting for a restart: the job is suspended"
+        assert waiting.reason(status) == "it is suspended and waits for a restart"
         await house.ask(Operation.RESTART)
         await house.until_task(TaskState.RUNNING)
         runtime.end()
@@ -61,9 +63,9 @@ def test_what_keeps_the_whole_job_is_told_before_what_a_task_depends_on(operatio
 
 def test_a_reason_of_any_length_is_told_shortened() -> None:
     reason = "x" * 10_000
-    waiting = transitions.admit(new_job(), 0, now=NOW)
-    told = transitions.explain(waiting, 0, reason)
+    admitted = transitions.admit(new_job(), 0, now=NOW)
+    told = transitions.explain(admitted, 0, reason)
     assert len(told.status.tasks[0].message) == MAX_MESSAGE_CHARACTERS
     assert transitions.explain(told, 0, reason) is told, "it is known"
-    failed = transitions.fail_waiting(waiting, 0, reason, now=NOW).status.tasks[0]
+    failed = transitions.fail_waiting(admitted, 0, reason, now=NOW).status.tasks[0]
     assert {len(party.message) for party in failed.parties} == {MAX_MESSAGE_CHARACTERS}
