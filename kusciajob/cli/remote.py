@@ -12,7 +12,15 @@ from kusciajob.cli import slips, terminal
 from kusciajob.cli.errors import EXIT_FAILED, EXIT_INTERRUPTED, CommandError
 from kusciajob.cli.options import Target
 from kusciajob.client.calling import CALL_SECONDS, Calling
-from kusciajob.client.errors import CallFailed, ClientError, NotOffered, TimedOut, Unauthenticated, Unavailable
+from kusciajob.client.errors import (
+    CallFailed,
+    ClientError,
+    NotOffered,
+    NotServing,
+    TimedOut,
+    Unauthenticated,
+    Unavailable,
+)
 from kusciajob.client.settings import token_file_of
 from kusciajob.client.transport import AsyncTransport
 from kusciajob.security.errors import SecurityError
@@ -35,6 +43,8 @@ async def connected(target: Target) -> AsyncIterator[Calling]:
             yield Calling(transport, CALL_SECONDS, is_patient=False)
         finally:
             await transport.close()
+    except NotServing as error:
+        raise CommandError(str(error)) from None
     except Unavailable as error:
         slip = await slips.explain(target, error.details)
         raise CommandError(

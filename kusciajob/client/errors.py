@@ -94,6 +94,14 @@ class Unavailable(ClientError):
         self.details = details
 
 
+class NotServing(Unavailable):
+    """The server answers, but cannot serve at present: it is stopping, or does not reach its store."""
+
+    def __init__(self, address: str, details: str) -> None:
+        super().__init__(address, details)
+        self.args = (f"the server at {address} cannot serve this now: {details}",)
+
+
 class ClientClosed(RpcFailed):
     """The client was closed, before the call or during it."""
 
@@ -206,7 +214,8 @@ def of_rpc(error: grpc.RpcError, address: str) -> ClientError:
             return kind(number, details)
     match code:
         case grpc.StatusCode.UNAVAILABLE:
-            return Unavailable(address, details)
+            # What nobody answers has no reason of a server's in it.
+            return Unavailable(address, details) if info is None else NotServing(address, details)
         case grpc.StatusCode.UNAUTHENTICATED:
             return Unauthenticated(f"{details} (gRPC {code.name})")
         case grpc.StatusCode.DEADLINE_EXCEEDED:

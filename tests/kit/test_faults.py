@@ -15,6 +15,7 @@ from kusciajob.client import CallFailed, Change, ChangeType, Client, ClientError
 from kusciajob.testing import KitError
 from kusciajob.testing.session import TestKit
 from tests.support.polling import PATIENCE_SECONDS
+from tests.support.program import kusciajob
 
 
 @pytest.fixture
@@ -117,6 +118,14 @@ def test_http_shows_the_same(kuscia: TestKit) -> None:
     kuscia.faults.cut("ListJobs")
     with pytest.raises((urllib.error.URLError, ConnectionError)):
         urllib.request.urlopen(f"http://{kuscia.http_address}/v1/jobs", timeout=30)
+
+
+def test_a_server_that_answers_but_cannot_serve_is_not_told_as_one_that_is_not_there(kuscia: TestKit) -> None:
+    kuscia.faults.answer("GetJob", grpc="UNAVAILABLE", message="the job store cannot be read")
+    finished = kusciajob("describe", "j1", server=kuscia)
+    assert finished.stderr == (
+        f"kusciajob: the server at {kuscia.address} cannot serve this now: the job store cannot be read\n"
+    )
 
 
 def test_the_control_itself_is_offered_over_http(kuscia: TestKit) -> None:
