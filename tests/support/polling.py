@@ -10,6 +10,9 @@ POLL_SECONDS = 0.01
 PATIENCE_SECONDS = float(os.environ.get("PATIENCE_SECONDS", "30"))
 """How long a loaded machine may take; whoever waits for what comes at once does not wait longer for that."""
 
+PROMISED_SECONDS = max(10.0, PATIENCE_SECONDS / 3)
+"""Within 10 seconds, several servers promise, they take over and tell what is wrong; a loaded machine may take more."""
+
 OUTAGE_SECONDS = 60.0
 """How long an engine or a cluster is away in the tests that are about that."""
 
