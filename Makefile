@@ -62,7 +62,7 @@ PYTEST = $(BIN)/python -m pytest --numprocesses 5 --dist loadfile --no-loadscope
 ELSEWHERE := --ignore tests/containers --ignore tests/cluster --ignore tests/page
 
 test: $(VENV)/.ready ## run the test suite, but for what test-hostile, test-containers, test-kubernetes, test-page and test-postgres run
-	@echo "left out: tests that attack for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page), on PostgreSQL (make test-postgres)"
+	@echo "left out: tests that attack, kill or damage for long (make test-hostile), with containers (make test-containers), on a cluster (make test-kubernetes), in a browser (make test-page), on PostgreSQL (make test-postgres)"
 	$(PYTEST) -m "not hostile and not postgres" $(ELSEWHERE)
 
 test-containers: $(VENV)/.ready ## run the container runtime over the engine of DOCKER_HOST, else over Podman, and deploy/compose by Docker; they are installed if need be (6 minutes)

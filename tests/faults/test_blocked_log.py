@@ -4,12 +4,15 @@ import asyncio
 from pathlib import Path
 
 import grpc.aio
+import pytest
 
 from kusciajob._gen.kuscia.proto.api.v1alpha1.kusciaapi import job_pb2_grpc
 from tests.support.polling import PATIENCE_SECONDS
 from tests.support.ports import free_range
 from tests.support.program import started
 from tests.support.requests import create, ended, job_request
+
+pytestmark = pytest.mark.hostile
 
 JOBS = 150
 """What is told of so many is more than a pipe holds, which are 64 KiB."""

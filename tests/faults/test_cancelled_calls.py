@@ -30,6 +30,8 @@ from tests.support.database import read_checked
 from tests.support.requests import job_request
 from tests.support.stores import HesitantStore
 
+pytestmark = pytest.mark.hostile
+
 MOST_WAITS = 200
 
 

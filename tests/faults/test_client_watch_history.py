@@ -15,6 +15,8 @@ from tests.support.cut_line import CutLine
 from tests.support.polling import eventually, give_way
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 STEPS = 40
 KILLS = (13, 27)
 IDS = [f"job-{number}" for number in range(5)]

@@ -13,6 +13,8 @@ from tests.support.polling import eventually, eventually_true
 from tests.support.requests import ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 BACKOFF_SECONDS = 2
 
 

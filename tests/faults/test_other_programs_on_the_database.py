@@ -4,8 +4,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from tests.support.requests import create, job_request, status_of, task_request
 from tests.support.server import running_server
+
+pytestmark = pytest.mark.hostile
 
 LOOK = """
 import sqlite3, sys

@@ -15,6 +15,8 @@ from tests.support.requests import create, ended, in_state, job_request, status_
 from tests.support.server import RunningServer, running_server
 from tests.support.watcher import Watcher
 
+pytestmark = pytest.mark.hostile
+
 PORTS = 3
 
 DAEMON = python_program(

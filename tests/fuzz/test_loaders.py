@@ -21,6 +21,8 @@ from tests.fuzz import strategies
 from tests.fuzz.budget import examples
 from tests.support.linear import linear_time
 
+pytestmark = pytest.mark.hostile
+
 MIB = 1 << 20
 BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{chr(98 + n)}: &{chr(98 + n)} [{', '.join([f'*{chr(97 + n)}'] * 10)}]\n" for n in range(12)

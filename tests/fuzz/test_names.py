@@ -17,6 +17,8 @@ from tests.support.images import write_image
 from tests.support.polling import eventually_true
 from tests.support.requests import ENDED
 
+pytestmark = pytest.mark.hostile
+
 JOBS = "/kuscia.proto.api.v1alpha1.kusciaapi.JobService"
 MARK = "mark"
 DOMAINS = [

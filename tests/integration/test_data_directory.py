@@ -16,6 +16,8 @@ from tests.support.program import assert_refused, job_file, kusciajob
 from tests.support.requests import create, ended, job_request, task_request
 from tests.support.server import running_server
 
+pytestmark = pytest.mark.hostile
+
 
 def refused(directory: Path, *texts: str) -> None:
     """The server does not come up in this directory and says these."""

@@ -13,6 +13,8 @@ from tests.support.processes import pid_of
 from tests.support.requests import create, ended, in_state, job_request, task_request
 from tests.support.server import RunningServer, running_server
 
+pytestmark = pytest.mark.hostile
+
 FILES = ("party.json", "exit.json", "stdout.log", "stderr.log")
 OTHERS = {
     "fifo": "mkfifo",

@@ -16,6 +16,8 @@ from kusciajob.store.sqlite.store import SqliteStore
 from tests.support.builders import job_spec, new_job, task
 from tests.support.damage import ask, damage, doctor, opened
 
+pytestmark = pytest.mark.hostile
+
 LARGE = "x" * 100_000
 
 

@@ -46,6 +46,8 @@ from tests.support.runtimes import ManualRuntime
 from tests.support.stores import GuardedStore
 from tests.support.streams import opened_hub
 
+pytestmark = pytest.mark.hostile
+
 FINISHED, WAITING, SOUND = "finished", "waiting", "sound"
 
 

@@ -21,6 +21,8 @@ from kusciajob.store.sqlite import database
 from tests.support.earlier import unpack_data_directory
 from tests.support.program import assert_refused, kusciajob
 
+pytestmark = pytest.mark.hostile
+
 WITHOUT_A_FORMAT = frozenset(
     {
         "lock",  # a process id, for people
