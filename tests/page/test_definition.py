@@ -90,6 +90,19 @@ async def test_what_is_shown_is_what_is_copied(server: RunningServer, page: Page
     assert not set(shown) & set("\x07\x7f\u202e\ufeff\U000e0041\ufffd")
 
 
+async def test_a_copy_is_submitted_under_a_fresh_id(server: RunningServer, page: Page) -> None:
+    await create(server.stub, everything("original"))
+    await page.goto(address(server, "?job=original&view=definition"))
+    shown = await page.get_by_role("region", name="Job file").text_content()
+    await page.get_by_role("button", name="Submit a copy…").click()
+    await expect(page.get_by_label("The job", exact=True)).to_have_value(shown or "")
+    await page.get_by_role("button", name="Submit original").click()
+    await expect(page.get_by_role("heading", name="It is there already")).to_be_visible()
+    await page.get_by_role("button", name="Submit under a fresh id").click()
+    await expect(page.locator("h1 .id")).to_have_text("original-2")
+    assert await definition_of(server, "original-2") == await definition_of(server, "original")
+
+
 async def test_a_job_too_large_for_yaml_is_told_in_json(server: RunningServer, page: Page, tmp_path: Path) -> None:
     await create(server.stub, job_request("large", task_request("t", task_input_config="x" * 4_500_000)))
     await page.goto(address(server, "?job=large&view=definition"))
@@ -103,6 +116,7 @@ async def test_a_job_too_large_for_yaml_is_told_in_json(server: RunningServer, p
     assert created.returncode == 0, created.stderr
     assert await definition_of(server, "another") == await definition_of(server, "large")
     await expect(page.get_by_text("200,000 of")).to_be_visible()
+    await expect(page.get_by_role("button", name="Submit a copy…")).to_have_count(0)
 
 
 async def test_the_app_images_of_a_running_job_are_told(tmp_path: Path, page: Page) -> None:

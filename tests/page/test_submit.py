@@ -121,6 +121,7 @@ async def test_what_the_server_refuses_is_shown_and_what_was_written_stays(tmp_p
         await create(with_token(channel, place.master.token or ""), job_request("written"))
         await submit.click()
         await expect(page.get_by_role("alert")).to_contain_text('job "written" already exists')
+        await expect(page.get_by_role("heading", name="The server has refused it")).to_be_visible()
         await expect(editor).to_have_value(GOOD.replace("initiator: alice", "initiator: bob"))
         await editor.fill(GOOD.replace("initiator: alice", "initiator: bob").replace("written", "bobs"))
         await page.get_by_role("button", name="Submit bobs").click()

@@ -2,9 +2,10 @@
 import { useEffect, useMemo, useRef, useState } from '../vendor/preact-hooks.js';
 import { address, read } from './api.js';
 import { Choice } from './choice.js';
+import { draft, MOST_BYTES } from './draft.js';
 import { html } from './html.js';
 import { useKeys } from './keys.js';
-import { place } from './place.js';
+import { go, hrefOf, place } from './place.js';
 import { plain } from './plain.js';
 import { copy, save } from './save.js';
 import { partyName } from './task_parties.js';
@@ -26,7 +27,8 @@ export function DefinitionView({ job }) {
   const images = useMemo(() => [...new Set(request.job.tasks.map(({ app_image }) => app_image))], [number]);
   return html`
     <section class="card panel">
-      <${TextHead} title=${t('definition.file')} text=${file.text} name=${`${summary.job_id}.${file.type}`} isMain />
+      <${TextHead} title=${t('definition.file')} text=${file.text} name=${`${summary.job_id}.${file.type}`} isMain>
+        ${file.text.length <= MOST_BYTES && html`<button type="button" onClick=${() => again(file.text)}>${t('definition.again')}…</button>`}<//>
       <p class="hint"><code>kusciajob create -f ${summary.job_id}.${file.type}</code></p>
       <${Text} text=${file.text} label=${t('definition.file')} />
     </section>
@@ -38,6 +40,12 @@ export function DefinitionView({ job }) {
       ${images.map((name, index) => html`<${Image} key=${name} name=${name} isOpen=${index === 0} />`)}
     </section>
     <${Config} job=${job} />`;
+}
+
+/** Begin a job with the text of another. @param {string} text */
+function again(text) {
+  draft.write(text);
+  go(hrefOf({ show: 'submit' }));
 }
 
 /** The config files of one party. @param {{job: import('./types.js').Job}} props */
@@ -76,15 +84,15 @@ function ConfigFiles({ where }) {
     <${Text} text=${text} label=${`${name} ${plain(path)}`} />${is_cut && html`<p class="hint">${t('definition.config.cut')}</p>`}`);
 }
 
-/** @param {{title: string, text: string, name: string, isMain?: boolean}} props */
-function TextHead({ title, text, name, isMain = false }) {
+/** @param {{title: string, text: string, name: string, isMain?: boolean, children?: unknown}} props */
+function TextHead({ title, text, name, isMain = false, children }) {
   const [told, setTold] = useState('');
   const take = async () => setTold(await copy(text) ? t('definition.copied') : t('definition.notcopied'));
   useKeys(isMain ? { c: take, d: () => save(text, name) } : {});
   return html`<div class="tools"><h2>${title}</h2><span class="spring"></span>
     <span class="hint" role="status">${told}</span>
     <button type="button" onClick=${take}>${t('definition.copy')}</button>
-    <button type="button" onClick=${() => save(text, name)}>${t('log.download')}</button></div>`;
+    <button type="button" onClick=${() => save(text, name)}>${t('log.download')}</button>${children}</div>`;
 }
 
 /** @param {{text: string, label: string}} props */

@@ -107,6 +107,9 @@ export class Draft {
   }
 }
 
+/** What is written stays while other views are shown. */
+export const draft = new Draft();
+
 /**
  * The job of that id; null where there is none that the caller may see.
  * @param {string} id

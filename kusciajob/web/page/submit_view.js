@@ -3,15 +3,12 @@ import { useEffect, useRef, useState } from '../vendor/preact-hooks.js';
 import { wishFor } from './action_dialog.js';
 import { Ago } from './ago.js';
 import { read } from './api.js';
-import { Draft, MOST_BYTES } from './draft.js';
+import { draft, MOST_BYTES } from './draft.js';
 import { html } from './html.js';
 import { plain } from './plain.js';
 import { go, hrefOf } from './place.js';
 import { StateBadge } from './state.js';
 import { t } from './texts.js';
-
-/** What is written stays while other views are shown. */
-const draft = new Draft();
 
 const EXAMPLE = `job_id: my-job
 initiator: alice
@@ -120,6 +117,8 @@ function headline() {
   if (draft.isBusy.value) return t('submit.checking');
   const verdict = draft.verdict.value;
   if (!verdict) return t('submit.empty');
+  if (draft.existing.value) return t('submit.there');
+  if (draft.error.value) return t('submit.refused');
   return verdict.problems.length ? t('submit.problems', { count: verdict.problems.length }) : t('submit.good');
 }
 
