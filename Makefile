@@ -87,8 +87,8 @@ test-hostile: $(VENV)/.ready ## attack the server, damage its files, hang its sh
 	$(PYTEST) -m "hostile and not postgres" $(ELSEWHERE)
 	$(PYTEST) -m "not hostile and not postgres" -o asyncio_debug=true tests/conformance tests/unit
 
-test-pythons: ## run the tests that need no server on every newer Python that is here (1 minute each, and its set-up)
-	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh
+test-pythons: ## run the tests that need no server on the newest Python that is here, or on those of PYTHONS ("3.12 3.13"; 2 minutes each)
+	CONSTRAINTS=$(CONSTRAINTS) scripts/test_pythons.sh $(PYTHONS)
 
 test-examples: ## follow the README of each example of tests of applications: Python, Java, Go; Maven comes by apt if need be (3 minutes)
 	PYTHON=$(PYTHON) scripts/test_examples.sh

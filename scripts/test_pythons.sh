@@ -1,5 +1,9 @@
 #!/usr/bin/env bash
-# Runs what needs no server of its own (tests/unit, tests/conformance) on every Python after 3.11 that this machine has.
+# Runs what needs no server of its own (tests/unit, tests/conformance) on newer Pythons than 3.11.
+#
+#   test_pythons.sh                  the newest that this machine has: what runs on it and on 3.11 runs in between
+#   test_pythons.sh VERSION...       those, such as 3.12 3.13
+#
 # Each gets an environment of its own, .venv-<version>, kept for the next time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,10 +21,22 @@ find_python() { # of that version: on the PATH, else among those that pyenv mana
     return 1
 }
 
-for version in 3.12 3.13 3.14; do
+newest() {
+    local version
+    for version in 3.14 3.13 3.12; do
+        if find_python "$version" > /dev/null; then
+            echo "$version"
+            return
+        fi
+    done
+    echo "there is no newer Python than 3.11 on this machine" >&2
+}
+
+for version in "${@:-$(newest)}"; do
+    [[ -n $version ]] || continue
     if ! python=$(find_python "$version"); then
-        echo "Python $version: not on this machine"
-        continue
+        echo "Python $version: not on this machine" >&2
+        exit 1
     fi
     venv=.venv-$version
     if [[ ! -e $venv/.ready || setup.cfg -nt $venv/.ready || $CONSTRAINTS -nt $venv/.ready ]]; then

@@ -1,5 +1,6 @@
 """The cluster that tests run on: that of KUBECONFIG, or a lab of two nodes that is built and started here."""
 
+import asyncio
 import json
 import os
 import subprocess
@@ -238,8 +239,8 @@ class ClusterLab(HostedLab):
     async def close(self) -> None:
         await super().close()
         await self.line.close()
-        for pod in await self.of_kind("pods"):
-            await self.api.delete(f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}", grace_seconds=0)
+        pods = [f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}" for pod in await self.of_kind("pods")]
+        await asyncio.gather(*(self.api.delete(pod, grace_seconds=0) for pod in pods))
         for anchor in await self.of_kind("configmaps"):
             await self.api.delete(f"/api/v1/namespaces/{anchor.namespace}/configmaps/{anchor.name}")
         await self.leftovers()
