@@ -51,6 +51,7 @@ export class Draft {
 
   /** Have the present text judged. */
   async check() {
+    clearTimeout(this._timer); // a check that comes later would take the verdict away from whoever is about to submit
     this._abort.abort();
     this._abort = new AbortController();
     const { signal } = this._abort;
