@@ -88,8 +88,10 @@ class Unauthenticated(RpcFailed):
 class Unavailable(ClientError):
     """No server answers at the address, or the connection was lost. The call may have taken effect."""
 
+    _text = "no job server can be reached at {address}: {details}"
+
     def __init__(self, address: str, details: str) -> None:
-        super().__init__(f"no job server can be reached at {address}: {details}")
+        super().__init__(self._text.format(address=address, details=details))
         self.address = address
         self.details = details
 
@@ -97,9 +99,7 @@ class Unavailable(ClientError):
 class NotServing(Unavailable):
     """The server answers, but cannot serve at present: it is stopping, or does not reach its store."""
 
-    def __init__(self, address: str, details: str) -> None:
-        super().__init__(address, details)
-        self.args = (f"the server at {address} cannot serve this now: {details}",)
+    _text = "the server at {address} cannot serve this now: {details}"
 
 
 class ClientClosed(RpcFailed):

@@ -43,34 +43,49 @@ class Recorder:
         return call
 
 
+class Doubtful:
+    """A runtime under a lease in doubt."""
+
+    def __init__(self) -> None:
+        self.lease, self._runtime = GatedLease(), Recorder()
+        self.lease.gate.close()
+        self.led = LedRuntime(self._runtime, self.lease)
+
+    @property
+    def calls(self) -> list[tuple[Any, ...]]:
+        """What has reached the runtime."""
+        return self._runtime.calls
+
+    async def begun(self, name: str) -> asyncio.Future[None]:
+        """That deed, once it waits for the lease."""
+        call: asyncio.Future[None] = asyncio.ensure_future(getattr(self.led, name)(DEEDS[name]))
+        await eventually(lambda: self.lease.gate.waiting)
+        return call
+
+
 @pytest.mark.parametrize("name", DEEDS)
 async def test_a_deed_waits_until_the_lease_is_sure(name: str) -> None:
-    lease, runtime = GatedLease(), Recorder()
-    lease.gate.close()
-    call = asyncio.ensure_future(getattr(LedRuntime(runtime, lease), name)(DEEDS[name]))
-    await eventually(lambda: lease.gate.waiting)
+    doubtful = Doubtful()
+    call = await doubtful.begun(name)
     await give_way(10)
-    assert runtime.calls == []
-    lease.gate.open()
+    assert doubtful.calls == []
+    doubtful.lease.gate.open()
     await call
-    assert runtime.calls == [(name, DEEDS[name])]
+    assert doubtful.calls == [(name, DEEDS[name])]
 
 
 @pytest.mark.parametrize("name", DEEDS)
 async def test_a_server_that_loses_the_lease_meanwhile_has_done_nothing(name: str) -> None:
-    lease, runtime = GatedLease(), Recorder()
-    lease.gate.close()
-    call = asyncio.ensure_future(getattr(LedRuntime(runtime, lease), name)(DEEDS[name]))
-    await eventually(lambda: lease.gate.waiting)
+    doubtful = Doubtful()
+    call = await doubtful.begun(name)
     call.cancel()
     await asyncio.wait([call])
     assert call.cancelled()
-    assert runtime.calls == []
+    assert doubtful.calls == []
 
 
 @pytest.mark.parametrize("name", [*LOOKS, "close"])
 async def test_who_only_looks_waits_for_nobody(name: str) -> None:
-    lease, runtime = GatedLease(), Recorder()
-    lease.gate.close()
-    await getattr(LedRuntime(runtime, lease), name)(*LOOKS.get(name, ()))
-    assert runtime.calls == [(name, *LOOKS.get(name, ()))]
+    doubtful = Doubtful()
+    await getattr(doubtful.led, name)(*LOOKS.get(name, ()))
+    assert doubtful.calls == [(name, *LOOKS.get(name, ()))]
